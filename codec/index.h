@@ -1,0 +1,37 @@
+/* index.h - the index of a store as a structure: parsed from bytes, or built by pack and written.
+ *
+ * The plain (decompressed) bytes of docs/format.md section 3 and back; compression, digest and
+ * trailer are store.c's and pack.c's.  Parsing is safe on hostile input and checks every rule of
+ * section 3 but those that need the store's size. */
+#ifndef WEIR_CODEC_INDEX_PRIVATE_H
+#define WEIR_CODEC_INDEX_PRIVATE_H
+
+#include "codec/store.h"
+
+struct index_extent {
+    uint32_t bytes; /* stored */
+    uint8_t sha256[WEIR_DIGEST_BYTES];
+};
+
+struct index {
+    uint32_t n_codings, n_objects, n_extents, n_entries;
+    struct weir_coding **coding;
+    struct weir_object *object; /* first_tile, n_tiles and tile_bytes filled in by both sides */
+    struct index_extent *extent;
+    struct weir_entry *entry;
+    uint64_t n_tiles;
+    uint64_t plain_bytes; /* of all files */
+    void *memory;         /* what the strings, segments and tensors of a parsed index live in */
+};
+
+/* WEIR_ERR_CORRUPT with the rule named in *diag; WEIR_ERR_NOMEM.  `bytes` is not kept. */
+WEIR_MUST_CHECK weir_err index_parse(const uint8_t *bytes, size_t n_bytes, struct index **out,
+                                     struct weir_diag *diag);
+void index_free(struct index *ix); /* one that index_parse() made; NULL is fine */
+
+/* Serialises; *out is freed by the caller with free().  The codings of the objects must be among
+ * ix->coding (compared by address).  Does not check the rules.
+ * WEIR_ERR_NOMEM; WEIR_ERR_INVALID when it would pass WEIR_MAX_INDEX_BYTES. */
+WEIR_MUST_CHECK weir_err index_write(const struct index *ix, uint8_t **out, size_t *out_bytes);
+
+#endif

@@ -1,0 +1,13 @@
+/* path.h - the rules for paths and link targets inside a store (docs/format.md, 3.4). */
+#ifndef WEIR_CODEC_PATH_PRIVATE_H
+#define WEIR_CODEC_PATH_PRIVATE_H
+
+#include <stdbool.h>
+
+/* Components of 1 to 255 bytes, none of them "." or "..", 4095 bytes at most. */
+bool path_is_valid(const char *path);
+
+/* `target`, seen from the directory of the link at `path`, never leaves the root. */
+bool path_target_stays_inside(const char *path, const char *target);
+
+#endif

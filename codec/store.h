@@ -1,0 +1,145 @@
+/* store.h - a store read: what is in it, and its plain bytes (docs/format.md, 2 to 4).
+ *
+ * A store holds entries (files, directories, links).  A file is a list of segments; a segment is a
+ * tensor or opaque bytes and shows one object; an object is a run of tiles coded one way; 32
+ * consecutive tiles make an extent.  Equal tensors share an object.
+ *
+ * Reads through a weir_source.  Safe on hostile input.  A store never changes after it is open, so
+ * threads may share it without locking; each brings its own weir_store_cursor. */
+#ifndef WEIR_CODEC_STORE_H
+#define WEIR_CODEC_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/err.h"
+#include "codec/source.h"
+#include "codec/tile.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    WEIR_EXTENT_TILES = 32,
+    WEIR_ALIGN = 4096,      /* extents start at multiples of it */
+    WEIR_DIGEST_BYTES = 32, /* SHA-256 */
+    WEIR_MAX_DIMS = 8,
+    WEIR_MAX_PATH_BYTES = 4095,
+    WEIR_MAX_INDEX_BYTES = 64 << 20, /* decompressed */
+    WEIR_MAX_EXTENT_BYTES = WEIR_EXTENT_TILES * (WEIR_TILE_HEAD_BYTES + WEIR_TILE_BYTES),
+};
+
+#define WEIR_NO_OBJECT UINT32_MAX
+
+enum weir_entry_kind {
+    WEIR_ENTRY_FILE = 0,
+    WEIR_ENTRY_DIR = 1,
+    WEIR_ENTRY_LINK = 2,
+};
+
+/* A tensor's name and form, as its file gives them; dims outermost first (as in safetensors). */
+struct weir_tensor {
+    const char *name;  /* NUL-terminated; any other byte may occur */
+    const char *dtype; /* "BF16", "F8_E4M3", "Q4_K", ... */
+    uint8_t n_dims;
+    uint64_t dim[WEIR_MAX_DIMS];
+};
+
+struct weir_segment {
+    uint64_t file_offset;             /* where it starts in its file, bytes */
+    uint64_t bytes;                   /* may be 0: a tensor without elements */
+    uint32_t object;                  /* WEIR_NO_OBJECT if and only if bytes is 0 */
+    const struct weir_tensor *tensor; /* NULL: opaque bytes */
+};
+
+struct weir_entry {
+    const char *path; /* relative, '/'-separated, no "." or ".." or empty component, any bytes */
+    enum weir_entry_kind kind;
+    uint16_t mode; /* permission bits, at most 07777 */
+    /* a file's */
+    uint64_t size;
+    uint8_t sha256[WEIR_DIGEST_BYTES]; /* of the plain bytes */
+    uint32_t n_segments;
+    const struct weir_segment *segment; /* ascending, without gaps: they cover the file */
+    /* a link's */
+    const char *target; /* relative, stays inside the tree */
+};
+
+struct weir_object {
+    uint64_t bytes;                   /* plain, > 0 */
+    const struct weir_coding *coding; /* NULL: opaque */
+    uint32_t tile_bytes;              /* plain bytes of each tile but the last */
+    uint64_t first_tile;              /* numbered through the store */
+    uint64_t n_tiles;
+};
+
+struct weir_extent {
+    uint64_t at;    /* offset in the store, a multiple of WEIR_ALIGN */
+    uint32_t bytes; /* stored, padding not counted */
+    uint8_t n_tiles;
+    uint8_t sha256[WEIR_DIGEST_BYTES]; /* of the stored bytes */
+};
+
+struct weir_store; /* opaque */
+
+/* Opens a store: reads header, trailer and index, checks all of them.  `src` is borrowed and must
+ * outlive the store.  On success *out is freed with weir_store_free(); on error it is untouched.
+ *
+ * WEIR_ERR_CORRUPT      not a store, truncated, or against docs/format.md
+ * WEIR_ERR_UNSUPPORTED  a newer version, or a feature unknown here
+ * WEIR_ERR_NOMEM, and what src->read returns. */
+WEIR_MUST_CHECK weir_err weir_store_open(const struct weir_source *src, struct weir_store **out,
+                                         struct weir_diag *diag);
+void weir_store_free(struct weir_store *store); /* NULL is fine */
+
+/* Everything below points into the store and lives as long as it. */
+
+struct weir_store_info {
+    uint8_t digest[WEIR_DIGEST_BYTES]; /* SHA-256 of the stored index: the store's identity */
+    uint64_t stored_bytes;             /* of the whole store */
+    uint64_t plain_bytes;              /* of all its files */
+    uint32_t n_entries, n_objects, n_extents;
+    uint64_t n_tiles;
+};
+
+const struct weir_store_info *weir_store_info(const struct weir_store *store);
+
+/* Entries are ascending by path (bytewise), directories before what they hold.  i < n_entries. */
+const struct weir_entry *weir_store_entry(const struct weir_store *store, uint32_t i);
+/* Exact match.  NULL if there is none. */
+const struct weir_entry *weir_store_find(const struct weir_store *store, const char *path);
+const struct weir_object *weir_store_object(const struct weir_store *store, uint32_t i);
+struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i);
+
+/* What a thread needs to read: decoder, scratch, the last extent's tile heads. About 300 KiB. */
+struct weir_store_cursor;
+
+WEIR_MUST_CHECK weir_err weir_store_cursor_new(const struct weir_store *store,
+                                               const struct weir_kernels *kernels,
+                                               struct weir_store_cursor **out);
+void weir_store_cursor_free(struct weir_store_cursor *cur); /* NULL is fine */
+
+/* Plain bytes of tile `tile` (< n_tiles) of object `object` (< n_objects). */
+uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, uint64_t tile);
+
+/* Reads, decodes and checks one tile into out[0 .. weir_store_tile_bytes()).
+ * WEIR_ERR_CORRUPT if its bytes are bad, *diag names extent and tile; and what src->read returns.
+ */
+WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object,
+                                              uint64_t tile, uint8_t *out, struct weir_diag *diag);
+
+/* How a tile is stored, without decoding it: for listings and statistics. */
+WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
+                                              struct weir_tile_head *out);
+
+/* Checks one extent's SHA-256, its tile heads and the zero padding that follows it.
+ * `scratch` holds WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN bytes. */
+WEIR_MUST_CHECK weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent,
+                                                 uint8_t *scratch, struct weir_diag *diag);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
