@@ -1,0 +1,85 @@
+/* mount.h - a store shown as a read-only directory tree, through FUSE.
+ *
+ * Knows nothing of command lines, daemons or where a store comes from: the caller opens the store,
+ * forks if it wants to, and is told when the mount answers.  Nothing is printed: what happens after
+ * the mount stands goes to events.log.  Safe on hostile stores: what codec/store.h refuses is EIO.
+ *
+ * In the background, the order that works: fork, then weir_mount_run() in the child (it starts
+ * threads, and threads do not survive a fork).  The child's `ready` tells the parent through a pipe
+ * that it may exit with success; weir_mount_run() coming back with an error before that is the
+ * error to report.  `ready` may change the working directory and point fds 0 to 2 elsewhere. */
+#ifndef WEIR_FS_MOUNT_H
+#define WEIR_FS_MOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "codec/err.h"
+#include "codec/store.h"
+#include "codec/tile.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    WEIR_MOUNT_CACHE_BYTES = 64 << 20, /* of decoded tiles, by default */
+    WEIR_MOUNT_MAX_THREADS = 16,
+};
+
+enum weir_mount_log {
+    WEIR_MOUNT_LOG_ERROR,   /* somebody's read failed: a bad tile, a source that is gone */
+    WEIR_MOUNT_LOG_WARNING, /* it works, but not as it should */
+    WEIR_MOUNT_LOG_INFO,
+};
+
+struct weir_mount_events {
+    void *self;
+    /* Once, when the kernel has begun to talk to the mount: from now on every system call on it is
+     * answered.  Never called when weir_mount_run() fails to mount.  From another thread than
+     * weir_mount_run()'s, and before it returns.  May be NULL. */
+    void (*ready)(void *self);
+    /* One line without a newline and without control characters.  From any thread, several at
+     * once.  May be NULL. */
+    void (*log)(void *self, enum weir_mount_log level, const char *line);
+};
+
+/* Zero means the default everywhere but in store and mountpoint. */
+struct weir_mount_options {
+    const struct weir_store *store; /* borrowed: it and its source outlive weir_mount_run() */
+    const char *store_name;         /* the source column of /proc/mounts; NULL: "weir" */
+    const char *mountpoint; /* an existing directory; relative to the working directory at the call;
+                               symbolic links and trailing slashes are fine */
+    struct timespec mtime;  /* of the store: every file shows it as its mtime, ctime and atime */
+    size_t cache_bytes;     /* ceiling of decoded tiles held; default WEIR_MOUNT_CACHE_BYTES */
+    unsigned n_threads;     /* that answer requests, at most WEIR_MOUNT_MAX_THREADS; default: one
+                               per processor, at least 4 */
+    const struct weir_kernels *kernels; /* default: weir_kernels_best() */
+    bool allow_other; /* users other than the caller may look; for an ordinary user this takes
+                         user_allow_other in /etc/fuse.conf */
+    struct weir_mount_events events;
+};
+
+/* Mounts the store and answers requests until it is unmounted: by umount or fusermount3 -u, or by
+ * SIGINT, SIGTERM or SIGHUP to this process (where the caller left them at their default; SIGPIPE
+ * is ignored meanwhile).  A signal unmounts at once: programs that still read get errors.  On
+ * return nothing is mounted, no thread is left and the signals are as they were.
+ *
+ * Files belong to the caller's effective user and group; their mode is the store's without write
+ * bits.  One mount per process at a time (libfuse's signal and log hooks are the process's).
+ *
+ * WEIR_ERR_INVALID      no store, no mountpoint, it is not a directory, too many threads, or
+ *                       another mount runs in this process
+ * WEIR_ERR_NOT_FOUND    the mountpoint does not exist
+ * WEIR_ERR_UNSUPPORTED  this system has no /dev/fuse
+ * WEIR_ERR_IO           the system refuses the mount; *diag says what libfuse said
+ * WEIR_ERR_NOMEM        also when cache_bytes is below WEIR_TILE_BYTES */
+WEIR_MUST_CHECK weir_err weir_mount_run(const struct weir_mount_options *options,
+                                        struct weir_diag *diag);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
