@@ -1,0 +1,34 @@
+# Thin: names for what CMakePresets.json and tools/ do.
+.PHONY: all demo test lint format bench install clean
+
+all:
+	tools/install-deps build
+	cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/release
+
+demo: all
+	tools/demo build/release
+
+test:
+	tools/install-deps test
+	cmake --workflow --preset dev
+	cmake --workflow --preset asan
+	cmake --workflow --preset tsan
+	cmake --workflow --preset fuzz
+
+lint:
+	tools/install-deps test
+	cmake --preset dev
+	ctest --preset dev -L lint
+
+format:
+	git ls-files '*.c' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
+
+bench: all
+	build/release/cli/weir bench codec
+
+install: all
+	cmake --install build/release
+
+clean:
+	rm -rf build
