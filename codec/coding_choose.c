@@ -1,0 +1,255 @@
+/* Which bits of an item to entropy-code, and with what frequencies: for each part, every sensible
+ * number of symbol bits is priced on the sample's histogram, and the cheapest wins.
+ *
+ * All arithmetic is plain IEEE double without fused operations (see CMakeLists.txt) and without
+ * libm, so that the same sample gives the same coding on every machine. */
+#include "codec/tile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream.h"
+
+enum {
+    HISTOGRAM_BITS = 14, /* exponent of a double + 3 */
+    EXTRA_BITS = 3,      /* mantissa bits tried on top of a float's exponent; 4 always lost */
+    N_SLOTS = 1 << WEIR_PROB_BITS,
+};
+
+/* What one part looks like in the sample. */
+struct survey {
+    uint64_t n_items;
+    uint64_t seen;     /* all magnitudes, or-ed: shows the low bits that are always zero */
+    unsigned width;    /* bits of an item */
+    unsigned top_bits; /* of the histogram: the highest bits of the magnitude */
+    uint32_t count[1 << HISTOGRAM_BITS];
+};
+
+/* A priced way of coding a part. */
+struct offer {
+    struct weir_part part;
+    double bits; /* of the whole sample, tables and stream heads included */
+};
+
+/* log2(n) for 1 <= n <= 4096 to about 1e-9, by squaring: libm's last digit differs by version. */
+static double log2_of(uint32_t n)
+{
+    double x = n, result = 0, step = 1;
+    while (x >= 2) {
+        x /= 2;
+        result += 1;
+    }
+    for (int i = 0; i < 30; i++) {
+        x *= x;
+        step /= 2;
+        if (x >= 2) {
+            x /= 2;
+            result += step;
+        }
+    }
+    return result;
+}
+
+static uint64_t load_item(const uint8_t *p, unsigned item_bytes)
+{
+    uint64_t v = 0;
+    memcpy(&v, p, item_bytes); /* little-endian hosts only; checked at build time */
+    return v;
+}
+
+static void survey_part(const struct weir_elements *like, int i, const uint8_t *sample,
+                        size_t n_elements, struct survey *s)
+{
+    unsigned item_bytes = like->part[i].item_bytes;
+    bool is_float = like->part[i].is_float;
+    memset(s, 0, sizeof(*s));
+    s->width = 8 * item_bytes;
+    unsigned magnitude = s->width - (is_float ? 1 : 0);
+    s->top_bits = is_float ? like->part[i].exponent_bits + EXTRA_BITS : 8;
+    if (s->top_bits > magnitude)
+        s->top_bits = magnitude;
+    unsigned below = magnitude - s->top_bits;
+    uint64_t mask = UINT64_MAX >> (64 - magnitude);
+    for (size_t e = 0; e < n_elements; e++) {
+        const uint8_t *p = sample + e * like->elem_bytes + like->part[i].offset;
+        for (unsigned k = 0; k < like->part[i].count; k++, p += item_bytes) {
+            uint64_t v = load_item(p, item_bytes) & mask;
+            s->seen |= v;
+            s->count[v >> below]++;
+        }
+    }
+    s->n_items = (uint64_t)n_elements * like->part[i].count;
+}
+
+/* The 255 symbols above *base that hold most items.  Symbol 0 has an index of its own. */
+static uint32_t best_base(const uint32_t *count, uint32_t n_symbols)
+{
+    uint64_t sum = 0, best = 0;
+    uint32_t base = 0;
+    for (uint32_t v = 1; v < n_symbols; v++) { /* the window is v - 254 .. v */
+        sum += count[v];
+        if (v > 255)
+            sum -= count[v - 255];
+        if (sum > best) {
+            best = sum;
+            base = v > 255 ? v - 255 : 0;
+        }
+    }
+    return base;
+}
+
+/* Scales the kept counts to frequencies that add up to 4096: each at least 1, and beyond rounding
+ * down, the slots left over (or taken back) one by one where a slot is worth most (least). */
+static void scale(const uint32_t kept[256], uint64_t total, uint16_t freq[256])
+{
+    int64_t left = N_SLOTS;
+    for (int j = 0; j < 256; j++) {
+        uint64_t f = kept[j] ? (uint64_t)kept[j] * N_SLOTS / total : 0;
+        freq[j] = (uint16_t)(kept[j] && f == 0 ? 1 : f);
+        left -= freq[j];
+    }
+    for (; left > 0; left--) {
+        int best = -1;
+        double gain = -1;
+        for (int j = 0; j < 256; j++)
+            if (kept[j] && kept[j] / (freq[j] + 0.5) > gain) {
+                gain = kept[j] / (freq[j] + 0.5);
+                best = j;
+            }
+        freq[best]++;
+    }
+    for (; left < 0; left++) {
+        int best = -1;
+        double loss = 0;
+        for (int j = 0; j < 256; j++)
+            if (freq[j] > 1 && (best < 0 || kept[j] / (freq[j] - 0.5) < loss)) {
+                loss = kept[j] / (freq[j] - 0.5);
+                best = j;
+            }
+        freq[best]--;
+    }
+}
+
+/* A table needs two indices, and no frequency of 4096. */
+static void make_room_for_a_second(uint16_t freq[256], uint32_t base, uint32_t n_symbols)
+{
+    for (uint32_t j = 0; j < 256; j++) {
+        if (freq[j] != N_SLOTS)
+            continue;
+        freq[j]--;
+        freq[j > 0 || base + 1 >= n_symbols ? 0 : 1] = 1;
+        return;
+    }
+}
+
+/* Prices `symbol_bits` of symbol on the survey. */
+static void price(const struct survey *s, unsigned symbol_bits, struct offer *o)
+{
+    static const double slot_price = 1.4426950408889634 / N_SLOTS; /* bits lost per item and slot */
+    struct weir_part *p = &o->part;
+    uint32_t n_symbols = 1u << symbol_bits, fold = s->top_bits - symbol_bits;
+    uint32_t count[1 << HISTOGRAM_BITS], kept[256];
+    memset(count, 0, n_symbols * sizeof(count[0]));
+    for (uint32_t v = 0; v < 1u << s->top_bits; v++)
+        count[v >> fold] += s->count[v];
+
+    unsigned raw_bits = s->width - p->drop_bits - symbol_bits;
+    double patch_bits = 8.0 * p->item_bytes + 32 + 1;
+    uint64_t total = 0;
+    p->symbol_bits = (uint8_t)symbol_bits;
+    p->base = (uint16_t)best_base(count, n_symbols);
+    for (uint32_t j = 0; j < 256; j++) {
+        uint32_t v = j ? p->base + j : 0;
+        kept[j] = v < n_symbols ? count[v] : 0;
+        /* Is an index worth the slot that it takes from all the others? */
+        if (kept[j] * (patch_bits - WEIR_PROB_BITS) <= slot_price * (double)s->n_items)
+            kept[j] = 0;
+        total += kept[j];
+    }
+    if (total == 0) { /* all items are alike only in that none is: nothing to gain */
+        o->bits = 1e300;
+        return;
+    }
+    scale(kept, total, p->freq);
+    make_room_for_a_second(p->freq, p->base, n_symbols);
+    o->bits = (double)(s->n_items - total) * (patch_bits + raw_bits) + (double)total * raw_bits;
+    for (int j = 0; j < 256; j++)
+        if (kept[j])
+            o->bits += kept[j] * (WEIR_PROB_BITS - log2_of(p->freq[j])) + WEIR_PROB_BITS;
+}
+
+/* The cheapest offer for one part. */
+static void choose_part(const struct weir_elements *like, int i, const struct survey *s,
+                        struct offer *best)
+{
+    bool is_float = like->part[i].is_float;
+    struct offer o = {.part = {.offset = like->part[i].offset,
+                               .count = like->part[i].count,
+                               .item_bytes = like->part[i].item_bytes,
+                               .sign_first = is_float}};
+    unsigned low = is_float ? like->part[i].exponent_bits : s->top_bits;
+    if (low > s->top_bits)
+        low = s->top_bits;
+    best->bits = 2e300;
+    for (unsigned symbol_bits = low; symbol_bits <= s->top_bits; symbol_bits++) {
+        unsigned room = s->width - (is_float ? 1 : 0) - symbol_bits;
+        unsigned drop = 0;
+        while (drop < room && s->seen && !(s->seen >> drop & 1))
+            drop++;
+        o.part.drop_bits = (uint8_t)(s->seen ? drop : 0);
+        price(s, symbol_bits, &o);
+        if (o.bits < best->bits)
+            *best = o;
+    }
+}
+
+static bool elements_are_sane(const struct weir_elements *like)
+{
+    uint32_t at = 0;
+    if (like->n_parts < 1 || like->n_parts > WEIR_MAX_PARTS)
+        return false;
+    for (int i = 0; i < like->n_parts; i++) {
+        unsigned b = like->part[i].item_bytes;
+        if (like->part[i].offset != at || (b != 1 && b != 2 && b != 4 && b != 8))
+            return false;
+        if (like->part[i].is_float && (like->part[i].exponent_bits < 1 ||
+                                       like->part[i].exponent_bits > HISTOGRAM_BITS - EXTRA_BITS))
+            return false;
+        at += like->part[i].count * b;
+    }
+    return at == like->elem_bytes && at > 0 && at <= WEIR_MAX_ELEM_BYTES;
+}
+
+weir_err weir_coding_choose(const struct weir_elements *like, const uint8_t *sample,
+                            size_t sample_bytes, struct weir_coding **out, double *bits_per_byte)
+{
+    if (!elements_are_sane(like) || sample_bytes == 0 || sample_bytes % like->elem_bytes)
+        return WEIR_ERR_INVALID;
+    size_t n_elements = sample_bytes / like->elem_bytes;
+    struct survey *s = malloc(sizeof(*s));
+    struct weir_coding *coding = calloc(1, weir_coding_bytes(like->n_parts));
+    if (!s || !coding) {
+        free(s);
+        free(coding);
+        return WEIR_ERR_NOMEM;
+    }
+    coding->elem_bytes = like->elem_bytes;
+    coding->n_parts = like->n_parts;
+    double bits = 0, n_tiles = (double)((sample_bytes + WEIR_TILE_BYTES - 1) / WEIR_TILE_BYTES);
+    for (int i = 0; i < like->n_parts; i++) {
+        struct offer best;
+        survey_part(like, i, sample, n_elements, s);
+        choose_part(like, i, s, &best);
+        coding->part[i] = best.part;
+        bits += best.bits + 8.0 * STREAM_HEAD_BYTES * n_tiles;
+    }
+    free(s);
+    *bits_per_byte = bits / (double)sample_bytes;
+    if (*bits_per_byte >= 8) {
+        free(coding);
+        coding = NULL;
+        *bits_per_byte = 8;
+    }
+    *out = coding;
+    return WEIR_OK;
+}

@@ -1,0 +1,90 @@
+/* kernels.h - the hot loops of the tile codec, pure functions over the caller's buffers.
+ *
+ * One struct of function pointers per instruction set; kernels_scalar.c is the truth that the
+ * others equal bit for bit.  A row is 64 items, one per lane (docs/format.md, 7).  Nothing here
+ * allocates, checks a format rule or knows a tile; stream.c does. */
+#ifndef WEIR_CODEC_KERNELS_PRIVATE_H
+#define WEIR_CODEC_KERNELS_PRIVATE_H
+
+#include "codec/tile.h"
+
+enum {
+    RANS_SLOTS = 1 << WEIR_PROB_BITS,
+    RANS_LOW = 1 << 16, /* a state below it takes in a word */
+};
+
+/* ---- rANS ---- */
+
+/* By slot (state mod 4096): table index << 24 | frequency << 12 | slot - first slot of the index.
+ */
+struct rans_decode_table {
+    uint32_t entry[RANS_SLOTS];
+};
+
+/* By table index: frequency | first slot << 16; 0 where the frequency is 0. */
+struct rans_encode_table {
+    uint32_t entry[256];
+};
+
+struct rans_reader {
+    uint32_t x[WEIR_LANES];
+    const uint8_t *at; /* the next word, any alignment */
+    const uint8_t *end;
+};
+
+/* ---- items: symbol and raw bits of a weir_part, with what follows from it worked out ---- */
+
+struct item_code {
+    uint8_t item_bytes;
+    uint8_t drop_bits;
+    uint8_t raw_bits;
+    bool sign_first;
+    uint16_t base;
+    uint8_t filler; /* the most frequent index: stands in for patches and padding */
+    uint8_t low,
+        high; /* indices other than 0 that have a frequency lie in low..high; none: low > high */
+    bool zero_ok; /* index 0 has a frequency */
+    bool holes;   /* not every index from low to high has one: ask `present` */
+    bool present[256];
+};
+
+struct weir_kernels {
+    const char *name;
+
+    /* Decodes n_rows rows, 64 indices each, into index[].  Reads words below r->end only.
+     * false: the words ran out (r and index are then undefined). */
+    bool (*decode_rows)(const struct rans_decode_table *table, struct rans_reader *r,
+                        uint8_t *index, size_t n_rows);
+
+    /* Encodes n_rows rows, the last first, updating the 64 states.  Words are put in front of
+     * `words` (which points behind the last one; room for 2 * 64 * n_rows + 64 bytes before it).
+     * Every index has a frequency.  Returns the first word. */
+    uint8_t *(*encode_rows)(const struct rans_encode_table *table, uint32_t *x,
+                            const uint8_t *index, size_t n_rows, uint8_t *words);
+
+    /* Puts rows first_row .. first_row + n_rows - 1 together: index[] starts at first_row, raw at
+     * row 0 of the stream, items[] gets 64 * n_rows items. */
+    void (*join)(const struct item_code *code, const uint8_t *index, const uint8_t *raw,
+                 size_t first_row, size_t n_rows, uint8_t *items);
+
+    /* Takes rows first_row .. first_row + n_rows - 1 apart: items[], index[] and bad[] start at
+     * first_row, raw at row 0 of the stream, whose earlier rows have been cut already.  bad[]
+     * counts the row's items with an index outside low..high (or 0 without zero_ok) or with dropped
+     * bits set: they must be patches, and get the filler. */
+    void (*cut)(const struct item_code *code, const uint8_t *items, size_t first_row, size_t n_rows,
+                uint8_t *index, uint8_t *raw, uint8_t *bad);
+
+    /* XXH3-64, seed 0. */
+    uint64_t (*xxh3)(const uint8_t *bytes, size_t n);
+};
+
+extern const struct weir_kernels weir_kernels_scalar;
+#ifdef WEIR_X86_KERNELS
+extern const struct weir_kernels weir_kernels_avx2;
+extern const struct weir_kernels weir_kernels_avx512;
+#endif
+
+/* Whether this one item is coded by its index; if not, it is a patch.  `item` little-endian. */
+bool item_is_coded(const struct item_code *code, const uint8_t *item);
+
+#endif

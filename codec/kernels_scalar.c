@@ -1,0 +1,78 @@
+/* The plain version of every kernel: what docs/format.md says, and the truth for the others. */
+#include "kernels.h"
+
+#include "items.h"
+
+static uint32_t load_u16(const uint8_t *p)
+{
+    return (uint32_t)(p[0] | p[1] << 8);
+}
+
+/* One row, every word checked: the last few rows of a stream, and rows of broken ones. */
+static bool decode_row_checked(const struct rans_decode_table *table, struct rans_reader *r,
+                               uint8_t *index)
+{
+    for (int l = 0; l < WEIR_LANES; l++) {
+        uint32_t e = table->entry[r->x[l] % RANS_SLOTS];
+        uint32_t x = (e >> 12 & 0xfff) * (r->x[l] >> WEIR_PROB_BITS) + (e & 0xfff);
+        if (x < RANS_LOW) {
+            if (r->end - r->at < 2)
+                return false;
+            x = x << 16 | load_u16(r->at);
+            r->at += 2;
+        }
+        r->x[l] = x;
+        index[l] = (uint8_t)(e >> 24);
+    }
+    return true;
+}
+
+/* The same without branches, for when 64 words are left: whether a lane takes a word is a coin
+ * toss, and a mispredicted branch costs more than the load. */
+static void decode_row_unchecked(const struct rans_decode_table *table, struct rans_reader *r,
+                                 uint8_t *index)
+{
+    const uint8_t *at = r->at;
+    for (int l = 0; l < WEIR_LANES; l++) {
+        uint32_t e = table->entry[r->x[l] % RANS_SLOTS];
+        uint32_t x = (e >> 12 & 0xfff) * (r->x[l] >> WEIR_PROB_BITS) + (e & 0xfff);
+        uint32_t taken = x << 16 | load_u16(at);
+        bool low = x < RANS_LOW;
+        r->x[l] = low ? taken : x;
+        at += 2 * low;
+        index[l] = (uint8_t)(e >> 24);
+    }
+    r->at = at;
+}
+
+static bool decode_rows(const struct rans_decode_table *table, struct rans_reader *r,
+                        uint8_t *index, size_t n_rows)
+{
+    for (size_t row = 0; row < n_rows; row++, index += WEIR_LANES) {
+        if (r->end - r->at >= 2 * WEIR_LANES)
+            decode_row_unchecked(table, r, index);
+        else if (!decode_row_checked(table, r, index))
+            return false;
+    }
+    return true;
+}
+
+static uint8_t *encode_rows(const struct rans_encode_table *table, uint32_t *state,
+                            const uint8_t *index, size_t n_rows, uint8_t *words)
+{
+    for (size_t i = n_rows * WEIR_LANES; i-- > 0;) {
+        uint32_t e = table->entry[index[i]], f = e & 0xffff, first = e >> 16;
+        uint32_t x = state[i % WEIR_LANES];
+        if (x >= f << 20) {
+            words -= 2;
+            words[0] = (uint8_t)x;
+            words[1] = (uint8_t)(x >> 8);
+            x >>= 16;
+        }
+        state[i % WEIR_LANES] = (x / f << WEIR_PROB_BITS) + x % f + first;
+    }
+    return words;
+}
+
+const struct weir_kernels weir_kernels_scalar = {"scalar", decode_rows, encode_rows,
+                                                 join,     cut,         xxh3};

@@ -1,0 +1,255 @@
+#include "stream.h"
+
+#include <string.h>
+
+static uint32_t load_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static void store_u32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static size_t n_rows_of(size_t n_items)
+{
+    return (n_items + WEIR_LANES - 1) / WEIR_LANES;
+}
+
+size_t stream_raw_bytes(const struct item_code *code, size_t n_items)
+{
+    size_t width = 8 * (size_t)code->item_bytes;
+    size_t n_words = (n_rows_of(n_items) * code->raw_bits + width - 1) / width;
+    return n_words * WEIR_LANES * code->item_bytes;
+}
+
+/* ---- tables ---- */
+
+void item_code_make(const struct weir_part *part, struct item_code *out)
+{
+    *out = (struct item_code){
+        .item_bytes = part->item_bytes,
+        .drop_bits = part->drop_bits,
+        .raw_bits = (uint8_t)(8 * part->item_bytes - part->drop_bits - part->symbol_bits),
+        .sign_first = part->sign_first,
+        .base = part->base,
+        .zero_ok = part->freq[0] > 0,
+        .low = 255,
+        .high = 0,
+    };
+    for (int j = 0; j < 256; j++) {
+        out->present[j] = part->freq[j] > 0;
+        if (part->freq[j] > part->freq[out->filler])
+            out->filler = (uint8_t)j;
+        if (j && part->freq[j]) {
+            out->low = out->low < j ? out->low : (uint8_t)j;
+            out->high = (uint8_t)j;
+        }
+    }
+    for (int j = out->low; j <= out->high; j++)
+        out->holes |= !out->present[j];
+}
+
+void rans_decode_table_make(const struct weir_part *part, struct rans_decode_table *out)
+{
+    uint32_t slot = 0;
+    for (uint32_t j = 0; j < 256; j++)
+        for (uint32_t i = 0; i < part->freq[j]; i++)
+            out->entry[slot++] = j << 24 | (uint32_t)part->freq[j] << 12 | i;
+}
+
+void rans_encode_table_make(const struct weir_part *part, struct rans_encode_table *out)
+{
+    uint32_t first = 0;
+    for (int j = 0; j < 256; j++) {
+        out->entry[j] = part->freq[j] ? part->freq[j] | first << 16 : 0;
+        first += part->freq[j];
+    }
+}
+
+/* ---- encoding ---- */
+
+bool item_is_coded(const struct item_code *code, const uint8_t *item)
+{
+    unsigned width = 8u * code->item_bytes;
+    uint64_t v = 0;
+    for (unsigned i = 0; i < code->item_bytes; i++)
+        v |= (uint64_t)item[i] << (8 * i);
+    if (v & (((uint64_t)1 << code->drop_bits) - 1))
+        return false;
+    if (code->sign_first)
+        v = (v & (((uint64_t)1 << (width - 1)) - 1)) >> code->drop_bits << 1 | v >> (width - 1);
+    else
+        v >>= code->drop_bits;
+    uint64_t symbol = v >> code->raw_bits;
+    if (symbol == 0)
+        return code->zero_ok;
+    return symbol > code->base && symbol - code->base <= 255 && code->present[symbol - code->base];
+}
+
+/* Lists the items that need a patch.  cut() has marked those outside low..high and given them the
+ * filler; indices in a hole of the table are marked here.  false: too many. */
+static bool find_patches(const struct item_code *code, const uint8_t *items, size_t n_items,
+                         struct stream_encode_scratch *s, size_t *n_patches)
+{
+    size_t n = 0;
+    for (size_t row = 0; row < n_rows_of(n_items); row++) {
+        uint8_t *index = s->index + row * WEIR_LANES;
+        unsigned bad = s->bad[row];
+        if (code->holes)
+            for (int l = 0; l < WEIR_LANES; l++)
+                bad += !code->present[index[l]];
+        if (!bad)
+            continue;
+        for (size_t i = row * WEIR_LANES; i < (row + 1) * WEIR_LANES && i < n_items; i++) {
+            if (item_is_coded(code, items + i * code->item_bytes))
+                continue;
+            if (n == STREAM_MAX_PATCHES)
+                return false;
+            s->index[i] = code->filler;
+            s->patch[n++] = (uint32_t)i;
+        }
+    }
+    *n_patches = n;
+    return true;
+}
+
+/* Cuts all items; the last row, if it is not whole, by way of a padded copy. */
+static void cut_items(const struct weir_kernels *kernels, const struct item_code *code,
+                      const uint8_t *items, size_t n_items, uint8_t *raw,
+                      struct stream_encode_scratch *s)
+{
+    size_t n_whole = n_items / WEIR_LANES, left = n_items % WEIR_LANES;
+    kernels->cut(code, items, 0, n_whole, s->index, raw, s->bad);
+    if (!left)
+        return;
+    memset(s->row, 0, sizeof(s->row));
+    memcpy(s->row, items + n_whole * WEIR_LANES * code->item_bytes, left * code->item_bytes);
+    kernels->cut(code, s->row, n_whole, 1, s->index + n_whole * WEIR_LANES, raw, s->bad + n_whole);
+    memset(s->index + n_whole * WEIR_LANES + left, code->filler, WEIR_LANES - left);
+}
+
+static uint8_t *put_patches(const struct item_code *code, const uint8_t *items,
+                            const uint32_t *patch, size_t n_patches, uint8_t *at)
+{
+    for (size_t i = 0; i < n_patches; i++, at += 4)
+        store_u32(at, patch[i]);
+    for (size_t i = 0; i < n_patches; i++, at += code->item_bytes)
+        memcpy(at, items + (size_t)patch[i] * code->item_bytes, code->item_bytes);
+    return at;
+}
+
+size_t stream_encode(const struct weir_kernels *kernels, const struct item_code *code,
+                     const struct rans_encode_table *table, const uint8_t *items, size_t n_items,
+                     uint8_t *out, size_t room, struct stream_encode_scratch *scratch)
+{
+    size_t raw_bytes = stream_raw_bytes(code, n_items), n_patches = 0;
+    if (room < STREAM_HEAD_BYTES + raw_bytes)
+        return 0;
+    cut_items(kernels, code, items, n_items, out + STREAM_HEAD_BYTES, scratch);
+    if (!find_patches(code, items, n_items, scratch, &n_patches))
+        return 0;
+
+    uint32_t x[WEIR_LANES];
+    for (int l = 0; l < WEIR_LANES; l++)
+        x[l] = RANS_LOW;
+    uint8_t *end = scratch->words + sizeof(scratch->words);
+    uint8_t *first = kernels->encode_rows(table, x, scratch->index, n_rows_of(n_items), end);
+    size_t word_bytes = (size_t)(end - first), gap = word_bytes % 4;
+    size_t need = STREAM_HEAD_BYTES + raw_bytes + word_bytes + gap +
+                  n_patches * (4 + (size_t)code->item_bytes);
+    if (need > room)
+        return 0;
+
+    memset(out, 0, 16);
+    store_u32(out, (uint32_t)(word_bytes / 2));
+    store_u32(out + 4, (uint32_t)n_patches);
+    for (int l = 0; l < WEIR_LANES; l++)
+        store_u32(out + 16 + 4 * l, x[l]);
+    uint8_t *at = out + STREAM_HEAD_BYTES + raw_bytes;
+    memcpy(at, first, word_bytes);
+    memset(at + word_bytes, 0, gap);
+    at = put_patches(code, items, scratch->patch, n_patches, at + word_bytes + gap);
+    return (size_t)(at - out);
+}
+
+/* ---- decoding ---- */
+
+/* Where the pieces of a stream lie; every size checked. */
+struct stream_view {
+    const uint8_t *raw, *words, *words_end, *positions, *patches;
+    size_t n_patches, bytes;
+};
+
+static bool view_stream(const struct item_code *code, const uint8_t *bytes, size_t n_bytes,
+                        size_t n_items, struct stream_view *v)
+{
+    size_t raw_bytes = stream_raw_bytes(code, n_items), head = STREAM_HEAD_BYTES + raw_bytes;
+    if (n_bytes < head)
+        return false;
+    uint64_t word_bytes = 2 * (uint64_t)load_u32(bytes), gap = word_bytes % 4;
+    uint64_t n_patches = load_u32(bytes + 4);
+    if (load_u32(bytes + 8) || load_u32(bytes + 12) || n_patches > n_items)
+        return false;
+    uint64_t whole = head + word_bytes + gap + n_patches * (4u + code->item_bytes);
+    if (whole > n_bytes)
+        return false;
+    v->raw = bytes + STREAM_HEAD_BYTES;
+    v->words = v->raw + raw_bytes;
+    v->words_end = v->words + word_bytes;
+    v->positions = v->words_end + gap;
+    v->patches = v->positions + 4 * n_patches;
+    v->n_patches = (size_t)n_patches;
+    v->bytes = (size_t)whole;
+    return !gap || (v->words_end[0] == 0 && v->words_end[1] == 0);
+}
+
+static bool apply_patches(const struct stream_view *v, const struct item_code *code, size_t n_items,
+                          uint8_t *items)
+{
+    uint64_t before = 0; /* one more than the last position */
+    for (size_t i = 0; i < v->n_patches; i++) {
+        uint32_t position = load_u32(v->positions + 4 * i);
+        if (position < before || position >= n_items)
+            return false;
+        before = (uint64_t)position + 1;
+        memcpy(items + (size_t)position * code->item_bytes, v->patches + i * code->item_bytes,
+               code->item_bytes);
+    }
+    return true;
+}
+
+size_t stream_decode(const struct weir_kernels *kernels, const struct item_code *code,
+                     const struct rans_decode_table *table, const uint8_t *bytes, size_t n_bytes,
+                     size_t n_items, uint8_t *items)
+{
+    struct stream_view v;
+    if (!view_stream(code, bytes, n_bytes, n_items, &v))
+        return 0;
+    struct rans_reader r = {.at = v.words, .end = v.words_end};
+    for (int l = 0; l < WEIR_LANES; l++)
+        r.x[l] = load_u32(bytes + 16 + 4 * l);
+
+    uint8_t index[STREAM_CHUNK_ROWS * WEIR_LANES], last[8 * WEIR_LANES];
+    size_t n_rows = n_rows_of(n_items), n_whole = n_items / WEIR_LANES;
+    size_t row_bytes = (size_t)WEIR_LANES * code->item_bytes;
+    for (size_t row = 0, n; row < n_rows; row += n) {
+        n = n_rows - row < STREAM_CHUNK_ROWS ? n_rows - row : STREAM_CHUNK_ROWS;
+        if (!kernels->decode_rows(table, &r, index, n))
+            return 0;
+        size_t whole = n < n_whole - row ? n : n_whole - row;
+        kernels->join(code, index, v.raw, row, whole, items + row * row_bytes);
+        if (whole < n) {
+            kernels->join(code, index + whole * WEIR_LANES, v.raw, n_whole, 1, last);
+            memcpy(items + n_whole * row_bytes, last, n_items % WEIR_LANES * code->item_bytes);
+        }
+    }
+    if (r.at != r.end)
+        return 0;
+    for (int l = 0; l < WEIR_LANES; l++)
+        if (r.x[l] != RANS_LOW)
+            return 0;
+    return apply_patches(&v, code, n_items, items) ? v.bytes : 0;
+}
