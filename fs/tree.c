@@ -1,0 +1,165 @@
+#include "tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- parents and children ---- */
+
+/* strcmp(path, prefix[0 .. n)) */
+static int compare_prefix(const char *path, const char *prefix, size_t n)
+{
+    int order = strncmp(path, prefix, n);
+    return order ? order : path[n] != 0;
+}
+
+/* The node of the directory path[0 .. n), among the first `n_nodes`; TREE_ROOT if there is none. */
+static uint32_t find_dir(const struct tree *t, uint32_t n_nodes, const char *path, size_t n)
+{
+    uint32_t low = 1, high = n_nodes;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = compare_prefix(t->node[mid].entry->path, path, n);
+        if (order == 0)
+            return t->node[mid].entry->kind == WEIR_ENTRY_DIR ? mid : TREE_ROOT;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return TREE_ROOT;
+}
+
+static weir_err link_to_parent(struct tree *t, uint32_t i)
+{
+    struct tree_node *node = &t->node[i];
+    const char *slash = strrchr(node->entry->path, '/');
+    node->name = slash ? slash + 1 : node->entry->path;
+    if (slash) {
+        size_t n = (size_t)(slash - node->entry->path);
+        node->parent = find_dir(t, i, node->entry->path, n);
+        if (node->parent == TREE_ROOT)
+            return WEIR_ERR_CORRUPT;
+    }
+    struct tree_node *parent = &t->node[node->parent];
+    parent->n_children++;
+    if (node->entry->kind == WEIR_ENTRY_DIR)
+        parent->n_dirs++;
+    return WEIR_OK;
+}
+
+/* Deals the nodes to their parents.  In order of path, so each parent's come ascending by name. */
+static void list_children(struct tree *t)
+{
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < t->n_nodes; i++) {
+        t->node[i].first_child = next;
+        next += t->node[i].n_children;
+        t->node[i].n_children = 0;
+    }
+    for (uint32_t i = 1; i < t->n_nodes; i++) {
+        struct tree_node *parent = &t->node[t->node[i].parent];
+        t->child[parent->first_child + parent->n_children++] = i;
+    }
+}
+
+/* ---- stored bytes ---- */
+
+/* An object's share of the extents that its tiles lie in, by number of tiles. */
+static uint64_t object_stored_bytes(const struct weir_store *store,
+                                    const struct weir_object *object)
+{
+    uint64_t sum = 0;
+    uint64_t tile = object->first_tile, end = tile + object->n_tiles;
+    while (tile < end) {
+        uint64_t extent_end = (tile / WEIR_EXTENT_TILES + 1) * WEIR_EXTENT_TILES;
+        uint64_t stop = end < extent_end ? end : extent_end;
+        struct weir_extent extent = weir_store_extent(store, (uint32_t)(tile / WEIR_EXTENT_TILES));
+        sum += extent.bytes * (stop - tile) / extent.n_tiles;
+        tile = stop;
+    }
+    return sum;
+}
+
+static uint64_t file_stored_bytes(const struct weir_entry *file, const uint64_t *object_bytes)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < file->n_segments; i++)
+        if (file->segment[i].object != WEIR_NO_OBJECT)
+            sum += object_bytes[file->segment[i].object];
+    return sum;
+}
+
+static weir_err count_stored_bytes(struct tree *t, const struct weir_store *store)
+{
+    uint32_t n_objects = weir_store_info(store)->n_objects;
+    uint64_t *object_bytes = calloc((size_t)n_objects + 1, sizeof(object_bytes[0]));
+    if (!object_bytes)
+        return WEIR_ERR_NOMEM;
+    for (uint32_t i = 0; i < n_objects; i++)
+        object_bytes[i] = object_stored_bytes(store, weir_store_object(store, i));
+    for (uint32_t i = 1; i < t->n_nodes; i++)
+        if (t->node[i].entry->kind == WEIR_ENTRY_FILE)
+            t->node[i].stored_bytes = file_stored_bytes(t->node[i].entry, object_bytes);
+    free(object_bytes);
+    return WEIR_OK;
+}
+
+/* ---- the tree ---- */
+
+static weir_err fill(struct tree *t, const struct weir_store *store)
+{
+    /* An entry takes more than 4 bytes of an index of at most WEIR_MAX_INDEX_BYTES: + 1 fits. */
+    t->n_nodes = weir_store_info(store)->n_entries + 1;
+    t->node = calloc(t->n_nodes, sizeof(t->node[0]));
+    t->child = calloc(t->n_nodes, sizeof(t->child[0]));
+    if (!t->node || !t->child)
+        return WEIR_ERR_NOMEM;
+    t->node[TREE_ROOT].name = "";
+    for (uint32_t i = 1; i < t->n_nodes; i++) {
+        t->node[i].entry = weir_store_entry(store, i - 1);
+        weir_err err = link_to_parent(t, i);
+        if (err)
+            return err;
+    }
+    list_children(t);
+    return count_stored_bytes(t, store);
+}
+
+weir_err tree_new(const struct weir_store *store, struct tree **out)
+{
+    struct tree *t = calloc(1, sizeof(*t));
+    if (!t)
+        return WEIR_ERR_NOMEM;
+    weir_err err = fill(t, store);
+    if (err) {
+        tree_free(t);
+        return err;
+    }
+    *out = t;
+    return WEIR_OK;
+}
+
+void tree_free(struct tree *t)
+{
+    if (!t)
+        return;
+    free(t->child);
+    free(t->node);
+    free(t);
+}
+
+uint32_t tree_find(const struct tree *t, uint32_t dir, const char *name)
+{
+    uint32_t low = t->node[dir].first_child, high = low + t->node[dir].n_children;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = strcmp(t->node[t->child[mid]].name, name);
+        if (order == 0)
+            return t->child[mid];
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return TREE_ROOT;
+}
