@@ -1,0 +1,139 @@
+#include <inttypes.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "cursor.h"
+#include "sha256.h"
+#include "store_private.h"
+
+/* docs/format.md, 4 */
+enum {
+    PAYLOAD_ALIGN = 16,
+    HEAD_ZEROS = 3,
+};
+
+static uint32_t round_up(uint32_t n, uint32_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+uint32_t store_object_of(const struct weir_store *store, uint64_t store_tile)
+{
+    const struct weir_object *object = store->index->object;
+    uint32_t low = 0;
+    uint32_t high = store->index->n_objects; /* the answer is in [low, high) */
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (object[middle].first_tile <= store_tile)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, uint64_t tile)
+{
+    const struct weir_object *o = &store->index->object[object];
+    return tile + 1 < o->n_tiles ? o->tile_bytes : (uint32_t)(o->bytes - tile * o->tile_bytes);
+}
+
+size_t extent_heads_bytes(const struct weir_store *store, uint32_t extent)
+{
+    return (size_t)weir_store_extent(store, extent).n_tiles * WEIR_TILE_HEAD_BYTES;
+}
+
+static weir_err bad_tile(struct weir_diag *diag, uint32_t extent, uint32_t slot, const char *what)
+{
+    weir_diag_set(diag, "extent %" PRIu32 ", tile %" PRIu64 ": %s", extent,
+                  (uint64_t)extent * WEIR_EXTENT_TILES + slot, what);
+    return WEIR_ERR_CORRUPT;
+}
+
+static weir_err bad_extent(struct weir_diag *diag, uint32_t extent, const char *what)
+{
+    weir_diag_set(diag, "extent %" PRIu32 ": %s", extent, what);
+    return WEIR_ERR_CORRUPT;
+}
+
+static const char *parse_head(struct cursor *c, uint32_t plain_bytes, struct weir_tile_head *head)
+{
+    head->xxh3 = cursor_u64(c);
+    head->payload_bytes = cursor_u32(c);
+    head->mode = cursor_u8(c);
+    if (cursor_number(c, HEAD_ZEROS))
+        return "a byte of its head that must be zero is not";
+    if (head->mode > WEIR_TILE_SPLIT)
+        return "unknown mode";
+    if (head->payload_bytes == 0 || head->payload_bytes > plain_bytes)
+        return "payload is empty or longer than the plain bytes";
+    return NULL;
+}
+
+weir_err extent_heads_parse(const struct weir_store *store, uint32_t extent, const uint8_t *bytes,
+                            struct extent_heads *out, struct weir_diag *diag)
+{
+    struct weir_extent e = weir_store_extent(store, extent);
+    uint64_t store_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
+    uint32_t object = store_object_of(store, store_tile);
+    struct cursor c = {bytes, extent_heads_bytes(store, extent), false};
+    uint32_t at = e.n_tiles * (uint32_t)WEIR_TILE_HEAD_BYTES;
+    for (uint32_t slot = 0; slot < e.n_tiles; slot++, store_tile++) {
+        const struct weir_object *o = &store->index->object[object];
+        if (store_tile == o->first_tile + o->n_tiles)
+            o = &store->index->object[++object];
+        uint32_t plain = weir_store_tile_bytes(store, object, store_tile - o->first_tile);
+        const char *what = parse_head(&c, plain, &out->tile[slot]);
+        if (what)
+            return bad_tile(diag, extent, slot, what);
+        out->payload_at[slot] = at;
+        /* At most 32 payloads of at most 131072 bytes: no overflow. */
+        at += round_up(out->tile[slot].payload_bytes, PAYLOAD_ALIGN);
+    }
+    return at == e.bytes ? WEIR_OK
+                         : bad_extent(diag, extent, "heads and payloads do not fill it exactly");
+}
+
+static bool all_zero(const uint8_t *bytes, size_t n)
+{
+    return n == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0);
+}
+
+static weir_err check_heads(const struct weir_store *store, uint32_t extent, const uint8_t *bytes,
+                            struct weir_diag *diag)
+{
+    struct weir_extent e = weir_store_extent(store, extent);
+    struct extent_heads heads;
+    if (e.bytes < extent_heads_bytes(store, extent))
+        return bad_extent(diag, extent, "shorter than the heads of its tiles");
+    weir_err err = extent_heads_parse(store, extent, bytes, &heads, diag);
+    for (uint32_t slot = 0; !err && slot < e.n_tiles; slot++) {
+        uint32_t n = heads.tile[slot].payload_bytes;
+        if (!all_zero(bytes + heads.payload_at[slot] + n, round_up(n, PAYLOAD_ALIGN) - n))
+            err = bad_tile(diag, extent, slot, "padding of its payload is not zero");
+    }
+    return err;
+}
+
+weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent, uint8_t *scratch,
+                                 struct weir_diag *diag)
+{
+    struct weir_extent e = weir_store_extent(store, extent);
+    bool is_last = extent + 1 == store->index->n_extents;
+    uint32_t n = is_last ? e.bytes : round_up(e.bytes, WEIR_ALIGN);
+    weir_err err = weir_source_read(&store->src, e.at, scratch, n);
+    if (err) {
+        weir_diag_set(diag, "extent %" PRIu32 ": cannot be read", extent);
+        return err;
+    }
+    uint8_t sha256[WEIR_DIGEST_BYTES];
+    err = sha256_of(scratch, e.bytes, sha256);
+    if (err)
+        return err;
+    if (memcmp(sha256, e.sha256, WEIR_DIGEST_BYTES) != 0)
+        return bad_extent(diag, extent, "its SHA-256 is not the one in the index");
+    err = check_heads(store, extent, scratch, diag);
+    if (!err && !all_zero(scratch + e.bytes, n - e.bytes))
+        err = bad_extent(diag, extent, "the padding behind it is not zero");
+    return err;
+}

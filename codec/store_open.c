@@ -1,0 +1,289 @@
+#include "codec/store.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include "cursor.h"
+#include "sha256.h"
+#include "store_private.h"
+
+/* docs/format.md, 2 */
+enum {
+    MAGIC_BYTES = 8,
+    HEADER_BYTES = WEIR_ALIGN, /* with the zeros up to the first extent */
+    TRAILER_BYTES = 64,
+    VERSION = 1,
+    MAX_RATIO = 16384, /* plain bytes of the files per byte of the store */
+};
+
+static const uint8_t header_magic[MAGIC_BYTES] = {0x89, 'w', 'e', 'i', 'r', '\r', '\n', 0x1a};
+static const uint8_t trailer_magic[MAGIC_BYTES] = {'w', 'e', 'i', 'r', 'e', 'n', 'd', '\n'};
+static const uint8_t frame_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+
+struct trailer {
+    uint64_t index_at;
+    uint32_t stored_bytes, plain_bytes; /* of the index */
+    uint8_t digest[WEIR_DIGEST_BYTES];
+};
+
+static weir_err corrupt(struct weir_diag *diag, const char *what)
+{
+    weir_diag_set(diag, "%s", what);
+    return WEIR_ERR_CORRUPT;
+}
+
+static weir_err check_version(uint16_t version, const char *where, struct weir_diag *diag)
+{
+    if (version == VERSION)
+        return WEIR_OK;
+    weir_diag_set(diag, "%s: version %u, this reader knows version %d", where, version, VERSION);
+    return version > VERSION ? WEIR_ERR_UNSUPPORTED : WEIR_ERR_CORRUPT;
+}
+
+static weir_err read_header(const struct weir_source *src, struct weir_diag *diag)
+{
+    uint8_t bytes[HEADER_BYTES];
+    weir_err err = weir_source_read(src, 0, bytes, sizeof(bytes));
+    if (err) {
+        weir_diag_set(diag, "header: cannot be read");
+        return err;
+    }
+    struct cursor c = {bytes, sizeof(bytes), false};
+    if (memcmp(cursor_take(&c, MAGIC_BYTES), header_magic, MAGIC_BYTES) != 0)
+        return corrupt(diag, "header: not a store (wrong magic)");
+    err = check_version(cursor_u16(&c), "header", diag);
+    if (err)
+        return err;
+    uint16_t zero = cursor_u16(&c);
+    uint32_t features = cursor_u32(&c);
+    if (features) {
+        weir_diag_set(diag, "header: features 0x%" PRIx32 " are unknown to this reader", features);
+        return WEIR_ERR_UNSUPPORTED;
+    }
+    while (c.left)
+        zero |= cursor_u8(&c);
+    return zero ? corrupt(diag, "header: a byte that must be zero is not") : WEIR_OK;
+}
+
+static weir_err read_trailer(const struct weir_source *src, struct trailer *trailer,
+                             struct weir_diag *diag)
+{
+    uint64_t at = src->size - TRAILER_BYTES;
+    uint8_t bytes[TRAILER_BYTES];
+    weir_err err = weir_source_read(src, at, bytes, sizeof(bytes));
+    if (err) {
+        weir_diag_set(diag, "trailer: cannot be read");
+        return err;
+    }
+    if (memcmp(bytes + TRAILER_BYTES - MAGIC_BYTES, trailer_magic, MAGIC_BYTES) != 0)
+        return corrupt(diag, "trailer: wrong magic: the store is cut short or has bytes behind it");
+    struct cursor c = {bytes, sizeof(bytes), false};
+    trailer->index_at = cursor_u64(&c);
+    trailer->stored_bytes = cursor_u32(&c);
+    trailer->plain_bytes = cursor_u32(&c);
+    memcpy(trailer->digest, cursor_take(&c, WEIR_DIGEST_BYTES), WEIR_DIGEST_BYTES);
+    err = check_version(cursor_u16(&c), "trailer", diag);
+    if (err)
+        return err;
+    if (cursor_u16(&c) || cursor_u32(&c))
+        return corrupt(diag, "trailer: a byte that must be zero is not");
+    if (trailer->stored_bytes == 0 || trailer->stored_bytes > WEIR_MAX_INDEX_BYTES ||
+        trailer->plain_bytes == 0 || trailer->plain_bytes > WEIR_MAX_INDEX_BYTES)
+        return corrupt(diag, "trailer: bytes of the index are not 1 to 67108864");
+    if (trailer->index_at < WEIR_ALIGN || trailer->index_at > at ||
+        at - trailer->index_at != trailer->stored_bytes)
+        return corrupt(diag, "trailer: the index does not lie between the extents and the trailer");
+    return WEIR_OK;
+}
+
+/* ---- the index, stored and plain ---- */
+
+static weir_err read_stored(const struct weir_source *src, const struct trailer *trailer,
+                            uint8_t *stored, struct weir_diag *diag)
+{
+    weir_err err = weir_source_read(src, trailer->index_at, stored, trailer->stored_bytes);
+    if (err) {
+        weir_diag_set(diag, "index: cannot be read");
+        return err;
+    }
+    uint8_t digest[WEIR_DIGEST_BYTES];
+    err = sha256_of(stored, trailer->stored_bytes, digest);
+    if (!err && memcmp(digest, trailer->digest, WEIR_DIGEST_BYTES) != 0)
+        err = corrupt(diag, "index: its SHA-256 is not the one in the trailer");
+    return err;
+}
+
+/* One frame and nothing else, not even a skippable one, that needs no dictionary. */
+static bool is_one_frame(const uint8_t *stored, size_t n)
+{
+    return n >= sizeof(frame_magic) && memcmp(stored, frame_magic, sizeof(frame_magic)) == 0 &&
+           ZSTD_findFrameCompressedSize(stored, n) == n && ZSTD_getDictID_fromFrame(stored, n) == 0;
+}
+
+static weir_err decompress(const uint8_t *stored, size_t stored_bytes, uint8_t *plain,
+                           size_t plain_bytes, struct weir_diag *diag)
+{
+    if (!is_one_frame(stored, stored_bytes))
+        return corrupt(diag, "index: not exactly one zstd frame without dictionary");
+    ZSTD_DCtx *zstd = ZSTD_createDCtx();
+    if (!zstd)
+        return WEIR_ERR_NOMEM;
+    size_t n = ZSTD_decompressDCtx(zstd, plain, plain_bytes, stored, stored_bytes);
+    (void)ZSTD_freeDCtx(zstd);
+    if (ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
+        return WEIR_ERR_NOMEM;
+    if (n != plain_bytes) /* an error code is no size either */
+        return corrupt(diag, "index: does not decompress to the plain bytes of the trailer");
+    return WEIR_OK;
+}
+
+static weir_err read_index(const struct weir_source *src, const struct trailer *trailer,
+                           struct index **out, struct weir_diag *diag)
+{
+    uint8_t *stored = malloc(trailer->stored_bytes);
+    uint8_t *plain = NULL;
+    weir_err err = stored ? read_stored(src, trailer, stored, diag) : WEIR_ERR_NOMEM;
+    if (!err) {
+        plain = malloc(trailer->plain_bytes);
+        err = plain ? decompress(stored, trailer->stored_bytes, plain, trailer->plain_bytes, diag)
+                    : WEIR_ERR_NOMEM;
+    }
+    free(stored);
+    if (!err)
+        err = index_parse(plain, trailer->plain_bytes, out, diag);
+    free(plain);
+    return err;
+}
+
+/* ---- the store ---- */
+
+/* Each extent begins at the next multiple of WEIR_ALIGN; the last one ends at the index. */
+static weir_err place_extents(struct weir_store *store, struct weir_diag *diag)
+{
+    const struct index *ix = store->index;
+    store->extent_at = calloc((size_t)ix->n_extents + 1, sizeof(store->extent_at[0]));
+    if (!store->extent_at)
+        return WEIR_ERR_NOMEM;
+    uint64_t end = WEIR_ALIGN;
+    for (uint32_t i = 0; i < ix->n_extents; i++) {
+        /* No overflow: 2^32 extents of less than 2^23 bytes. */
+        uint64_t at = (end + WEIR_ALIGN - 1) / WEIR_ALIGN * WEIR_ALIGN;
+        store->extent_at[i] = at;
+        end = at + ix->extent[i].bytes;
+    }
+    if (end != store->index_at) {
+        weir_diag_set(diag, "index: its extents end at %" PRIu64 ", but it begins at %" PRIu64, end,
+                      store->index_at);
+        return WEIR_ERR_CORRUPT;
+    }
+    return WEIR_OK;
+}
+
+static weir_err check_ratio(const struct weir_store *store, struct weir_diag *diag)
+{
+    uint64_t plain = store->index->plain_bytes;
+    uint64_t least = plain / MAX_RATIO + (plain % MAX_RATIO != 0);
+    return least > store->src.size
+               ? corrupt(diag, "index: its files are more than 16384 times the size of the store")
+               : WEIR_OK;
+}
+
+static weir_err fill(struct weir_store *store, struct weir_diag *diag)
+{
+    const struct weir_source *src = &store->src;
+    if (src->size <= HEADER_BYTES + TRAILER_BYTES)
+        return corrupt(diag, "not a store: too short for a header, an index and a trailer");
+    weir_err err = read_header(src, diag);
+    if (err)
+        return err;
+    struct trailer trailer;
+    err = read_trailer(src, &trailer, diag);
+    if (err)
+        return err;
+    store->index_at = trailer.index_at;
+    err = read_index(src, &trailer, &store->index, diag);
+    if (err)
+        return err;
+    err = place_extents(store, diag);
+    if (err)
+        return err;
+    const struct index *ix = store->index;
+    store->info = (struct weir_store_info){.stored_bytes = src->size,
+                                           .plain_bytes = ix->plain_bytes,
+                                           .n_entries = ix->n_entries,
+                                           .n_objects = ix->n_objects,
+                                           .n_extents = ix->n_extents,
+                                           .n_tiles = ix->n_tiles};
+    memcpy(store->info.digest, trailer.digest, WEIR_DIGEST_BYTES);
+    return check_ratio(store, diag);
+}
+
+weir_err weir_store_open(const struct weir_source *src, struct weir_store **out,
+                         struct weir_diag *diag)
+{
+    struct weir_store *store = calloc(1, sizeof(*store));
+    if (!store)
+        return WEIR_ERR_NOMEM;
+    store->src = *src;
+    weir_err err = fill(store, diag);
+    if (err) {
+        if (err == WEIR_ERR_NOMEM)
+            weir_diag_set(diag, "out of memory while opening the store");
+        weir_store_free(store);
+        return err;
+    }
+    *out = store;
+    return WEIR_OK;
+}
+
+void weir_store_free(struct weir_store *store)
+{
+    if (!store)
+        return;
+    index_free(store->index);
+    free(store->extent_at);
+    free(store);
+}
+
+/* ---- what is in it ---- */
+
+const struct weir_store_info *weir_store_info(const struct weir_store *store)
+{
+    return &store->info;
+}
+
+const struct weir_entry *weir_store_entry(const struct weir_store *store, uint32_t i)
+{
+    return &store->index->entry[i];
+}
+
+static int compare_path(const void *path, const void *entry)
+{
+    return strcmp(path, ((const struct weir_entry *)entry)->path);
+}
+
+const struct weir_entry *weir_store_find(const struct weir_store *store, const char *path)
+{
+    const struct index *ix = store->index;
+    return bsearch(path, ix->entry, ix->n_entries, sizeof(ix->entry[0]), compare_path);
+}
+
+const struct weir_object *weir_store_object(const struct weir_store *store, uint32_t i)
+{
+    return &store->index->object[i];
+}
+
+struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i)
+{
+    const struct index_extent *stored = &store->index->extent[i];
+    uint64_t tiles_left = store->index->n_tiles - (uint64_t)i * WEIR_EXTENT_TILES;
+    struct weir_extent extent = {.at = store->extent_at[i], .bytes = stored->bytes};
+    extent.n_tiles =
+        (uint8_t)(tiles_left < WEIR_EXTENT_TILES ? tiles_left : (uint64_t)WEIR_EXTENT_TILES);
+    memcpy(extent.sha256, stored->sha256, WEIR_DIGEST_BYTES);
+    return extent;
+}
