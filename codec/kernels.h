@@ -40,12 +40,8 @@ struct item_code {
     uint8_t raw_bits;
     bool sign_first;
     uint16_t base;
-    uint8_t filler; /* the most frequent index: stands in for patches and padding */
-    uint8_t low,
-        high; /* indices other than 0 that have a frequency lie in low..high; none: low > high */
-    bool zero_ok; /* index 0 has a frequency */
-    bool holes;   /* not every index from low to high has one: ask `present` */
-    bool present[256];
+    uint8_t filler;    /* the most frequent index: stands in for patches and padding */
+    bool present[256]; /* the index has a frequency */
 };
 
 struct weir_kernels {

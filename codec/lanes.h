@@ -48,9 +48,7 @@ static void CUT(const struct item_code *code, const uint8_t *items, size_t first
     enum { W = 8 * sizeof(ITEM) };
     const unsigned r_bits = code->raw_bits, drop = code->drop_bits;
     const ITEM mask = (ITEM)(((uint64_t)1 << r_bits) - 1), base = (ITEM)code->base;
-    const ITEM lost = (ITEM)(((uint64_t)1 << drop) - 1), low = code->low;
-    const ITEM span = (ITEM)(code->high - code->low);
-    const bool any = code->low <= code->high, zero_ok = code->zero_ok;
+    const ITEM lost = (ITEM)(((uint64_t)1 << drop) - 1);
     ITEM pending[WEIR_LANES] = {0};
     if (first_row * r_bits % W)
         memcpy(pending, raw + first_row * r_bits / W * sizeof(pending), sizeof(pending));
@@ -66,12 +64,18 @@ static void CUT(const struct item_code *code, const uint8_t *items, size_t first
         else
             for (int l = 0; l < WEIR_LANES; l++)
                 c[l] = (ITEM)(v[l] >> drop);
-        uint8_t n_bad = 0;
+        uint8_t n_bad = 0, *to = index + row * WEIR_LANES;
+        bool fine[WEIR_LANES];
         for (int l = 0; l < WEIR_LANES; l++) {
             ITEM symbol = (ITEM)(c[l] >> r_bits), j = (ITEM)(symbol - base);
-            bool in = any & ((ITEM)(j - low) <= span);
-            bool ok = (symbol ? in : zero_ok) & !(v[l] & lost);
-            index[row * WEIR_LANES + (size_t)l] = (uint8_t)(ok ? (symbol ? j : 0) : code->filler);
+            bool in = (ITEM)(j - 1) < 255;
+            bool ok = (in | !symbol) & !(v[l] & lost);
+            to[l] = (uint8_t)(symbol ? j : 0);
+            fine[l] = ok;
+        }
+        for (int l = 0; l < WEIR_LANES; l++) {
+            bool ok = fine[l] & code->present[to[l]];
+            to[l] = ok ? to[l] : code->filler;
             n_bad = (uint8_t)(n_bad + !ok);
         }
         bad[row] = n_bad;

@@ -35,21 +35,12 @@ void item_code_make(const struct weir_part *part, struct item_code *out)
         .raw_bits = (uint8_t)(8 * part->item_bytes - part->drop_bits - part->symbol_bits),
         .sign_first = part->sign_first,
         .base = part->base,
-        .zero_ok = part->freq[0] > 0,
-        .low = 255,
-        .high = 0,
     };
     for (int j = 0; j < 256; j++) {
         out->present[j] = part->freq[j] > 0;
         if (part->freq[j] > part->freq[out->filler])
             out->filler = (uint8_t)j;
-        if (j && part->freq[j]) {
-            out->low = out->low < j ? out->low : (uint8_t)j;
-            out->high = (uint8_t)j;
-        }
     }
-    for (int j = out->low; j <= out->high; j++)
-        out->holes |= !out->present[j];
 }
 
 void rans_decode_table_make(const struct weir_part *part, struct rans_decode_table *out)
@@ -85,30 +76,24 @@ bool item_is_coded(const struct item_code *code, const uint8_t *item)
         v >>= code->drop_bits;
     uint64_t symbol = v >> code->raw_bits;
     if (symbol == 0)
-        return code->zero_ok;
-    return symbol > code->base && symbol - code->base <= 255 && code->present[symbol - code->base];
+        return code->present[0];
+    return symbol > code->base && symbol - code->base <= 255 &&
+           code->present[symbol - code->base];
 }
 
-/* Lists the items that need a patch.  cut() has marked those outside low..high and given them the
- * filler; indices in a hole of the table are marked here.  false: too many. */
+/* Lists the items that cut() gave the filler because they need a patch.  false: too many. */
 static bool find_patches(const struct item_code *code, const uint8_t *items, size_t n_items,
                          struct stream_encode_scratch *s, size_t *n_patches)
 {
     size_t n = 0;
     for (size_t row = 0; row < n_rows_of(n_items); row++) {
-        uint8_t *index = s->index + row * WEIR_LANES;
-        unsigned bad = s->bad[row];
-        if (code->holes)
-            for (int l = 0; l < WEIR_LANES; l++)
-                bad += !code->present[index[l]];
-        if (!bad)
+        if (!s->bad[row])
             continue;
         for (size_t i = row * WEIR_LANES; i < (row + 1) * WEIR_LANES && i < n_items; i++) {
             if (item_is_coded(code, items + i * code->item_bytes))
                 continue;
             if (n == STREAM_MAX_PATCHES)
                 return false;
-            s->index[i] = code->filler;
             s->patch[n++] = (uint32_t)i;
         }
     }
