@@ -1,0 +1,182 @@
+#include "pack_plan.h"
+
+#include <stdlib.h>
+
+#include <xxhash.h>
+#include <zstd.h>
+
+enum {
+    ELEMENTS_SAMPLE_BYTES = 4 << 20, /* at most; a slot's plain buffer holds it */
+    OPAQUE_SAMPLE_BYTES = 1 << 20,   /* guessed four times over, so less of it */
+    MIN_GUESS_BYTES = 64 << 10,      /* shorter opaque runs go to zstd unseen */
+
+    ZSTD_LEVEL = 3, /* what a tile gets */
+    ZSTD_TILES = 4, /* of the sample are tried: it is the slow part */
+
+    CODING_BYTES = 4, /* docs/format.md, 3.1 */
+    PART_BYTES = 12,
+};
+
+_Static_assert((int)ELEMENTS_SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
+
+/* What opaque bytes may be at heart: files of other formats are mostly arrays of these. */
+static const struct weir_elements guesses[] = {
+    {.elem_bytes = 1, .n_parts = 1, .part = {{0, 1, 1, false, 0}}}, /* bytes */
+    {.elem_bytes = 2, .n_parts = 1, .part = {{0, 1, 2, true, 8}}},  /* bf16 */
+    {.elem_bytes = 2, .n_parts = 1, .part = {{0, 1, 2, true, 5}}},  /* f16 */
+    {.elem_bytes = 4, .n_parts = 1, .part = {{0, 1, 4, true, 8}}},  /* f32 */
+};
+
+struct pack_chooser {
+    ZSTD_CCtx *zstd;
+};
+
+weir_err pack_chooser_new(struct pack_chooser **out)
+{
+    struct pack_chooser *c = calloc(1, sizeof(*c));
+    if (!c)
+        return WEIR_ERR_NOMEM;
+    c->zstd = ZSTD_createCCtx();
+    if (!c->zstd) {
+        free(c);
+        return WEIR_ERR_NOMEM;
+    }
+    *out = c;
+    return WEIR_OK;
+}
+
+void pack_chooser_free(struct pack_chooser *c)
+{
+    if (!c)
+        return;
+    ZSTD_freeCCtx(c->zstd);
+    free(c);
+}
+
+size_t pack_coding_bytes(const struct weir_coding *coding)
+{
+    size_t n = CODING_BYTES;
+    for (int i = 0; i < coding->n_parts; i++) {
+        int n_freq = 0;
+        for (int j = 0; j < 256; j++)
+            if (coding->part[i].freq[j])
+                n_freq = j + 1;
+        n += PART_BYTES + 2 * (size_t)n_freq;
+    }
+    return n;
+}
+
+/* Whole tiles, evenly spread; everything when it fits.  The result depends on the segment alone. */
+static weir_err take_sample(struct pack_reader *r, uint32_t entry,
+                            const struct weir_segment *segment, const struct pack_slot *slot,
+                            size_t most_bytes, struct pack_choice *out, struct weir_diag *diag)
+{
+    if (segment->bytes <= most_bytes) {
+        out->sample_bytes = (size_t)segment->bytes;
+        return pack_read(r, entry, segment->file_offset, slot->plain, out->sample_bytes, diag);
+    }
+    uint64_t n_tiles = segment->bytes / out->tile_bytes; /* whole ones */
+    size_t n_taken = most_bytes / out->tile_bytes;
+    for (size_t i = 0; i < n_taken; i++) {
+        uint64_t tile = n_tiles / n_taken * i + n_tiles % n_taken * i / n_taken;
+        weir_err err = pack_read(r, entry, segment->file_offset + tile * out->tile_bytes,
+                                 slot->plain + i * out->tile_bytes, out->tile_bytes, diag);
+        if (err)
+            return err;
+    }
+    out->sample_bytes = n_taken * out->tile_bytes;
+    return WEIR_OK;
+}
+
+/* Stored bytes per plain byte with zstd, on some tiles of the sample. */
+static weir_err measure_zstd(struct pack_chooser *c, const struct pack_slot *slot,
+                             size_t sample_bytes, double *ratio)
+{
+    size_t n_tiles = (sample_bytes + WEIR_TILE_BYTES - 1) / WEIR_TILE_BYTES;
+    size_t n_tried = n_tiles < ZSTD_TILES ? n_tiles : ZSTD_TILES;
+    size_t plain_bytes = 0;
+    size_t stored_bytes = 0;
+    for (size_t i = 0; i < n_tried; i++) {
+        size_t at = n_tiles * i / n_tried * WEIR_TILE_BYTES;
+        size_t n = sample_bytes - at < WEIR_TILE_BYTES ? sample_bytes - at : WEIR_TILE_BYTES;
+        size_t got = ZSTD_compressCCtx(c->zstd, slot->stored, WEIR_MAX_EXTENT_BYTES,
+                                       slot->plain + at, n, ZSTD_LEVEL);
+        if (ZSTD_isError(got))
+            return WEIR_ERR_NOMEM; /* there is room for any result, so it is nothing else */
+        plain_bytes += n;
+        stored_bytes += got < n ? got : n;
+    }
+    *ratio = (double)stored_bytes / (double)plain_bytes;
+    return WEIR_OK;
+}
+
+struct candidate {
+    const struct pack_slot *slot;
+    uint64_t bytes; /* of the segment */
+    size_t sample_bytes;
+    double best_bytes; /* what the best so far takes in the store */
+    struct weir_coding *best;
+};
+
+/* Takes the coding for `like` when it beats what there is. */
+static weir_err try_elements(struct candidate *c, const struct weir_elements *like)
+{
+    size_t whole = c->sample_bytes - c->sample_bytes % like->elem_bytes;
+    if (!whole)
+        return WEIR_OK;
+    struct weir_coding *coding = NULL;
+    double bits = 8;
+    weir_err err = weir_coding_choose(like, c->slot->plain, whole, &coding, &bits);
+    if (err || !coding)
+        return err;
+    double bytes = (double)c->bytes * bits / 8 + (double)pack_coding_bytes(coding);
+    if (bytes < c->best_bytes) {
+        free(c->best);
+        c->best = coding;
+        c->best_bytes = bytes;
+    } else {
+        free(coding);
+    }
+    return WEIR_OK;
+}
+
+static weir_err try_all(struct pack_chooser *chooser, struct candidate *c,
+                        const struct weir_elements *elements)
+{
+    double ratio = 1;
+    weir_err err = measure_zstd(chooser, c->slot, c->sample_bytes, &ratio);
+    c->best_bytes = (double)c->bytes * ratio;
+    if (elements)
+        return err ? err : try_elements(c, elements);
+    for (size_t i = 0; !err && i < sizeof(guesses) / sizeof(guesses[0]); i++)
+        err = try_elements(c, &guesses[i]);
+    return err;
+}
+
+weir_err pack_choose(struct pack_chooser *chooser, struct pack_reader *r, uint32_t entry,
+                     uint32_t segment, const struct pack_slot *slot, struct pack_choice *out,
+                     struct weir_diag *diag)
+{
+    const struct weir_elements *elements = pack_elements(r->pack, entry, segment);
+    const struct weir_segment *s = &r->pack->ix.entry[entry].segment[segment];
+    size_t elem_bytes = elements ? elements->elem_bytes : 1;
+    *out = (struct pack_choice){
+        .tile_bytes = (uint32_t)(WEIR_TILE_BYTES - WEIR_TILE_BYTES % elem_bytes),
+    };
+    weir_err err = take_sample(r, entry, s, slot,
+                               elements ? ELEMENTS_SAMPLE_BYTES : OPAQUE_SAMPLE_BYTES, out, diag);
+    if (err)
+        return err;
+    out->sample_xxh3 = XXH3_64bits(slot->plain, out->sample_bytes);
+    if (!elements && s->bytes < MIN_GUESS_BYTES)
+        return WEIR_OK;
+
+    struct candidate c = {.slot = slot, .bytes = s->bytes, .sample_bytes = out->sample_bytes};
+    err = try_all(chooser, &c, elements);
+    if (err) {
+        free(c.best);
+        return err;
+    }
+    out->coding = c.best;
+    return WEIR_OK;
+}
