@@ -103,7 +103,7 @@ static weir_err build_mount(struct run *run)
         return err;
     const struct reader_options reader = {
         .store = o->store,
-        .kernels = o->kernels,
+        .kernels = o->kernels ? o->kernels : weir_kernels_best(),
         .cache_bytes = o->cache_bytes ? o->cache_bytes : WEIR_MOUNT_CACHE_BYTES,
         .n_workers = run->n_threads,
         .log = &run->log,

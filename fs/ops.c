@@ -132,6 +132,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     const struct mount *m = userdata;
     conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
+    conn->max_read = READER_MAX_BYTES; /* libfuse wants it here and as a mount option */
     if (m->events.ready)
         m->events.ready(m->events.self);
 }

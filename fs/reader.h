@@ -25,9 +25,9 @@ struct reader_worker {
 };
 
 struct reader_options {
-    const struct weir_store *store;     /* borrowed */
-    const struct weir_kernels *kernels; /* NULL: the best */
-    size_t cache_bytes;                 /* of decoded tiles */
+    const struct weir_store *store; /* borrowed */
+    const struct weir_kernels *kernels;
+    size_t cache_bytes; /* of decoded tiles */
     unsigned n_workers;
     struct log *log; /* borrowed; hears of bad tiles */
 };
