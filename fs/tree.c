@@ -1,5 +1,6 @@
 #include "tree.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,44 +65,70 @@ static void list_children(struct tree *t)
 
 /* ---- stored bytes ---- */
 
-/* An object's share of the extents that its tiles lie in, by number of tiles. */
-static uint64_t object_stored_bytes(const struct weir_store *store,
-                                    const struct weir_object *object)
+/* What the tiles [tile, stop) of an object have in plain bytes; numbered through the store. */
+static uint64_t plain_bytes(const struct weir_object *object, uint64_t tile, uint64_t stop)
 {
-    uint64_t sum = 0;
-    uint64_t tile = object->first_tile, end = tile + object->n_tiles;
-    while (tile < end) {
-        uint64_t extent_end = (tile / WEIR_EXTENT_TILES + 1) * WEIR_EXTENT_TILES;
-        uint64_t stop = end < extent_end ? end : extent_end;
-        struct weir_extent extent = weir_store_extent(store, (uint32_t)(tile / WEIR_EXTENT_TILES));
-        sum += extent.bytes * (stop - tile) / extent.n_tiles;
-        tile = stop;
+    uint64_t from = (tile - object->first_tile) * object->tile_bytes;
+    uint64_t to = (stop - object->first_tile) * object->tile_bytes;
+    return (to < object->bytes ? to : object->bytes) - from;
+}
+
+/* The end of the run of an object's tiles that begins at `tile` and stays in one extent. */
+static uint64_t run_end(const struct weir_object *object, uint64_t tile)
+{
+    uint64_t object_end = object->first_tile + object->n_tiles;
+    uint64_t extent_end = (tile / WEIR_EXTENT_TILES + 1) * WEIR_EXTENT_TILES;
+    return object_end < extent_end ? object_end : extent_end;
+}
+
+static void add_extent_plain(uint64_t *extent_plain, const struct weir_object *object)
+{
+    uint64_t end = object->first_tile + object->n_tiles;
+    for (uint64_t tile = object->first_tile; tile < end; tile = run_end(object, tile))
+        extent_plain[tile / WEIR_EXTENT_TILES] += plain_bytes(object, tile, run_end(object, tile));
+}
+
+/* An object's share of the extents that it lies in, by plain bytes: exact but for the first and
+ * the last of them, and without reading anything. */
+static uint64_t object_share(const struct weir_store *store, const struct weir_object *object,
+                             const uint64_t *extent_plain)
+{
+    uint64_t sum = 0, end = object->first_tile + object->n_tiles;
+    for (uint64_t tile = object->first_tile; tile < end; tile = run_end(object, tile)) {
+        uint32_t e = (uint32_t)(tile / WEIR_EXTENT_TILES);
+        sum += plain_bytes(object, tile, run_end(object, tile)) *
+               weir_store_extent(store, e).bytes / extent_plain[e];
     }
     return sum;
 }
 
-static uint64_t file_stored_bytes(const struct weir_entry *file, const uint64_t *object_bytes)
+static void share_out(struct tree *t, const struct weir_store *store, uint64_t *extent_plain,
+                      uint64_t *object_bytes)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < file->n_segments; i++)
-        if (file->segment[i].object != WEIR_NO_OBJECT)
-            sum += object_bytes[file->segment[i].object];
-    return sum;
+    uint32_t n_objects = weir_store_info(store)->n_objects;
+    for (uint32_t i = 0; i < n_objects; i++)
+        add_extent_plain(extent_plain, weir_store_object(store, i));
+    for (uint32_t i = 0; i < n_objects; i++)
+        object_bytes[i] = object_share(store, weir_store_object(store, i), extent_plain);
+    for (uint32_t i = 1; i < t->n_nodes; i++) {
+        const struct weir_entry *entry = t->node[i].entry;
+        for (uint32_t k = 0; k < entry->n_segments; k++)
+            if (entry->segment[k].object != WEIR_NO_OBJECT)
+                t->node[i].stored_bytes += object_bytes[entry->segment[k].object];
+    }
 }
 
 static weir_err count_stored_bytes(struct tree *t, const struct weir_store *store)
 {
-    uint32_t n_objects = weir_store_info(store)->n_objects;
-    uint64_t *object_bytes = calloc((size_t)n_objects + 1, sizeof(object_bytes[0]));
-    if (!object_bytes)
-        return WEIR_ERR_NOMEM;
-    for (uint32_t i = 0; i < n_objects; i++)
-        object_bytes[i] = object_stored_bytes(store, weir_store_object(store, i));
-    for (uint32_t i = 1; i < t->n_nodes; i++)
-        if (t->node[i].entry->kind == WEIR_ENTRY_FILE)
-            t->node[i].stored_bytes = file_stored_bytes(t->node[i].entry, object_bytes);
+    const struct weir_store_info *info = weir_store_info(store);
+    uint64_t *extent_plain = calloc((size_t)info->n_extents + 1, sizeof(extent_plain[0]));
+    uint64_t *object_bytes = calloc((size_t)info->n_objects + 1, sizeof(object_bytes[0]));
+    bool fine = extent_plain && object_bytes;
+    if (fine)
+        share_out(t, store, extent_plain, object_bytes);
+    free(extent_plain);
     free(object_bytes);
-    return WEIR_OK;
+    return fine ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
 /* ---- the tree ---- */

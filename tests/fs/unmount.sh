@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# How a mount comes and goes: in the background, by signal, under a reader; it leaves nothing behind.
+# shellcheck source=tests/fs/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+mkdir "$work/tree"
+head -c 20000000 /dev/urandom >"$work/tree/noise"
+"$WEIR" pack -q "$work/tree" "$work/t.weir"
+
+ours() { # processes that have this test's store on their command line
+    grep -lzxF -f <(echo "$work/t.weir") /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 || true
+}
+none_left() {
+    [ -z "$(ours)" ]
+}
+
+# In the background: it answers as soon as the command is back, whatever the mountpoint looks like.
+ln -s mnt "$work/by-link"
+cd "$work"
+for place in "$mnt" mnt/ ./mnt//. by-link; do
+    "$WEIR" mount "$work/t.weir" "$place" || fail "mount on $place"
+    cmp "$work/tree/noise" "$mnt/noise" || fail "on $place"
+    [ "$(ours | wc -l)" = 1 ] || fail "not one process: $(ours | tr '\n' ' ')"
+    fusermount3 -u "$mnt"
+    wait_for none_left
+done
+
+# By signal, with a reader at work: the reader gets an error, nobody hangs.
+for signal in TERM INT HUP; do
+    mount_up "$work/t.weir"
+    "$probe" drain "$mnt/noise" &
+    reader=$!
+    sleep 0.3
+    ! gone "$reader" || fail "the reader has not read"
+    kill -s "$signal" "$(ours | head -n 1)"
+    wait_for gone "$reader"
+    wait "$reader" || fail "the reader ended otherwise"
+    mount_ends
+    wait_for none_left
+done
+
+# A busy mount is unmounted lazily; it ends when its last reader has closed.
+mount_up "$work/t.weir"
+exec 7<"$mnt/noise"
+! fusermount3 -u "$mnt" 2>/dev/null || fail "unmounted while a file is open"
+cmp "$work/tree/noise" "$mnt/noise"
+fusermount3 -uz "$mnt"
+cmp -n 1000000 "$work/tree/noise" - <&7
+exec 7<&-
+mount_ends
+
+# A mount that cannot be: an error, and no process.
+status=0
+"$WEIR" mount "$work/t.weir" "$work/nowhere" 2>"$work/said" || status=$?
+[ "$status" != 0 ] || fail "mounted nowhere"
+grep -q nowhere "$work/said" || fail "the error does not name the mountpoint: $(cat "$work/said")"
+status=0
+"$WEIR" mount "$work/t.weir" "$work/t.weir" 2>"$work/said" || status=$?
+[ "$status" != 0 ] || fail "mounted on a file"
+wait_for none_left
