@@ -25,8 +25,8 @@ static uint64_t next_random(uint64_t *state)
 
 static void *allocate(size_t n)
 {
-    void *p = malloc(n);
-    if (!p && n) {
+    void *p = malloc(n ? n : 1);
+    if (!p) {
         fprintf(stderr, "replay: out of memory\n");
         exit(EXIT_FAILURE);
     }
