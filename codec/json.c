@@ -6,7 +6,7 @@ enum {
     MAX_DEPTH = 32,
 };
 
-struct json json_start(char *text, size_t n)
+struct json json_read_start(char *text, size_t n)
 {
     return (struct json){text, text + n, false, false};
 }
@@ -50,13 +50,13 @@ static bool expect(struct json *j, char c)
     return true;
 }
 
-bool json_open(struct json *j, char bracket)
+bool json_read_open(struct json *j, char bracket)
 {
     j->first = true;
     return expect(j, bracket);
 }
 
-bool json_item(struct json *j, char bracket)
+bool json_read_item(struct json *j, char bracket)
 {
     if (!j->bad && peek(j) == bracket) {
         j->at++;
@@ -162,7 +162,7 @@ static bool escape(struct json *j, char **to)
     return true;
 }
 
-char *json_string(struct json *j)
+char *json_read_string(struct json *j)
 {
     if (!expect(j, '"'))
         return NULL;
@@ -193,9 +193,9 @@ char *json_string(struct json *j)
     return begin;
 }
 
-char *json_key(struct json *j)
+char *json_read_key(struct json *j)
 {
-    char *key = json_string(j);
+    char *key = json_read_string(j);
     return key && expect(j, ':') ? key : NULL;
 }
 
@@ -224,7 +224,7 @@ static bool whole(struct json *j)
     return true;
 }
 
-bool json_u64(struct json *j, uint64_t *out)
+bool json_read_u64(struct json *j, uint64_t *out)
 {
     uint64_t v = 0;
     peek(j);
@@ -271,10 +271,10 @@ static bool skip_value(struct json *j, int depth);
 static bool skip_items(struct json *j, char open, int depth)
 {
     char close = open == '{' ? '}' : ']';
-    if (depth == MAX_DEPTH || !json_open(j, open))
+    if (depth == MAX_DEPTH || !json_read_open(j, open))
         return fail(j);
-    while (json_item(j, close))
-        if ((open == '{' && !json_key(j)) || !skip_value(j, depth + 1))
+    while (json_read_item(j, close))
+        if ((open == '{' && !json_read_key(j)) || !skip_value(j, depth + 1))
             return false;
     return !j->bad;
 }
@@ -287,7 +287,7 @@ static bool skip_value(struct json *j, int depth)
     case '[':
         return skip_items(j, c, depth);
     case '"':
-        return json_string(j) != NULL;
+        return json_read_string(j) != NULL;
     case 't':
         return skip_word(j, "true");
     case 'f':
@@ -299,12 +299,12 @@ static bool skip_value(struct json *j, int depth)
     }
 }
 
-bool json_skip(struct json *j)
+bool json_read_skip(struct json *j)
 {
     return !j->bad && skip_value(j, 0);
 }
 
-bool json_done(struct json *j)
+bool json_read_done(struct json *j)
 {
     return !j->bad && peek(j) == 0 && j->at == j->end;
 }

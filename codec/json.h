@@ -2,8 +2,8 @@
  *
  * Strict RFC 8259 in UTF-8.  Allocates nothing, so a hostile text costs its own bytes and no more
  * (16 MiB of "{}" made a tree of 1.2 GiB), and running out of memory cannot look like a syntax
- * error. Strings are unescaped where they stand: the text is overwritten, and what json_string()
- * returned lives as long as it.
+ * error. Strings are unescaped where they stand: the text is overwritten, and what
+ * json_read_string() returned lives as long as it.
  *
  * Once something is wrong, `bad` stays set and every call fails. */
 #ifndef WEIR_CODEC_JSON_PRIVATE_H
@@ -19,28 +19,28 @@ struct json {
     bool bad;
 };
 
-struct json json_start(char *text, size_t n);
+struct json json_read_start(char *text, size_t n);
 
 /* Passes the opening bracket ('{' or '['), which must be next. */
-bool json_open(struct json *j, char bracket);
+bool json_read_open(struct json *j, char bracket);
 
 /* True: another item follows, its comma passed.  False: the closing bracket ('}' or ']') was
  * passed, or the text is bad.  Every item must be read before the next call. */
-bool json_item(struct json *j, char bracket);
+bool json_read_item(struct json *j, char bracket);
 
 /* A string, NUL-terminated; one that holds U+0000 is bad.  NULL if bad. */
-char *json_string(struct json *j);
+char *json_read_string(struct json *j);
 
 /* The name of an object's next item, and its colon. */
-char *json_key(struct json *j);
+char *json_read_key(struct json *j);
 
 /* A number that is a plain decimal integer of 64 bits. */
-bool json_u64(struct json *j, uint64_t *out);
+bool json_read_u64(struct json *j, uint64_t *out);
 
 /* Any value, nested at most 32 deep. */
-bool json_skip(struct json *j);
+bool json_read_skip(struct json *j);
 
 /* Nothing but white space is left. */
-bool json_done(struct json *j);
+bool json_read_done(struct json *j);
 
 #endif

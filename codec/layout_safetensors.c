@@ -21,10 +21,10 @@ struct entry {
 static bool read_shape(struct json *j, struct entry *e)
 {
     struct weir_tensor *t = &e->tensor;
-    if (e->has_shape || !json_open(j, '['))
+    if (e->has_shape || !json_read_open(j, '['))
         return false;
-    while (json_item(j, ']')) {
-        if (t->n_dims == WEIR_MAX_DIMS || !json_u64(j, &t->dim[t->n_dims]))
+    while (json_read_item(j, ']')) {
+        if (t->n_dims == WEIR_MAX_DIMS || !json_read_u64(j, &t->dim[t->n_dims]))
             return false;
         t->n_dims++;
     }
@@ -34,31 +34,31 @@ static bool read_shape(struct json *j, struct entry *e)
 
 static bool read_offsets(struct json *j, struct entry *e)
 {
-    if (e->has_offsets || !json_open(j, '['))
+    if (e->has_offsets || !json_read_open(j, '['))
         return false;
-    if (!json_item(j, ']') || !json_u64(j, &e->begin))
+    if (!json_read_item(j, ']') || !json_read_u64(j, &e->begin))
         return false;
-    if (!json_item(j, ']') || !json_u64(j, &e->end))
+    if (!json_read_item(j, ']') || !json_read_u64(j, &e->end))
         return false;
     e->has_offsets = true;
-    return !json_item(j, ']') && !j->bad && e->begin <= e->end;
+    return !json_read_item(j, ']') && !j->bad && e->begin <= e->end;
 }
 
 static bool read_dtype(struct json *j, struct entry *e)
 {
     if (e->tensor.dtype)
         return false;
-    const char *text = json_string(j);
+    const char *text = json_read_string(j);
     e->tensor.dtype = text;
     return text && *text && strlen(text) <= DTYPE_MAX_TEXT;
 }
 
 static bool read_entry(struct json *j, struct entry *e)
 {
-    if (!json_open(j, '{'))
+    if (!json_read_open(j, '{'))
         return false;
-    while (json_item(j, '}')) {
-        const char *key = json_key(j);
+    while (json_read_item(j, '}')) {
+        const char *key = json_read_key(j);
         bool fine;
         if (!key)
             return false;
@@ -69,7 +69,7 @@ static bool read_entry(struct json *j, struct entry *e)
         else if (strcmp(key, "data_offsets") == 0)
             fine = read_offsets(j, e);
         else
-            fine = json_skip(j);
+            fine = json_read_skip(j);
         if (!fine)
             return false;
     }
@@ -120,14 +120,14 @@ static bool read_header(struct json *j, uint64_t data, struct layout_draft *draf
 {
     size_t room = 0;
     bool has_metadata = false;
-    if (!json_open(j, '{'))
+    if (!json_read_open(j, '{'))
         return false;
-    while (json_item(j, '}')) {
-        struct entry e = {.tensor.name = json_key(j)};
+    while (json_read_item(j, '}')) {
+        struct entry e = {.tensor.name = json_read_key(j)};
         if (!e.tensor.name)
             return false;
         if (strcmp(e.tensor.name, "__metadata__") == 0) {
-            if (has_metadata || !json_skip(j))
+            if (has_metadata || !json_read_skip(j))
                 return false;
             has_metadata = true;
             continue;
@@ -135,7 +135,7 @@ static bool read_header(struct json *j, uint64_t data, struct layout_draft *draf
         if (!read_entry(j, &e) || !grow(draft, &room) || !add(draft, &e, data))
             return false;
     }
-    return json_done(j);
+    return json_read_done(j);
 }
 
 bool layout_read_safetensors(const struct weir_source *src, struct layout_draft *draft)
@@ -160,6 +160,6 @@ bool layout_read_safetensors(const struct weir_source *src, struct layout_draft 
     draft->err = weir_source_read(src, LENGTH_BYTES, draft->strings, (size_t)n);
     if (draft->err)
         return false;
-    struct json j = json_start(draft->strings, (size_t)n);
+    struct json j = json_read_start(draft->strings, (size_t)n);
     return read_header(&j, LENGTH_BYTES + n, draft);
 }
