@@ -1,0 +1,133 @@
+/* cmd_pack.c - a directory or a file into a store. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cmd.h"
+#include "codec/pack.h"
+#include "fail.h"
+#include "interrupt.h"
+#include "options.h"
+#include "outfile.h"
+#include "output.h"
+#include "progress.h"
+#include "walk.h"
+
+enum { OPT_FORCE, OPT_THREADS, OPT_KEEP_LINKS };
+
+static const struct cli_option options[] = {
+    [OPT_FORCE] = {'f', "force", NULL, "replace DST if it exists", false},
+    [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_KEEP_LINKS] = {0, "keep-links", NULL,
+                        "store links that stay inside SRC as links, not what they show", false},
+    {0},
+};
+
+/* All that one run needs, so that one place frees it. */
+struct job {
+    struct walk *walk;
+    struct weir_pack_entry *entry;
+    struct outfile out;
+    struct weir_pack_result result;
+    double seconds;
+};
+
+static weir_err look(const struct cli *cli, struct job *job, struct weir_diag *diag)
+{
+    struct stat st;
+    bool exists;
+    weir_err err = outfile_check(cli->operand[1], option_given(cli, OPT_FORCE), &st, &exists, diag);
+    if (err)
+        return err;
+    struct walk_options how = {.keep_links = option_given(cli, OPT_KEEP_LINKS),
+                               .skip = exists && S_ISREG(st.st_mode) ? &st : NULL};
+    err = walk_tree(cli->operand[0], &how, &job->walk, diag);
+    if (err)
+        return err;
+    job->entry = walk_entries(job->walk);
+    return job->entry ? WEIR_OK : WEIR_ERR_NOMEM;
+}
+
+static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
+                     struct weir_diag *diag)
+{
+    weir_err err = outfile_open(cli->operand[1], option_given(cli, OPT_FORCE), &job->out, diag);
+    if (err)
+        return err;
+    struct progress progress;
+    progress_begin(&progress, cli, "packing");
+    struct weir_pack_options how = {.n_threads = n_threads, .watch = &progress.watch};
+    struct weir_output to = {&job->out, outfile_write};
+    err = weir_pack(job->entry, job->walk->n, &to, &how, &job->result, diag);
+    progress_end(&progress);
+    if (err && job->out.diag.text[0])
+        *diag = job->out.diag;
+    if (!err)
+        err = outfile_commit(&job->out, diag);
+    job->seconds = now_seconds() - progress.started;
+    return err;
+}
+
+static int print_result(const struct cli *cli, const struct job *job)
+{
+    const struct weir_pack_result *r = &job->result;
+    double ratio = ratio_of(r->plain_bytes, r->stored_bytes);
+    char hex[HEX_DIGEST];
+    hex_digest(hex, r->digest);
+    if (cli->json)
+        return print_json(
+            cli, json_pack("{s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I}", "plain_bytes",
+                           (json_int_t)r->plain_bytes, "stored_bytes", (json_int_t)r->stored_bytes,
+                           "ratio", ratio, "digest", hex, "seconds", job->seconds, "files",
+                           (json_int_t)job->walk->n_files, "directories",
+                           (json_int_t)job->walk->n_dirs, "links", (json_int_t)job->walk->n_links));
+    if (cli->quiet)
+        return EXIT_FINE;
+    char plain[HUMAN_BYTES], stored[HUMAN_BYTES], rate[HUMAN_BYTES];
+    double speed = job->seconds > 0 ? (double)r->plain_bytes / job->seconds : 0;
+    fprintf(cli->out, "%zu file%s, %s -> %s (%.3fx), %.2f s, %s/s\nsha256:%s\n", job->walk->n_files,
+            job->walk->n_files == 1 ? "" : "s", human_bytes(plain, (double)r->plain_bytes),
+            human_bytes(stored, (double)r->stored_bytes), ratio, job->seconds,
+            human_bytes(rate, speed), hex);
+    return EXIT_FINE;
+}
+
+static int run(struct cli *cli)
+{
+    unsigned n_threads;
+    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads))
+        return EXIT_USAGE;
+    if (strcmp(cli->operand[1], "-") == 0)
+        cli->out = stderr;
+    interrupt_catch();
+    struct weir_diag diag = {""};
+    struct job job = {.out = {.fd = -1}};
+    weir_err err = look(cli, &job, &diag);
+    if (!err)
+        err = pack(cli, &job, n_threads, &diag);
+    outfile_close(&job.out);
+    int code = err ? fail(cli, err, diag.text[0] ? NULL : cli->operand[0], &diag)
+                   : print_result(cli, &job);
+    free(job.entry);
+    walk_free(job.walk);
+    return code;
+}
+
+const struct cmd cmd_pack = {
+    .name = "pack",
+    .operands = "SRC DST",
+    .summary = "Make one small store of a checkpoint, a directory or a file",
+    .text =
+        "SRC is packed whole: safetensors and GGUF files tensor by tensor, everything else as it\n"
+        "is, with directories and permissions. Symbolic links are followed. DST appears under its\n"
+        "name only when it is complete; '-' is stdout (what is said then goes to stderr).\n"
+        "The same SRC gives the same bytes, whatever the number of threads.\n",
+    .examples = "  weir pack Llama-3.1-8B llama.weir\n"
+                "  weir pack ~/.cache/huggingface/hub/models--gpt2/snapshots/* gpt2.weir\n"
+                "  weir pack model.gguf - | ssh host 'cat > model.weir'\n",
+    .option = options,
+    .min_operands = 2,
+    .max_operands = 2,
+    .run = run,
+};

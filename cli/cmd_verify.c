@@ -1,0 +1,151 @@
+/* cmd_verify.c - every byte of a store checked, and compared with a plain tree if wanted. */
+#include "cmd.h"
+#include "codec/extract.h"
+#include "compare.h"
+#include "fail.h"
+#include "interrupt.h"
+#include "opened.h"
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+
+enum { OPT_AGAINST, OPT_THREADS };
+
+static const struct cli_option options[] = {
+    [OPT_AGAINST] = {0, "against", "DIR", "compare with the plain files in DIR too", false},
+    [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    {0},
+};
+
+struct job {
+    struct opened in;
+    struct compare compare;
+    const char *against; /* NULL: only the store itself */
+    double seconds;
+};
+
+static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads,
+                      struct weir_diag *diag)
+{
+    double started = now_seconds();
+    struct progress progress;
+    progress_begin(&progress, cli, "checking extents");
+    struct weir_extract_options how = {.n_threads = n_threads, .watch = &progress.watch};
+    weir_err err = weir_check_extents(job->in.store, &how, diag);
+    progress_end(&progress);
+    if (err)
+        return err;
+    if (job->against)
+        err = compare_open(&job->compare, job->in.store, job->against, diag);
+    if (err)
+        return err;
+
+    struct weir_sink sink = compare_sink(&job->compare);
+    progress_begin(&progress, cli, "decoding");
+    err = weir_extract(job->in.store, job->against ? &sink : NULL, &how, diag);
+    progress_end(&progress);
+    if (err && job->compare.diag.text[0])
+        *diag = job->compare.diag;
+    job->seconds = now_seconds() - started;
+    return err;
+}
+
+static json_t *result_object(const struct job *job, bool fine)
+{
+    const struct weir_store_info *info = weir_store_info(job->in.store);
+    char hex[HEX_DIGEST];
+    return json_pack("{s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:f}", "ok", (int)fine, "digest",
+                     hex_digest(hex, info->digest), "plain_bytes", (json_int_t)info->plain_bytes,
+                     "stored_bytes", (json_int_t)info->stored_bytes, "ratio",
+                     ratio_of(info->plain_bytes, info->stored_bytes), "extents",
+                     (json_int_t)info->n_extents, "tiles", (json_int_t)info->n_tiles, "seconds",
+                     job->seconds);
+}
+
+static int print_fine(const struct cli *cli, const struct job *job)
+{
+    const struct weir_store_info *info = weir_store_info(job->in.store);
+    if (cli->json)
+        return print_json(cli, result_object(job, true));
+    if (cli->quiet)
+        return EXIT_FINE;
+    char hex[HEX_DIGEST], plain[HUMAN_BYTES], rate[HUMAN_BYTES];
+    fprintf(cli->out, "fine%s: %u extents, %llu tiles, %s, %.2f s, %s/s\nsha256:%s\n",
+            job->against ? " and the same" : "", info->n_extents, (unsigned long long)info->n_tiles,
+            human_bytes(plain, (double)info->plain_bytes), job->seconds,
+            human_bytes(rate, job->seconds > 0 ? (double)info->plain_bytes / job->seconds : 0),
+            hex_digest(hex, info->digest));
+    return EXIT_FINE;
+}
+
+static int report_differences(const struct cli *cli, const struct job *job)
+{
+    const struct compare *c = &job->compare;
+    json_t *list = cli->json ? json_array() : NULL;
+    char text[DIFFERENCE_TEXT];
+    for (size_t i = 0; i < c->n; i++) {
+        const struct difference *d = &c->difference[i];
+        difference_text(d, text);
+        if (list) {
+            json_t *o = json_pack("{s:o,s:s}", "path", json_text(d->path), "what", text);
+            if (o && (d->kind == DIFF_SIZE || d->kind == DIFF_BYTES))
+                (void)json_object_set_new(o, "at", json_integer((json_int_t)d->at));
+            (void)json_array_append_new(list, o); /* out of memory: the count below still tells */
+        } else if (!cli->quiet) {
+            print_name(cli->out, d->path);
+            fprintf(cli->out, ": %s\n", text);
+        }
+    }
+    json_t *more = list ? result_object(job, false) : NULL;
+    if (more)
+        (void)json_object_set_new(more, "differences", list);
+    else
+        json_decref(list);
+    struct weir_diag diag;
+    weir_diag_set(&diag,
+                  "%s: %zu difference%s from the store; keep both until you know which is right",
+                  job->against, c->n, c->n == 1 ? "" : "s");
+    (void)fflush(cli->out); /* the list before the verdict */
+    return fail_with(cli, WEIR_ERR_MISMATCH, NULL, &diag, more);
+}
+
+static int run(struct cli *cli)
+{
+    unsigned n_threads;
+    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads))
+        return EXIT_USAGE;
+    struct weir_diag diag = {""};
+    struct job job = {.against = cli->value[OPT_AGAINST]};
+    weir_err err = opened_open(&job.in, cli->operand[0], &diag);
+    if (err)
+        return fail(cli, err, cli->operand[0], &diag);
+    interrupt_catch();
+    err = check(cli, &job, n_threads, &diag);
+    int code;
+    if (err) {
+        /* What the walk or the tree's files say names them already. */
+        bool named = diag.text[0] && err != WEIR_ERR_CORRUPT && err != WEIR_ERR_UNSUPPORTED;
+        code = fail(cli, err, named ? NULL : cli->operand[0], &diag);
+    } else {
+        code = job.compare.n ? report_differences(cli, &job) : print_fine(cli, &job);
+    }
+    compare_close(&job.compare);
+    opened_close(&job.in);
+    return code;
+}
+
+const struct cmd cmd_verify = {
+    .name = "verify",
+    .operands = "STORE",
+    .summary = "Check every byte of a store, and compare it with plain files",
+    .text =
+        "Checks the SHA-256 of every extent, the checksum of every tile and the SHA-256 of every\n"
+        "file. With --against, files that differ, are missing or are not in the store are named\n"
+        "and the exit code is 3. Permissions are not compared.\n",
+    .examples = "  weir verify llama.weir\n"
+                "  weir verify llama.weir --against Llama-3.1-8B && rm -r Llama-3.1-8B\n",
+    .option = options,
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
+};

@@ -1,0 +1,47 @@
+#include "place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "interrupt.h"
+
+int place_file(int dir, const char *temp, const char *name, bool replace)
+{
+    if (replace)
+        return renameat(dir, temp, dir, name);
+    if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    /* A file system without the flag (NFS): a hard link refuses an existing name too. */
+    if (linkat(dir, temp, dir, name, 0) != 0)
+        return -1;
+    return unlinkat(dir, temp, 0);
+}
+
+bool write_all(int fd, const void *bytes, size_t n)
+{
+    const uint8_t *from = bytes;
+    while (n) {
+        ssize_t put = write(fd, from, n);
+        if (put < 0 && errno == EINTR && !interrupted())
+            continue;
+        if (put < 0)
+            return false;
+        from += put;
+        n -= (size_t)put;
+    }
+    return true;
+}
+
+void diag_errno(struct weir_diag *diag, const char *name)
+{
+    const char *advice =
+        errno == ENOSPC || errno == EDQUOT ? "; free some space or choose another place"
+        : errno == EACCES || errno == EPERM || errno == EROFS ? "; choose a place you may write to"
+                                                              : "";
+    weir_diag_set(diag, "%s: %s%s", name, strerror(errno), advice);
+}

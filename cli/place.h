@@ -1,0 +1,21 @@
+/* place.h - puts a finished file where it belongs, in one step. */
+#ifndef WEIR_CLI_PLACE_H
+#define WEIR_CLI_PLACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/err.h"
+
+/* Renames `temp` to `name`, both in the folder `dir`.  Without `replace` something that has the
+ * name already stays, and the call fails with EEXIST.  0, or -1 and errno. */
+int place_file(int dir, const char *temp, const char *name, bool replace);
+
+/* write() until all n bytes are out; false and errno, EINTR when a signal asked to stop. */
+bool write_all(int fd, const void *bytes, size_t n);
+
+/* "NAME: what errno says", with what to do when the disk is full. */
+void diag_errno(struct weir_diag *diag, const char *name);
+
+#endif
