@@ -111,16 +111,13 @@ struct pack_chooser;
 /* A choice for a segment, made from a sample of it. */
 struct pack_choice {
     struct weir_coding *coding; /* owned; NULL: opaque */
-    uint32_t tile_bytes;        /* of the sample */
-    size_t sample_bytes;        /* at the start of slot.plain: whole tiles of the segment, in order,
-                                   but for the last one of a segment that fits whole */
-    uint64_t sample_xxh3;
+    uint64_t sample_xxh3;       /* equal segments have equal samples */
 };
 
 /* pack_choose.c */
 WEIR_MUST_CHECK weir_err pack_chooser_new(struct pack_chooser **out);
 void pack_chooser_free(struct pack_chooser *c); /* NULL is fine */
-/* Fills slot->plain with the sample and *out; overwrites slot->stored. */
+/* Fills in *out; overwrites the buffers of *slot. */
 WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_reader *r, uint32_t entry,
                                      uint32_t segment, const struct pack_slot *slot,
                                      struct pack_choice *out, struct weir_diag *diag);

@@ -13,7 +13,7 @@ enum {
     MAX_RATIO = 16384, /* docs/format.md, 3.4: plain bytes per stored byte */
     LEAST_STORE_BYTES = 4096 + 64,
     DULL_RATIO = 1024,  /* packing to less than this fraction, an object is not worth sharing */
-    MEASURE_EVERY = 8,  /* tiles of the sample */
+    MEASURED_TILES = 8, /* of an object that may be shared */
     MAX_CANDIDATES = 4, /* per segment; equal samples of unequal segments are rare */
 };
 
@@ -29,13 +29,13 @@ struct share {
     struct pack_chooser *chooser[ORDERED_MAX_THREADS];
 
     /* The finishing thread's own. */
-    struct weir_tile_encoder *encoder; /* made when first needed */
-    uint32_t n_heads;                  /* a power of two */
-    uint32_t *object_head;             /* n_heads chains by length and sample */
-    uint32_t *coding_at;               /* 2 n_heads: open addressing; coding number + 1 */
-    uint64_t codings_bytes;            /* in the index */
-    uint64_t done_bytes;               /* of the segments so far */
-    uint64_t least_bytes;              /* that their objects take in the store */
+    struct weir_tile_encoder *encoder;
+    uint32_t n_heads;       /* a power of two */
+    uint32_t *object_head;  /* n_heads chains by length and sample */
+    uint32_t *coding_at;    /* 2 n_heads: open addressing; coding number + 1 */
+    uint64_t codings_bytes; /* in the index */
+    uint64_t done_bytes;    /* of the segments so far */
+    uint64_t least_bytes;   /* that their objects take in the store */
 };
 
 /* ---- codings, each one once ---- */
@@ -113,37 +113,33 @@ static bool looks_equal(const struct share *s, const struct share_job *job, uint
                          pack_elements(s->p, job->entry, job->segment));
 }
 
-/* A lower bound of what the object takes in the store, from some tiles of the job's sample, which
- * is the object's too. */
-static weir_err measure(struct share *s, const struct share_job *job, const struct pack_slot *slot,
-                        uint32_t object)
+/* A lower bound of what the object takes in the store: some tiles as they will be stored, and the
+ * least possible for the others. */
+static weir_err measure(struct share *s, const struct pack_slot *slot, uint32_t object,
+                        struct weir_diag *diag)
 {
-    const struct weir_object *o = &s->p->ix.object[object];
-    struct pack_object *po = &s->p->object[object];
-    po->measured = true;
-    po->least_bytes = o->n_tiles * LEAST_TILE_BYTES;
-    if (job->choice.tile_bytes != o->tile_bytes)
-        return WEIR_OK; /* the sample's tiles are not the object's */
-    if (!s->encoder) {
-        weir_err err = weir_tile_encoder_new(s->p->kernels, &s->encoder);
-        if (err)
-            return err;
-    }
-    size_t sample_bytes = job->choice.sample_bytes;
+    struct pack *p = s->p;
+    const struct weir_object *o = &p->ix.object[object];
+    struct pack_object *po = &p->object[object];
+    const struct weir_segment *home = &p->ix.entry[po->entry].segment[po->segment];
+    uint64_t n_tiles = o->n_tiles < MEASURED_TILES ? o->n_tiles : MEASURED_TILES;
     uint64_t plain_bytes = 0;
     uint64_t stored_bytes = 0;
-    for (size_t at = 0; at < sample_bytes; at += (size_t)MEASURE_EVERY * o->tile_bytes) {
-        size_t n = sample_bytes - at < o->tile_bytes ? sample_bytes - at : o->tile_bytes;
+    for (uint64_t i = 0; i < n_tiles; i++) {
+        uint64_t at = o->n_tiles / n_tiles * i * o->tile_bytes;
+        size_t n = o->bytes - at < o->tile_bytes ? (size_t)(o->bytes - at) : o->tile_bytes;
         struct weir_tile_head head;
         weir_err err =
-            weir_tile_encode(s->encoder, o->coding, slot->plain + at, n, slot->stored, &head);
+            pack_read(&p->there, po->entry, home->file_offset + at, slot->plain, n, diag);
+        if (!err)
+            err = weir_tile_encode(s->encoder, o->coding, slot->plain, n, slot->stored, &head);
         if (err)
             return err;
-        uint64_t tile_bytes = WEIR_TILE_HEAD_BYTES + ((head.payload_bytes + 15u) & ~15u);
-        po->least_bytes += tile_bytes - LEAST_TILE_BYTES;
-        stored_bytes += tile_bytes;
+        stored_bytes += WEIR_TILE_HEAD_BYTES + ((head.payload_bytes + 15u) & ~15u);
         plain_bytes += n;
     }
+    po->measured = true;
+    po->least_bytes = stored_bytes + (o->n_tiles - n_tiles) * LEAST_TILE_BYTES;
     po->dull = stored_bytes < plain_bytes / DULL_RATIO;
     return WEIR_OK;
 }
@@ -196,7 +192,7 @@ static weir_err find_equal(struct share *s, const struct share_job *job,
         n_left--;
         weir_err err = WEIR_OK;
         if (!s->p->object[o].measured)
-            err = measure(s, job, slot, o);
+            err = measure(s, slot, o, diag);
         if (err || s->p->object[o].dull)
             return err;
         if (!ratio_allows(s, job_segment(s, job)->bytes, o))
@@ -306,12 +302,10 @@ static weir_err share_new(struct share *s, unsigned n_threads)
         return WEIR_ERR_NOMEM;
     for (uint32_t i = 0; i < s->n_heads; i++)
         s->object_head[i] = WEIR_NO_OBJECT;
-    for (unsigned i = 0; i < n_threads; i++) {
-        weir_err err = pack_chooser_new(&s->chooser[i]);
-        if (err)
-            return err;
-    }
-    return WEIR_OK;
+    weir_err err = weir_tile_encoder_new(p->kernels, &s->encoder);
+    for (unsigned i = 0; !err && i < n_threads; i++)
+        err = pack_chooser_new(&s->chooser[i]);
+    return err;
 }
 
 static void share_free(struct share *s)
