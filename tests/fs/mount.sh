@@ -14,7 +14,7 @@ chmod 755 "$tree/sub/deep/small.txt"
 chmod 700 "$tree/sub/deep"
 for i in $(seq 1000); do echo "file $i" >"$tree/many/f$i"; done
 printf 'odd' >"$tree/sub/"$'new\nline \xff'
-[ -z "${WEIR_GEN:-}" ] || "$WEIR_GEN" model -o "$tree/model" || fail "no generated model"
+[ -z "${WEIR_GEN:-}" ] || "$WEIR_GEN" "$tree/model" --megabytes 24 --shards 2
 [ ! -d "$WEIR_SHARED/models/story" ] || cp -r "$WEIR_SHARED/models/story" "$tree/story"
 chmod -R u+w "$tree"
 ln -s ../sub/deep/small.txt "$tree/sub-way/link"
@@ -94,10 +94,10 @@ for pid in "${pids[@]}"; do wait "$pid" || fail "several readers at once"; done
 mount_down
 [ ! -s "$log" ] || fail "there was something to say"
 
-# With room for eight tiles only.
-if "$WEIR" mount --help 2>&1 | grep -q cache; then
-    mount_up "$work/t.weir" -o cache=1M
+# With room for eight tiles, and for one: not even every thread has its own.
+for cache in 1Mi 128Ki; do
+    mount_up "$work/t.weir" --cache "$cache" -j 8
     same_tree
-    "$probe" pread "$tree/$big" "$mnt/$big" || fail "a small cache"
+    "$probe" pread "$tree/$big" "$mnt/$big" || fail "a cache of $cache"
     mount_down
-fi
+done
