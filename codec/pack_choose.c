@@ -20,6 +20,9 @@ enum {
 
 _Static_assert((int)SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
 
+/* Opaque bytes that zstd makes this small are no numbers. */
+static const double no_numbers_ratio = 1.0 / 16;
+
 /* What opaque bytes may be at heart: files of other formats are mostly arrays of these. */
 static const struct weir_elements guesses[] = {
     {.elem_bytes = 1, .n_parts = 1, .part = {{0, 1, 1, false, 0}}}, /* bytes */
@@ -58,11 +61,11 @@ size_t pack_coding_bytes(const struct weir_coding *coding)
 {
     size_t n = CODING_BYTES;
     for (int i = 0; i < coding->n_parts; i++) {
-        int n_freq = 0;
-        for (int j = 0; j < 256; j++)
+        size_t n_freq = 0;
+        for (size_t j = 0; j < 256; j++)
             if (coding->part[i].freq[j])
                 n_freq = j + 1;
-        n += PART_BYTES + 2 * (size_t)n_freq;
+        n += PART_BYTES + 2 * n_freq;
     }
     return n;
 }
@@ -77,7 +80,9 @@ static weir_err take_sample(struct pack_reader *r, uint32_t entry,
         *sample_bytes = (size_t)segment->bytes;
         return pack_read(r, entry, segment->file_offset, sample, *sample_bytes, diag);
     }
-    size_t piece = like ? PIECE_BYTES - PIECE_BYTES % like->elem_bytes : WEIR_TILE_BYTES;
+    size_t piece = WEIR_TILE_BYTES;
+    if (like)
+        piece = PIECE_BYTES - (size_t)PIECE_BYTES % like->elem_bytes;
     size_t n = SAMPLE_BYTES / piece;
     uint64_t n_pieces = segment->bytes / piece;
     for (size_t i = 0; i < n; i++) {
@@ -151,6 +156,8 @@ static weir_err try_all(struct pack_chooser *chooser, struct candidate *c,
     c->best_bytes = (double)c->bytes * ratio;
     if (elements)
         return err ? err : try_elements(c, elements);
+    if (ratio < no_numbers_ratio)
+        return err;
     for (size_t i = 0; !err && i < sizeof(guesses) / sizeof(guesses[0]); i++)
         err = try_elements(c, &guesses[i]);
     return err;

@@ -220,6 +220,7 @@ static weir_err open_and_plan(struct pack *p, uint32_t entry, uint64_t *parts_by
         return err;
     err = plan_file(p, entry, &src, parts_bytes);
     weir_source_close(&src);
+    p->read_failed = err != WEIR_OK; /* one thread so far */
     if (err)
         weir_diag_set(diag, "%s: %s", from->path,
                       err == WEIR_ERR_INVALID ? "too large for one store" : weir_err_text(err));
