@@ -67,11 +67,11 @@ static void log_bad_tile(struct reader *r, const struct weir_entry *file, const 
         return;
     const struct weir_tensor *tensor = place->segment->tensor;
     log_line(r->log, WEIR_MOUNT_LOG_ERROR,
-             "%.300s: %s%.300s, tile %llu of %llu, extent %llu: %s%s%.300s", file->path,
+             "%.300s: %s%.300s, tile %llu of %llu, extent %llu: %.300s", file->path,
              tensor ? "tensor " : "opaque bytes", tensor ? tensor->name : "",
              (unsigned long long)place->tile, (unsigned long long)place->object->n_tiles,
-             (unsigned long long)(store_tile / WEIR_EXTENT_TILES), weir_err_text(err),
-             diag->text[0] ? ": " : "", diag->text);
+             (unsigned long long)(store_tile / WEIR_EXTENT_TILES),
+             diag->text[0] ? diag->text : weir_err_text(err));
 }
 
 static weir_err pin_tile(struct reader *r, struct reader_worker *worker,
