@@ -12,15 +12,15 @@ enum { SEED = 20 };
  * spreads the tensor over their range. */
 static const struct {
     const char *name;
-    enum gen_type type;
     double sigma;
+    enum gen_type type;
     bool is_float;
     uint8_t exponent_bits;
 } types[] = {
-    {"bf16", GEN_BF16, 0.02, true, 8},     {"f16", GEN_F16, 0.02, true, 5},
-    {"f32", GEN_F32, 0.02, true, 8},       {"f32_bf16", GEN_F32_BF16, 0.02, true, 8},
-    {"f64", GEN_F64, 0.02, true, 11},      {"f8_e4m3", GEN_F8_E4M3, 80, true, 4},
-    {"f8_e5m2", GEN_F8_E5M2, 80, true, 5}, {"i8", GEN_I8, 23.5, false, 0},
+    {"bf16", 0.02, GEN_BF16, true, 8},     {"f16", 0.02, GEN_F16, true, 5},
+    {"f32", 0.02, GEN_F32, true, 8},       {"f32_bf16", 0.02, GEN_F32_BF16, true, 8},
+    {"f64", 0.02, GEN_F64, true, 11},      {"f8_e4m3", 80, GEN_F8_E4M3, true, 4},
+    {"f8_e5m2", 80, GEN_F8_E5M2, true, 5}, {"i8", 23.5, GEN_I8, false, 0},
 };
 
 enum { N_TYPES = sizeof(types) / sizeof(types[0]) };

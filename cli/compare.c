@@ -26,8 +26,8 @@ static weir_err add(struct compare *c, struct difference d)
 
 static int by_path(const void *a, const void *b)
 {
-    const struct walk_item *const *x = a, *const *y = b;
-    return strcmp((*x)->path, (*y)->path);
+    const struct walk_item *x = a, *y = b;
+    return strcmp(x->path, y->path);
 }
 
 static weir_err match(struct compare *c, uint32_t entry, const struct walk_item *item)
@@ -52,14 +52,14 @@ static weir_err compare_lists(struct compare *c)
     weir_err err = WEIR_OK;
     while (!err && (i < n || k < c->walk->n)) {
         const char *ours = i < n ? weir_store_entry(c->store, i)->path : NULL;
-        const char *theirs = k < c->walk->n ? c->sorted[k]->path : NULL;
+        const char *theirs = k < c->walk->n ? c->walk->item[k].path : NULL;
         int order = !ours ? 1 : !theirs ? -1 : strcmp(ours, theirs);
         if (order < 0)
             err = add(c, (struct difference){.path = ours, .kind = DIFF_MISSING});
         else if (order > 0)
             err = add(c, (struct difference){.path = theirs, .kind = DIFF_EXTRA});
         else
-            err = match(c, i, c->sorted[k]);
+            err = match(c, i, &c->walk->item[k]);
         i += order <= 0;
         k += order >= 0;
     }
@@ -84,14 +84,11 @@ weir_err compare_open(struct compare *c, const struct weir_store *store, const c
     weir_err err = walk_tree(from, &how, &c->walk, diag);
     if (err)
         return err;
-    c->sorted = calloc(c->walk->n + 1, sizeof(c->sorted[0]));
     c->pair = calloc(weir_store_info(store)->n_entries + (size_t)1, sizeof(c->pair[0]));
-    if (!c->sorted || !c->pair)
+    if (!c->pair)
         return WEIR_ERR_NOMEM;
-    for (size_t i = 0; i < c->walk->n; i++)
-        c->sorted[i] = &c->walk->item[i];
     if (c->walk->n)
-        qsort(c->sorted, c->walk->n, sizeof(c->sorted[0]), by_path);
+        qsort(c->walk->item, c->walk->n, sizeof(c->walk->item[0]), by_path);
     return compare_lists(c);
 }
 
@@ -102,7 +99,6 @@ void compare_close(struct compare *c)
     for (uint32_t i = 0; c->pair && i < weir_store_info(c->store)->n_entries; i++)
         weir_source_close(&c->pair[i].src);
     free(c->pair);
-    free(c->sorted);
     free(c->difference);
     walk_free(c->walk);
     pthread_mutex_destroy(&c->lock);

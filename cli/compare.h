@@ -35,9 +35,8 @@ struct pair {
 
 struct compare {
     const struct weir_store *store; /* borrowed */
-    struct walk *walk;
-    const struct walk_item **sorted; /* ascending by path */
-    struct pair *pair;               /* by entry */
+    struct walk *walk;              /* its items ascending by path */
+    struct pair *pair;              /* by entry */
     size_t n, capacity;
     struct difference *difference; /* trees first, then files in order; under lock */
     pthread_mutex_t lock;

@@ -240,7 +240,7 @@ static void help_option(FILE *to, const struct cli_option *o)
 void options_help(const struct cmd *cmd, FILE *to)
 {
     static const struct cli_option common[N_COMMON] = {
-        {.letter = 'q', .name = "quiet", .help = "say nothing but errors"},
+        {.letter = 'q', .name = "quiet", .help = "say less: no summary, no progress"},
         {.name = "json", .help = "print results and errors as JSON on stdout"},
         {.letter = 'h', .name = "help", .help = "print this and stop"},
     };

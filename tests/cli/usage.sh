@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Help, version, and command lines that make no sense.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$tmp"
+mkdir dir
+echo x >dir/x
+
+expect 0 "$WEIR" --help
+grep -q '^Usage: weir COMMAND' <<<"$out" || die "no usage"
+expect 0 "$WEIR" --version
+grep -qE '^weir [0-9]+\.[0-9]+\.[0-9]+ ' <<<"$out" || die "version: $out"
+for cmd in pack unpack verify ls mount bench; do
+    expect 0 "$WEIR" --help
+    grep -qE "^  $cmd +[A-Z]" <<<"$out" || die "--help lacks $cmd"
+    expect 0 "$WEIR" "$cmd" --help
+    for part in "^Usage: weir $cmd " '^Options:' '^Examples:' '^Exit codes:' '--json' '--quiet'; do
+        grep -qE -- "$part" <<<"$out" || die "$cmd --help lacks $part"
+    done
+    help=$out
+    expect 0 "$WEIR" help "$cmd"
+    [ "$out" = "$help" ] || die "help $cmd differs from $cmd --help"
+    expect 1 "$WEIR" "$cmd"
+    says "^weir $cmd: needs .*; try 'weir $cmd --help'"
+    expect 1 "$WEIR" "$cmd" --no-such-option
+    says "unknown option '--no-such-option'; try 'weir $cmd --help'"
+    expect 1 "$WEIR" "$cmd" -Z a b
+    says "unknown option '-Z'"
+    expect 1 "$WEIR" "$cmd" a b c d
+    says 'one operand too many'
+    expect 1 "$WEIR" "$cmd" --json
+    json 'd["error"]["code"] == 1 and d["error"]["kind"] == "usage" and d["error"]["message"]'
+    expect 1 "$WEIR" "$cmd" --quiet=yes a b
+    says 'takes no argument'
+done
+
+expect 1 "$WEIR"
+expect 1 "$WEIR" frobnicate
+says "unknown command 'frobnicate'; try 'weir --help'"
+expect 1 "$WEIR" --frobnicate
+says "unknown option '--frobnicate'; try 'weir --help'"
+expect 1 "$WEIR" help frobnicate
+for n in 0 -1 x 1x 99999999999999999999 ''; do
+    expect 1 "$WEIR" pack dir out.weir -j "$n"
+    says 'threads is a number'
+done
+expect 1 "$WEIR" pack dir out.weir -j
+says 'needs an argument'
+expect 1 "$WEIR" bench codec --size 3x
+expect 1 "$WEIR" bench codec --size 1
+expect 1 "$WEIR" bench codec --dtype f7
+expect 1 "$WEIR" bench speed
+expect 1 "$WEIR" mount -o rw dir dir
+says 'allow_other and ro'
+expect 1 "$WEIR" pack '' out.weir
+[ ! -e out.weir ] || die "a store in spite of all that"
+
+# Options stand anywhere, and -- ends them.
+expect 0 "$WEIR" pack dir -q out.weir -j 2
+[ -z "$out$err" ] || die "-q says: $out$err"
+expect 0 "$WEIR" pack -fqj2 dir out.weir
+mv out.weir -- --json
+expect 0 "$WEIR" ls -- --json
+grep -q ' x$' <<<"$out" || die "ls: $out"
