@@ -103,7 +103,7 @@ static weir_err check_heads(const struct weir_store *store, uint32_t extent, con
                             struct weir_diag *diag)
 {
     struct weir_extent e = weir_store_extent(store, extent);
-    struct extent_heads heads;
+    struct extent_heads heads = {0};
     if (e.bytes < extent_heads_bytes(store, extent))
         return bad_extent(diag, extent, "shorter than the heads of its tiles");
     weir_err err = extent_heads_parse(store, extent, bytes, &heads, diag);
