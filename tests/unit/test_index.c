@@ -222,7 +222,7 @@ Test(index, refuses_objects_and_extents)
         {"tiles without end", OBJECT, 0, 8, UINT64_MAX, "object 0: more than 2^40"},
         {"2^40 tiles", OBJECT, 0, 8, UINT64_C(1) << 57, "object 0: more than 2^40"},
         {"tiles add up to 2^40", OBJECT_2, 0, 8, (UINT64_C(1) << 40) * 131070, "object 1: more"},
-        {"tiles for another extent", OBJECT_2, 0, 8, 131070 * 64, "number of extents"},
+        {"tiles for another extent", OBJECT_2, 0, 8, UINT64_C(131070) * 64, "number of extents"},
         {"empty extent", EXTENT, 0, 4, 0, "extent 0"},
         {"extent too long", EXTENT, 36, 4, 4194817, "extent 1"},
     };

@@ -152,7 +152,7 @@ static struct bytes make_bomb(unsigned n)
     for (unsigned i = 0; i < 32; i++)
         put_head(&b, plain, WEIR_TILE_BYTES, true);
     free(plain);
-    bytes_zeros(&b, 32 * 16);
+    bytes_zeros(&b, 512);
     uint8_t sha256[32];
     SHA256(b.at + 4096, 1024, sha256);
     put_counts(&index, 0, 1, 1, 1);
