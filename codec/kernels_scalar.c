@@ -74,5 +74,36 @@ static uint8_t *encode_rows(const struct rans_encode_table *table, uint32_t *sta
     return words;
 }
 
-const struct weir_kernels weir_kernels_scalar = {"scalar", decode_rows, encode_rows,
-                                                 join,     cut,         xxh3};
+bool decode_items_in_chunks(const struct weir_kernels *k, const struct rans_decode_table *table,
+                            const struct item_code *code, struct rans_reader *r, const uint8_t *raw,
+                            size_t first_row, size_t n_rows, uint8_t *items)
+{
+    enum { CHUNK_ROWS = 64 };
+    uint8_t index[CHUNK_ROWS * WEIR_LANES];
+    size_t row_bytes = (size_t)WEIR_LANES * code->item_bytes;
+    for (size_t row = 0, n; row < n_rows; row += n) {
+        n = n_rows - row < CHUNK_ROWS ? n_rows - row : CHUNK_ROWS;
+        if (!k->decode_rows(table, r, index, n))
+            return false;
+        k->join(code, index, raw, first_row + row, n, items + row * row_bytes);
+    }
+    return true;
+}
+
+static bool decode_items(const struct rans_decode_table *table, const struct item_code *code,
+                         struct rans_reader *r, const uint8_t *raw, size_t first_row, size_t n_rows,
+                         uint8_t *items)
+{
+    return decode_items_in_chunks(&weir_kernels_scalar, table, code, r, raw, first_row, n_rows,
+                                  items);
+}
+
+const struct weir_kernels weir_kernels_scalar = {
+    .name = "scalar",
+    .decode_rows = decode_rows,
+    .encode_rows = encode_rows,
+    .join = join,
+    .decode_items = decode_items,
+    .cut = cut,
+    .xxh3 = xxh3,
+};

@@ -77,8 +77,7 @@ bool item_is_coded(const struct item_code *code, const uint8_t *item)
     uint64_t symbol = v >> code->raw_bits;
     if (symbol == 0)
         return code->present[0];
-    return symbol > code->base && symbol - code->base <= 255 &&
-           code->present[symbol - code->base];
+    return symbol > code->base && symbol - code->base <= 255 && code->present[symbol - code->base];
 }
 
 /* Lists the items that cut() gave the filler because they need a patch.  false: too many. */
@@ -217,19 +216,14 @@ size_t stream_decode(const struct weir_kernels *kernels, const struct item_code 
     for (int l = 0; l < WEIR_LANES; l++)
         r.x[l] = load_u32(bytes + 16 + 4 * l);
 
-    uint8_t index[STREAM_CHUNK_ROWS * WEIR_LANES], last[8 * WEIR_LANES];
-    size_t n_rows = n_rows_of(n_items), n_whole = n_items / WEIR_LANES;
-    size_t row_bytes = (size_t)WEIR_LANES * code->item_bytes;
-    for (size_t row = 0, n; row < n_rows; row += n) {
-        n = n_rows - row < STREAM_CHUNK_ROWS ? n_rows - row : STREAM_CHUNK_ROWS;
-        if (!kernels->decode_rows(table, &r, index, n))
+    uint8_t last[8 * WEIR_LANES];
+    size_t n_whole = n_items / WEIR_LANES, left = n_items % WEIR_LANES;
+    if (!kernels->decode_items(table, code, &r, v.raw, 0, n_whole, items))
+        return 0;
+    if (left) { /* the last row, by way of a whole one */
+        if (!kernels->decode_items(table, code, &r, v.raw, n_whole, 1, last))
             return 0;
-        size_t whole = n < n_whole - row ? n : n_whole - row;
-        kernels->join(code, index, v.raw, row, whole, items + row * row_bytes);
-        if (whole < n) {
-            kernels->join(code, index + whole * WEIR_LANES, v.raw, n_whole, 1, last);
-            memcpy(items + n_whole * row_bytes, last, n_items % WEIR_LANES * code->item_bytes);
-        }
+        memcpy(items + n_whole * WEIR_LANES * code->item_bytes, last, left * code->item_bytes);
     }
     if (r.at != r.end)
         return 0;

@@ -7,7 +7,6 @@
 #include "kernels.h"
 
 enum {
-    STREAM_CHUNK_ROWS = 64, /* decoded and joined at a time, so that indices stay in the L1 cache */
     STREAM_HEAD_BYTES = 16 + 4 * WEIR_LANES,
     STREAM_MAX_ITEMS = WEIR_TILE_BYTES,
     STREAM_MAX_ROWS = STREAM_MAX_ITEMS / WEIR_LANES,

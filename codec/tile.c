@@ -43,11 +43,30 @@ static void scatter_items(const struct weir_coding *coding, const struct weir_pa
         memcpy(to, items, run);
 }
 
+/* Tables are kept for the next tile, which mostly has the same coding.  Compared by value: a coding
+ * that is freed and another that is made at its address must not pass for each other. */
+struct coding_copy {
+    size_t bytes; /* 0: none yet */
+    uint8_t coding[sizeof(struct weir_coding) + WEIR_MAX_PARTS * sizeof(struct weir_part)];
+};
+
+static bool copy_is_of(const struct coding_copy *copy, const struct weir_coding *coding)
+{
+    size_t n = weir_coding_bytes(coding->n_parts);
+    return copy->bytes == n && memcmp(copy->coding, coding, n) == 0;
+}
+
+static void copy_take(struct coding_copy *copy, const struct weir_coding *coding)
+{
+    copy->bytes = weir_coding_bytes(coding->n_parts);
+    memcpy(copy->coding, coding, copy->bytes);
+}
+
 /* ---- encoding ---- */
 
 struct weir_tile_encoder {
     const struct weir_kernels *kernels;
-    const struct weir_coding *coding; /* whose tables these are; NULL: none yet */
+    struct coding_copy used; /* whose tables these are */
     struct item_code code[WEIR_MAX_PARTS];
     struct rans_encode_table table[WEIR_MAX_PARTS];
     ZSTD_CCtx *zstd;
@@ -80,13 +99,13 @@ void weir_tile_encoder_free(struct weir_tile_encoder *enc)
 
 static void encoder_use(struct weir_tile_encoder *enc, const struct weir_coding *coding)
 {
-    if (enc->coding == coding)
+    if (copy_is_of(&enc->used, coding))
         return;
     for (int i = 0; i < coding->n_parts; i++) {
         item_code_make(&coding->part[i], &enc->code[i]);
         rans_encode_table_make(&coding->part[i], &enc->table[i]);
     }
-    enc->coding = coding;
+    copy_take(&enc->used, coding);
 }
 
 /* Returns the payload's bytes; 0 when that is not fewer than the plain bytes. */
@@ -167,7 +186,7 @@ weir_err weir_tile_encode(struct weir_tile_encoder *enc, const struct weir_codin
 
 struct weir_tile_decoder {
     const struct weir_kernels *kernels;
-    const struct weir_coding *coding; /* whose tables these are; NULL: none yet */
+    struct coding_copy used; /* whose tables these are */
     int n_tables;
     struct rans_decode_table *table; /* n_tables of them */
     struct item_code code[WEIR_MAX_PARTS];
@@ -201,8 +220,9 @@ void weir_tile_decoder_free(struct weir_tile_decoder *dec)
 
 static weir_err decoder_use(struct weir_tile_decoder *dec, const struct weir_coding *coding)
 {
-    if (dec->coding == coding)
+    if (copy_is_of(&dec->used, coding))
         return WEIR_OK;
+    dec->used.bytes = 0;
     if (dec->n_tables < coding->n_parts) {
         struct rans_decode_table *more = malloc(coding->n_parts * sizeof(*more));
         if (!more)
@@ -215,7 +235,7 @@ static weir_err decoder_use(struct weir_tile_decoder *dec, const struct weir_cod
         item_code_make(&coding->part[i], &dec->code[i]);
         rans_decode_table_make(&coding->part[i], &dec->table[i]);
     }
-    dec->coding = coding;
+    copy_take(&dec->used, coding);
     return WEIR_OK;
 }
 

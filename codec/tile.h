@@ -124,8 +124,7 @@ void weir_tile_encoder_free(struct weir_tile_encoder *enc); /* NULL is fine */
 
 /* Encodes one tile; takes the smallest of what applies, so payload_bytes <= plain_bytes.
  *
- * coding       valid (weir_coding_check), or NULL for opaque bytes; it must not be freed or
- *              changed while the encoder lives: the encoder keeps tables by its address
+ * coding       valid (weir_coding_check), or NULL for opaque bytes
  * plain        plain_bytes of host memory, 1 to WEIR_TILE_BYTES
  * payload      room for plain_bytes bytes
  * head         filled in
@@ -141,7 +140,7 @@ void weir_tile_decoder_free(struct weir_tile_decoder *dec); /* NULL is fine */
 
 /* Decodes one tile and checks its checksum.
  *
- * coding       as for encoding, the same lifetime rule
+ * coding       as for encoding
  * payload      exactly head->payload_bytes bytes; nothing past them is read
  * out          exactly plain_bytes bytes; undefined on error: never hand them on
  *

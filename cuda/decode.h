@@ -50,7 +50,8 @@ void weir_gpu_coding_free(struct weir_gpu *gpu, struct weir_gpu_coding *coding);
 /* One tile of mode WEIR_TILE_SPLIT. */
 struct weir_gpu_tile {
     const struct weir_gpu_coding *coding;
-    const void *payload; /* device memory, 16-byte aligned */
+    const void *payload; /* device memory, 16-byte aligned, readable (any bytes) up to the next
+                          * multiple of 16 bytes, as it is in an extent */
     void *out;           /* device memory, 4-byte aligned, plain_bytes */
     uint32_t payload_bytes;
     uint32_t plain_bytes; /* a multiple of 2, at most WEIR_TILE_BYTES */

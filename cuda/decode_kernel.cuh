@@ -9,7 +9,6 @@
 #ifndef WEIR_CUDA_DECODE_KERNEL_CUH
 #define WEIR_CUDA_DECODE_KERNEL_CUH
 
-#include <cuda_pipeline.h>
 #include <stdint.h>
 
 enum {
@@ -75,26 +74,40 @@ static __device__ bool view_stream(const struct device_tile *tile, uint32_t raw_
 struct word_ring {
     uint8_t *ring;        /* shared, RING_BYTES, this warp's */
     const uint8_t *words; /* device */
-    uint32_t bytes;       /* that may be read from `words` */
+    uint32_t bytes;       /* from `words` to the end of the payload */
     uint32_t chunk;       /* the one that `at` is in */
     uint32_t at;          /* next word, counted from the first; the same in all threads */
 };
+
+/* Queues the copy of 16 bytes, or of none: then zeros arrive.  One group each. */
+static __device__ void copy_16_async(void *shared, const void *global, bool really)
+{
+    uint32_t to = (uint32_t)__cvta_generic_to_shared(shared), n = really ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n"
+                 "cp.async.commit_group;" ::"r"(to),
+                 "l"(global), "r"(n)
+                 : "memory");
+}
+
+template <int PENDING>
+static __device__ void wait_for_all_but(void)
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
 
 /* Queues the copy of one chunk; what lies past the payload arrives as zeros. */
 static __device__ void ring_fetch(const struct word_ring *r, uint32_t chunk)
 {
     uint32_t thread = threadIdx.x % 32, from = chunk * CHUNK_BYTES + thread * 16;
-    uint32_t left = from < r->bytes ? r->bytes - from : 0;
-    uint32_t n = left < 16 ? left : 16;
-    __pipeline_memcpy_async(r->ring + from % RING_BYTES, r->words + (n ? from : 0), 16, 16 - n);
-    __pipeline_commit();
+    bool inside = from < r->bytes;
+    copy_16_async(r->ring + from % RING_BYTES, r->words + (inside ? from : 0), inside);
 }
 
 static __device__ void ring_start(struct word_ring *r)
 {
     for (uint32_t chunk = 0; chunk < 4; chunk++)
         ring_fetch(r, chunk);
-    __pipeline_wait_prior(2);
+    wait_for_all_but<2>();
     __syncwarp();
 }
 
@@ -106,7 +119,7 @@ static __device__ void ring_advance(struct word_ring *r)
     __syncwarp(); /* all threads are done with the chunk that is overwritten */
     r->chunk++;
     ring_fetch(r, r->chunk + 3);
-    __pipeline_wait_prior(2);
+    wait_for_all_but<2>();
     __syncwarp();
 }
 
@@ -268,7 +281,7 @@ static __global__ void __launch_bounds__(32 * TILES_PER_BLOCK)
         if (R > 0)
             row = decode_steps<(R > 0 ? R : 1), ZERO>(table, &block.coding, &tile, &v, x, &r);
         decode_slow_rows<ZERO>(table, &block.coding, &tile, &v, row, x, &r);
-        __pipeline_wait_prior(0);
+        wait_for_all_but<0>();
         fine = x[0] == 65536 && x[1] == 65536 && r.at == v.n_words && apply_patches(&tile, &v);
     }
     if (!__all_sync(~0u, fine) && thread == 0)

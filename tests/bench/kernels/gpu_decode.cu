@@ -93,7 +93,7 @@ std::vector<uint16_t> decode_on_gpu(weir_gpu *gpu, const Sample &s, weir_err wan
     size_t room = s.plain.size() * 2;
     weir_gpu_coding *coding;
     must(weir_gpu_coding_new(gpu, s.coding, &coding), "coding");
-    void *payload = weir_gpu_alloc(gpu, s.payload.size()), *out = weir_gpu_alloc(gpu, room);
+    void *payload = weir_gpu_alloc(gpu, (s.payload.size() + 15) / 16 * 16), *out = weir_gpu_alloc(gpu, room);
     must(weir_gpu_upload(gpu, payload, s.payload.data(), s.payload.size()), "upload");
     weir_gpu_tile tile{coding, payload, out, (uint32_t)s.payload.size(), (uint32_t)room};
     weir_gpu_batch *batch;
@@ -102,7 +102,9 @@ std::vector<uint16_t> decode_on_gpu(weir_gpu *gpu, const Sample &s, weir_err wan
     must(weir_gpu_decode(gpu, batch), "decode");
     weir_err err = weir_gpu_decode_wait(gpu, batch, &bad);
     if (err != want) {
-        fprintf(stderr, "decode said %s, expected %s\n", weir_err_text(err), weir_err_text(want));
+        fprintf(stderr, "decode said %s, expected %s: %zu items, symbol bits %d, drop %d\n",
+                weir_err_text(err), weir_err_text(want), s.plain.size(),
+                s.coding->part[0].symbol_bits, s.coding->part[0].drop_bits);
         exit(3);
     }
     std::vector<uint16_t> back(s.plain.size());
