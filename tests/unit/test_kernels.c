@@ -83,8 +83,9 @@ static uint8_t *book_encode_rows(const struct weir_part *p, uint32_t *state, con
 /* Bytes of words between none and more than n_rows rows can take, often just around the end. */
 static size_t some_word_bytes(uint64_t *random, size_t n_rows)
 {
-    size_t most = 2 * WEIR_LANES * n_rows;
-    return random_below(random, 2) ? most : random_below(random, (uint32_t)most + 200) / 2 * 2;
+    size_t most = (size_t)2 * WEIR_LANES * n_rows;
+    size_t some = random_below(random, (uint32_t)most + 200);
+    return random_below(random, 2) ? most : some - some % 2;
 }
 
 static void expect_same_decoding(const struct weir_part *p, const struct rans_decode_table *table,
@@ -138,7 +139,7 @@ Test(kernels, decode_rows_as_the_format_says)
 static void expect_same_encoding(const struct weir_part *p, const struct rans_encode_table *table,
                                  const uint32_t *state, const uint8_t *index, size_t n_rows)
 {
-    size_t room = 2 * WEIR_LANES * n_rows + 64;
+    size_t room = (size_t)2 * WEIR_LANES * n_rows + 64;
     uint8_t *wanted = must_alloc(room), *words = must_alloc(room);
     uint32_t end[WEIR_LANES], x[WEIR_LANES];
     memcpy(end, state, sizeof(end));
