@@ -98,7 +98,7 @@ Test(gguf, knows_the_blocks_of_gguf_types)
     static const struct {
         uint32_t type;
         const char *dtype;
-        uint32_t items, bytes;
+        size_t items, bytes;
         const char *elements;
     } cases[] = {
         {0, "F32", 1, 4, "1x4e8"},

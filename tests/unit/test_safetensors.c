@@ -87,10 +87,12 @@ Test(safetensors, takes_an_odd_safetensors_file_for_opaque_bytes)
         {"{<a BF16 2 0 2>}", 2, NULL},
         {"{<a BF16 0 0 2>}", 2, NULL},
         {"{<a F4 3 0 2>}", 2, NULL},
+        {"{<a F4 3 0 1>}", 1, NULL},
         {"{<a F6_E2M3 2 0 2>}", 2, NULL},
         {"{<a F64 4294967296,4294967296 0 0>}", 0, NULL},
         {"{<a F64 2305843009213693952 0 0>}", 0, NULL},
         {"{<a U8 1,1,1,1,1,1,1,1,1 0 1>}", 1, NULL},
+        {"{<a unknown 1,1,1,1,1,1,1,1,1 0 1>}", 1, NULL},
         /* twice the same */
         {"{<a U8 1 0 1>,<a U8 1 1 2>}", 2, NULL},
         {"{<a U8 1 0 1>,<\\u0061 U8 1 1 2>}", 2, NULL},
@@ -123,6 +125,11 @@ Test(safetensors, takes_an_odd_safetensors_file_for_opaque_bytes)
         {"{'__metadata__':}", 0, NULL},
         {"{'__metadata__':tru}", 0, NULL},
         {"{'__metadata__':truE}", 0, NULL},
+        {"{'__metadata__':tru", 0, NULL},
+        {"{'__metadata__':'\\", 0, NULL},
+        {"{'__metadata__':'\\u123", 0, NULL},
+        {"{'__metadata__':'\xf0\x9f", 0, NULL},
+        {"{'__metadata__':-", 0, NULL},
         {"{'__metadata__':1.}", 0, NULL},
         {"{'__metadata__':.1}", 0, NULL},
         {"{'__metadata__':1e}", 0, NULL},
@@ -155,12 +162,13 @@ Test(safetensors, bounds_the_depth_of_json)
 {
     struct bytes *b = new_bytes();
     for (size_t depth = 32; depth <= 33; depth++) {
-        char json[128] = "{'__metadata__':";
+        char open[40] = {0};
+        char close[40] = {0};
+        char json[128];
         char wanted[64];
-        size_t n = strlen(json);
-        memset(json + n, '[', depth);
-        memset(json + n + depth, ']', depth);
-        strcpy(json + n + 2 * depth, "}");
+        memset(open, '[', depth);
+        memset(close, ']', depth);
+        snprintf(json, sizeof(json), "{'__metadata__':%s%s}", open, close);
         make_safetensors(b, json, 0);
         snprintf(wanted, sizeof(wanted), "%s: %zu", depth > 32 ? "opaque" : "safetensors", b->n);
         expect(b, ".safetensors", wanted, json);
@@ -178,7 +186,8 @@ Test(safetensors, bounds_the_length_of_a_safetensors_header)
         memset(file, ' ', n);
         for (size_t i = 0; i < 8; i++)
             file[i] = (uint8_t)(n_json >> 8 * i);
-        memcpy(file + 8, "{}", 2);
+        file[8] = '{';
+        file[9] = '}';
         struct weir_layout *layout = find(file, n, "x.safetensors");
         cr_expect_str_eq(layout->format, longer ? "opaque" : "safetensors");
         weir_layout_free(layout);
