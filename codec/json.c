@@ -237,8 +237,6 @@ bool json_read_u64(struct json *j, uint64_t *out)
             return fail(j);
         v = v * 10 + digit;
     }
-    if (pass(j, ".eE"))
-        return fail(j);
     *out = v;
     return true;
 }

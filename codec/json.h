@@ -34,7 +34,8 @@ char *json_read_string(struct json *j);
 /* The name of an object's next item, and its colon. */
 char *json_read_key(struct json *j);
 
-/* A number that is a plain decimal integer of 64 bits. */
+/* A number that is a plain decimal integer of 64 bits.  (The fraction of one that is not is left
+ * for the next call, which fails on it.) */
 bool json_read_u64(struct json *j, uint64_t *out);
 
 /* Any value, nested at most 32 deep. */
