@@ -296,7 +296,7 @@ static weir_err share_new(struct share *s, unsigned n_threads)
     s->object_head = malloc(s->n_heads * sizeof(s->object_head[0]));
     s->coding_at = calloc(2 * (size_t)s->n_heads, sizeof(s->coding_at[0]));
     p->ix.object = calloc(n, sizeof(p->ix.object[0]));
-    p->ix.coding = calloc(n, sizeof(p->ix.coding[0]));
+    p->ix.coding = calloc(n, sizeof(struct weir_coding *));
     p->object = calloc(n, sizeof(p->object[0]));
     if (!s->object_head || !s->coding_at || !p->ix.object || !p->ix.coding || !p->object)
         return WEIR_ERR_NOMEM;

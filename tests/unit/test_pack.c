@@ -292,7 +292,7 @@ Test(pack, shares_no_more_than_readers_accept)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct tree *t = tree_new(8 << 20);
-        struct tree_file *f = tree_add_file(t, "000", 8 * WEIR_TILE_BYTES);
+        struct tree_file *f = tree_add_file(t, "000", (size_t)8 * WEIR_TILE_BYTES);
         for (size_t tile = 0; tile < 8; tile++)
             tree_fill_random(f->bytes + tile * WEIR_TILE_BYTES, cases[i].random_bytes, tile);
         for (int copy = 1; copy < cases[i].n_files; copy++) {
