@@ -82,11 +82,18 @@ static void log_behind(void *self, enum weir_mount_log level, const char *line)
     syslog(priority[level], "%s", line);
 }
 
+static weir_err mount(struct job *job, struct weir_diag *diag)
+{
+    weir_err err = weir_mount_run(&job->how, diag);
+    /* The command line is fine: it is what lies at DIR that is not a directory. */
+    return err == WEIR_ERR_INVALID ? WEIR_ERR_IO : err;
+}
+
 static int run_here(struct job *job)
 {
     struct weir_diag diag = {""};
     job->how.events = (struct weir_mount_events){job, ready_here, log_here};
-    weir_err err = weir_mount_run(&job->how, &diag);
+    weir_err err = mount(job, &diag);
     return err ? fail(job->cli, err, job->cli->operand[1], &diag) : EXIT_FINE;
 }
 
@@ -96,7 +103,7 @@ static int run_behind(struct job *job)
     openlog("weir", LOG_PID, LOG_DAEMON);
     struct report report = {.err = WEIR_OK};
     job->how.events = (struct weir_mount_events){job, ready_behind, log_behind};
-    report.err = weir_mount_run(&job->how, &report.diag);
+    report.err = mount(job, &report.diag);
     /* Unmounted before anybody could see it: the parent must not wait for ever. */
     if (job->to_parent >= 0) {
         (void)write_all(job->to_parent, &report, sizeof(report));

@@ -63,6 +63,9 @@ static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
     progress_end(&progress);
     if (err && job->out.diag.text[0])
         *diag = job->out.diag;
+    /* The command line is fine: it is the tree that a store cannot hold. */
+    if (err == WEIR_ERR_INVALID)
+        err = WEIR_ERR_UNSUPPORTED;
     if (!err)
         err = outfile_commit(&job->out, diag);
     job->seconds = now_seconds() - progress.started;

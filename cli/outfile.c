@@ -38,7 +38,7 @@ weir_err outfile_check(const char *name, bool replace, struct stat *st, bool *ex
         weir_diag_set(diag, "%s: exists already; use -f to replace it", name);
     else
         return WEIR_OK;
-    return WEIR_ERR_INVALID;
+    return WEIR_ERR_IO;
 }
 
 /* Where the name leads: a link is written through, as cp does it. */
@@ -96,6 +96,8 @@ weir_err outfile_open(const char *name, bool replace, struct outfile *out, struc
     out->fd = open(out->name, O_WRONLY | O_CLOEXEC);
     if (out->fd >= 0)
         return WEIR_OK;
+    if (errno == EINTR) /* a FIFO that nobody reads */
+        return WEIR_ERR_CANCELLED;
     diag_errno(diag, out->name);
     return WEIR_ERR_IO;
 }

@@ -21,12 +21,13 @@ struct outfile {
 
 /* What `name` shows now, so that pack can leave it out of what it reads.  "-" is stdout.
  * *exists is false where there is nothing.
- * WEIR_ERR_INVALID  it is a directory, stdout is a terminal, or it exists and !replace */
+ * WEIR_ERR_INVALID  stdout is a terminal
+ * WEIR_ERR_IO       it is a directory, or it exists and !replace */
 WEIR_MUST_CHECK weir_err outfile_check(const char *name, bool replace, struct stat *st,
                                        bool *exists, struct weir_diag *diag);
 
 /* Fills *out; pass it to outfile_close() in any case.
- * WEIR_ERR_IO, WEIR_ERR_NOT_FOUND, WEIR_ERR_NOMEM */
+ * WEIR_ERR_IO, WEIR_ERR_NOT_FOUND, WEIR_ERR_CANCELLED, WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err outfile_open(const char *name, bool replace, struct outfile *out,
                                       struct weir_diag *diag);
 

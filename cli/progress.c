@@ -29,7 +29,9 @@ static void draw(const struct progress *p, double now, double done, double total
     for (int i = 0; i < BAR; i++)
         bar[i] = i < (int)(part * BAR) ? '#' : '.';
     bar[BAR] = 0;
-    human_time(left, part > 0 ? seconds * (1 - part) / part : 0);
+    snprintf(left, sizeof(left), "-:--");
+    if (done > 0)
+        human_time(left, seconds * (1 - part) / part);
     snprintf(line, sizeof(line), "%s [%s] %3.0f%%  %s of %s  %s/s  ETA %s", p->label, bar,
              100 * part, human_bytes(bytes, done), human_bytes(all, total),
              human_bytes(rate, seconds > 0 ? done / seconds : 0), left);

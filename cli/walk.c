@@ -54,7 +54,7 @@ static weir_err add(struct walker *w, char *from, char *target, enum weir_entry_
     weir_err err = WEIR_OK;
     if (walk->n == MAX_ENTRIES) {
         weir_diag_set(w->diag, "%s: more than %d entries; pack a smaller tree", from, MAX_ENTRIES);
-        err = WEIR_ERR_INVALID;
+        err = WEIR_ERR_UNSUPPORTED;
     } else if (walk->n == walk->capacity) {
         size_t capacity = walk->capacity ? 2 * walk->capacity : 64;
         struct walk_item *more = realloc(walk->item, capacity * sizeof(*more));
@@ -108,7 +108,7 @@ static weir_err add_link(struct walker *w, char *from, const struct stat *seen)
                       "%s: the link leaves the tree (to %s); without --keep-links what it shows is "
                       "packed",
                       from, target);
-        err = WEIR_ERR_INVALID;
+        err = WEIR_ERR_IO;
     }
     char *copy = err ? NULL : strdup(target);
     if (!copy) {
@@ -228,7 +228,7 @@ static weir_err walk_dir(struct walker *w, const char *from, const struct stat *
         if (a->dev == st->st_dev && a->ino == st->st_ino) {
             weir_diag_set(w->diag, "%s: the link leads back to a folder it lies in; remove it%s",
                           from, w->options->keep_links ? "" : " or use --keep-links");
-            return WEIR_ERR_INVALID;
+            return WEIR_ERR_IO;
         }
     struct above here = {above, st->st_dev, st->st_ino};
     struct names names = {0};

@@ -35,10 +35,11 @@ struct walk {
 /* *out is freed with walk_free().  *diag names the file and says what to do.
  *
  * WEIR_ERR_NOT_FOUND    `from`, or what a link shows, does not exist
- * WEIR_ERR_INVALID      --keep-links and a link that leaves the tree, a loop, too many entries
- * WEIR_ERR_UNSUPPORTED  a socket, a FIFO or a device
+ * WEIR_ERR_INVALID      `from` is empty
+ * WEIR_ERR_IO           cannot be read; a loop; with keep_links a link that leaves the tree
+ * WEIR_ERR_UNSUPPORTED  a socket, a FIFO or a device; too many entries
  * WEIR_ERR_CANCELLED    a signal came
- * WEIR_ERR_IO, WEIR_ERR_NOMEM */
+ * WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err walk_tree(const char *from, const struct walk_options *options,
                                    struct walk **out, struct weir_diag *diag);
 void walk_free(struct walk *walk); /* NULL is fine */

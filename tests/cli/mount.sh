@@ -16,7 +16,7 @@ expect 2 "$WEIR" mount nowhere at
 expect 3 "$WEIR" mount tree/words.txt at
 expect 2 "$WEIR" mount t.weir nowhere
 says '^weir mount: nowhere: '
-expect 1 "$WEIR" mount t.weir tree/words.txt
+expect 2 "$WEIR" mount t.weir tree/words.txt
 (exec 3<>/dev/fuse) 2>/dev/null || skip "no /dev/fuse"
 
 # In the background: when it returns the files are there.

@@ -67,7 +67,7 @@ done
 same_tree empty-dir empty-dir.out
 
 # DST: what exists stays unless -f; it may lie in SRC; a link is written through.
-expect 1 "$WEIR" pack odd/words.txt single.weir
+expect 2 "$WEIR" pack odd/words.txt single.weir
 says 'single.weir: exists already; use -f'
 expect 0 "$WEIR" pack -f odd/a single.weir
 expect 0 "$WEIR" ls single.weir
@@ -83,12 +83,12 @@ rm self/self.weir
 expect 0 "$WEIR" ls -q self/two.weir
 [ "$(wc -l <<<"$out")" = 1 ] || die "stdout's file packed itself: $out"
 ln -s elsewhere.weir link.weir && cp single.weir elsewhere.weir
-expect 1 "$WEIR" pack odd link.weir
+expect 2 "$WEIR" pack odd link.weir
 expect 0 "$WEIR" pack -f odd link.weir
 [ -L link.weir ] && cmp elsewhere.weir one.weir || die "the link was replaced"
 expect 0 "$WEIR" pack odd /dev/null
 [ -c /dev/null ] || die "the device was replaced"
-expect 1 "$WEIR" pack odd self
+expect 2 "$WEIR" pack odd self
 says 'is a directory'
 
 # Permissions of the store are the user's choice.
