@@ -32,7 +32,7 @@ for signal in TERM INT HUP; do
     reader=$!
     sleep 0.3
     ! gone "$reader" || fail "the reader has not read"
-    kill -s "$signal" "$(ours | head -n 1)"
+    kill -s "$signal" "$daemon"
     wait_for gone "$reader"
     wait "$reader" || fail "the reader ended otherwise"
     mount_ends
