@@ -190,6 +190,27 @@ static bool view_stream(const struct item_code *code, const uint8_t *bytes, size
     return !gap || (v->words_end[0] == 0 && v->words_end[1] == 0);
 }
 
+/* The raw bits that are of no item: those of padding, and those that fill up a lane's last number.
+ */
+static bool padding_is_zero(const struct item_code *code, const uint8_t *raw, size_t n_items)
+{
+    size_t width = 8 * (size_t)code->item_bytes, number_bytes = width / 8;
+    size_t n_numbers = stream_raw_bytes(code, n_items) / (WEIR_LANES * number_bytes);
+    for (size_t lane = 0; lane < WEIR_LANES; lane++) {
+        size_t used = (n_items + WEIR_LANES - 1 - lane) / WEIR_LANES * code->raw_bits;
+        for (size_t j = used / width; j < n_numbers; j++) {
+            uint64_t number = 0;
+            for (size_t i = 0; i < number_bytes; i++)
+                number |= (uint64_t)raw[(WEIR_LANES * j + lane) * number_bytes + i] << (8 * i);
+            if (j == used / width)
+                number >>= used % width;
+            if (number)
+                return false;
+        }
+    }
+    return true;
+}
+
 static bool apply_patches(const struct stream_view *v, const struct item_code *code, size_t n_items,
                           uint8_t *items)
 {
@@ -210,7 +231,7 @@ size_t stream_decode(const struct weir_kernels *kernels, const struct item_code 
                      size_t n_items, uint8_t *items)
 {
     struct stream_view v;
-    if (!view_stream(code, bytes, n_bytes, n_items, &v))
+    if (!view_stream(code, bytes, n_bytes, n_items, &v) || !padding_is_zero(code, v.raw, n_items))
         return 0;
     struct rans_reader r = {.at = v.words, .end = v.words_end};
     for (int l = 0; l < WEIR_LANES; l++)
