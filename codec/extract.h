@@ -16,7 +16,8 @@
 extern "C" {
 #endif
 
-/* Where plain bytes go.  Any error stops the extraction and is returned by it. */
+/* Where plain bytes go.  Any error stops the extraction and is returned by it.  begin and end never
+ * run at the same time; writes may run beside those of other entries. */
 struct weir_sink {
     void *self;
     /* Entry number `entry` begins; entries begin in order, from one thread at a time, before any

@@ -26,9 +26,10 @@ struct weir_pack_entry {
     uint16_t mode;
     const char *target; /* a link's */
 
-    /* A file's bytes.  `open` is called when they are needed and may be called more than once;
-     * *out is closed with weir_source_close().  The bytes must not change between calls: packing
-     * gives WEIR_ERR_CHANGED when it notices (size differs, or `unchanged` says so at the end). */
+    /* A file's bytes.  `open` is called when they are needed, by one thread at a time, and may be
+     * called more than once; *out is closed with weir_source_close().  The bytes must not change
+     * between calls: packing gives WEIR_ERR_CHANGED when it notices (size differs, or `unchanged`
+     * says so at the end). */
     void *self;
     weir_err (*open)(void *self, struct weir_source *out, struct weir_diag *diag);
     bool (*unchanged)(void *self); /* NULL: cannot tell */

@@ -137,7 +137,7 @@ static weir_err try_elements(struct candidate *c, const struct weir_elements *li
     weir_err err = weir_coding_choose(like, c->slot->plain, whole, &coding, &bits);
     if (err || !coding)
         return err;
-    double bytes = (double)c->bytes * bits / 8 + (double)pack_coding_bytes(coding);
+    double bytes = (double)c->bytes * bits / 8;
     if (bytes < c->best_bytes) {
         free(c->best);
         c->best = coding;
