@@ -89,8 +89,7 @@ static __device__ void copy_16_async(void *shared, const void *global, bool real
                  : "memory");
 }
 
-template <int PENDING>
-static __device__ void wait_for_all_but(void)
+template <int PENDING> static __device__ void wait_for_all_but(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
@@ -282,7 +281,11 @@ static __global__ void __launch_bounds__(32 * TILES_PER_BLOCK)
             row = decode_steps<(R > 0 ? R : 1), ZERO>(table, &block.coding, &tile, &v, x, &r);
         decode_slow_rows<ZERO>(table, &block.coding, &tile, &v, row, x, &r);
         wait_for_all_but<0>();
-        fine = x[0] == 65536 && x[1] == 65536 && r.at == v.n_words && apply_patches(&tile, &v);
+        /* Voted on before the patches: all threads of a warp meet at each of its barriers. */
+        fine = x[0] == 65536 && x[1] == 65536 && r.at == v.n_words;
+        fine = __all_sync(~0u, fine);
+        if (fine)
+            fine = apply_patches(&tile, &v);
     }
     if (!__all_sync(~0u, fine) && thread == 0)
         atomicMin(bad, block.first_tile + warp);

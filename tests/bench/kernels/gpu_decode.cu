@@ -93,7 +93,8 @@ std::vector<uint16_t> decode_on_gpu(weir_gpu *gpu, const Sample &s, weir_err wan
     size_t room = s.plain.size() * 2;
     weir_gpu_coding *coding;
     must(weir_gpu_coding_new(gpu, s.coding, &coding), "coding");
-    void *payload = weir_gpu_alloc(gpu, (s.payload.size() + 15) / 16 * 16), *out = weir_gpu_alloc(gpu, room);
+    void *payload = weir_gpu_alloc(gpu, (s.payload.size() + 15) / 16 * 16),
+         *out = weir_gpu_alloc(gpu, room);
     must(weir_gpu_upload(gpu, payload, s.payload.data(), s.payload.size()), "upload");
     weir_gpu_tile tile{coding, payload, out, (uint32_t)s.payload.size(), (uint32_t)room};
     weir_gpu_batch *batch;
@@ -253,7 +254,8 @@ int main(int argc, char **argv)
                                          (uint32_t)length[t], WEIR_TILE_BYTES};
     }
     must(weir_gpu_wait(gpu), "upload");
-    cudaMemset(out, 0x55, plain_bytes);
+    if (cudaMemset(out, 0x55, plain_bytes) || cudaDeviceSynchronize())
+        return 2;
 
     FILE *f = csv ? fopen(csv, "w") : nullptr;
     if (f)
