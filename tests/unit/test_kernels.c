@@ -346,6 +346,54 @@ Test(kernels, join_as_the_format_says)
     cr_assert_eq(walk.n, 2880); /* all that fit */
 }
 
+/* decode_items() against decode_rows() and join() of scalar, with words that may run out. */
+static void expect_same_items(const struct weir_part *p, size_t first_row, size_t n_rows,
+                              uint64_t *random)
+{
+    struct variants v = variants_here();
+    struct rows r = rows_new(p, first_row, n_rows);
+    struct rans_decode_table table;
+    size_t n_words = some_word_bytes(random, n_rows);
+    uint8_t *words = must_alloc(n_words), *wanted = must_alloc(r.n_items * r.item_bytes);
+    struct rans_reader start = {.at = words, .end = words + n_words};
+    rans_decode_table_make(p, &table);
+    random_bytes(random, words, n_words);
+    random_bytes(random, r.raw, r.raw_bytes);
+    random_bytes(random, start.x, sizeof(start.x));
+    struct rans_reader book = start;
+    bool fine = v.at[0]->decode_rows(&table, &book, r.index, n_rows);
+    if (fine)
+        v.at[0]->join(&r.code, r.index, r.raw, first_row, n_rows, wanted);
+    for (size_t i = 0; i < v.n; i++) {
+        struct rans_reader end = start;
+        bool ok = v.at[i]->decode_items(&table, &r.code, &end, r.raw, first_row, n_rows, r.items);
+        cr_assert_eq(ok, fine, "%s: %zu + %zu rows", v.at[i]->name, first_row, n_rows);
+        bool same = !ok || (memcmp(r.items, wanted, r.n_items * r.item_bytes) == 0 &&
+                            memcmp(&end, &book, sizeof(end)) == 0);
+        cr_assert(same, "%s: W %d S %d drop %d sign %d base %d, %zu + %zu rows", v.at[i]->name,
+                  8 * p->item_bytes, p->symbol_bits, p->drop_bits, p->sign_first, p->base,
+                  first_row, n_rows);
+    }
+    free(words);
+    free(wanted);
+    rows_free(&r);
+}
+
+Test(kernels, decode_items_is_decode_rows_and_join)
+{
+    struct part_walk walk = {0};
+    struct weir_part p;
+    uint64_t random = 7;
+    while (part_walk_next(&walk, &p, &random))
+        expect_same_items(&p, walk.n % 2 ? random_below(&random, 70) : 0, 1 + walk.n % MAX_ROWS,
+                          &random);
+    for (size_t n_rows = 0; n_rows < 300; n_rows += 23) { /* more than one run of 64 */
+        p = (struct weir_part){.item_bytes = 2, .sign_first = true, .symbol_bits = 9, .base = 200};
+        part_fill_freq(&p, TABLE_SKEWED, &random);
+        expect_same_items(&p, n_rows % 3, n_rows, &random);
+    }
+}
+
 /* Items of which most have an index: joined from table indices, some with bits flipped. */
 static void some_items(struct rows *r, uint64_t *random)
 {
