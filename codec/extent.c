@@ -38,11 +38,6 @@ uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, 
     return tile + 1 < o->n_tiles ? o->tile_bytes : (uint32_t)(o->bytes - tile * o->tile_bytes);
 }
 
-size_t extent_heads_bytes(const struct weir_store *store, uint32_t extent)
-{
-    return (size_t)weir_store_extent(store, extent).n_tiles * WEIR_TILE_HEAD_BYTES;
-}
-
 static weir_err bad_tile(struct weir_diag *diag, uint32_t extent, uint32_t slot, const char *what)
 {
     weir_diag_set(diag, "extent %" PRIu32 ", tile %" PRIu64 ": %s", extent,
@@ -54,6 +49,17 @@ static weir_err bad_extent(struct weir_diag *diag, uint32_t extent, const char *
 {
     weir_diag_set(diag, "extent %" PRIu32 ": %s", extent, what);
     return WEIR_ERR_CORRUPT;
+}
+
+weir_err extent_heads_bytes(const struct weir_store *store, uint32_t extent, size_t *out,
+                            struct weir_diag *diag)
+{
+    struct weir_extent e = weir_store_extent(store, extent);
+    size_t n = (size_t)e.n_tiles * WEIR_TILE_HEAD_BYTES;
+    if (n > e.bytes)
+        return bad_extent(diag, extent, "shorter than the heads of its tiles");
+    *out = n;
+    return WEIR_OK;
 }
 
 static const char *parse_head(struct cursor *c, uint32_t plain_bytes, struct weir_tile_head *head)
@@ -76,8 +82,8 @@ weir_err extent_heads_parse(const struct weir_store *store, uint32_t extent, con
     struct weir_extent e = weir_store_extent(store, extent);
     uint64_t store_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
     uint32_t object = store_object_of(store, store_tile);
-    struct cursor c = {bytes, extent_heads_bytes(store, extent), false};
     uint32_t at = e.n_tiles * (uint32_t)WEIR_TILE_HEAD_BYTES;
+    struct cursor c = {bytes, at, false};
     for (uint32_t slot = 0; slot < e.n_tiles; slot++, store_tile++) {
         const struct weir_object *o = &store->index->object[object];
         if (store_tile == o->first_tile + o->n_tiles)
@@ -104,8 +110,6 @@ static weir_err check_heads(const struct weir_store *store, uint32_t extent, con
 {
     struct weir_extent e = weir_store_extent(store, extent);
     struct extent_heads heads = {0};
-    if (e.bytes < extent_heads_bytes(store, extent))
-        return bad_extent(diag, extent, "shorter than the heads of its tiles");
     weir_err err = extent_heads_parse(store, extent, bytes, &heads, diag);
     for (uint32_t slot = 0; !err && slot < e.n_tiles; slot++) {
         uint32_t n = heads.tile[slot].payload_bytes;
@@ -121,7 +125,11 @@ weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent
     struct weir_extent e = weir_store_extent(store, extent);
     bool is_last = extent + 1 == store->index->n_extents;
     uint32_t n = is_last ? e.bytes : round_up(e.bytes, WEIR_ALIGN);
-    weir_err err = weir_source_read(&store->src, e.at, scratch, n);
+    size_t heads_bytes;
+    weir_err err = extent_heads_bytes(store, extent, &heads_bytes, diag);
+    if (err)
+        return err;
+    err = weir_source_read(&store->src, e.at, scratch, n);
     if (err) {
         weir_diag_set(diag, "extent %" PRIu32 ": cannot be read", extent);
         return err;

@@ -94,9 +94,9 @@ static weir_err read_trailer(const struct weir_source *src, struct trailer *trai
     if (trailer->stored_bytes == 0 || trailer->stored_bytes > WEIR_MAX_INDEX_BYTES ||
         trailer->plain_bytes == 0 || trailer->plain_bytes > WEIR_MAX_INDEX_BYTES)
         return corrupt(diag, "trailer: bytes of the index are not 1 to 67108864");
-    if (trailer->index_at < WEIR_ALIGN || trailer->index_at > at ||
-        at - trailer->index_at != trailer->stored_bytes)
-        return corrupt(diag, "trailer: the index does not lie between the extents and the trailer");
+    /* That it begins where the extents end is seen when they are known. */
+    if (trailer->index_at > at || at - trailer->index_at != trailer->stored_bytes)
+        return corrupt(diag, "trailer: the index does not end where the trailer begins");
     return WEIR_OK;
 }
 
@@ -117,18 +117,18 @@ static weir_err read_stored(const struct weir_source *src, const struct trailer 
     return err;
 }
 
-/* One frame and nothing else, not even a skippable one, that needs no dictionary. */
+/* One frame and nothing else: neither a skippable one nor one of zstd's old formats. */
 static bool is_one_frame(const uint8_t *stored, size_t n)
 {
     return n >= sizeof(frame_magic) && memcmp(stored, frame_magic, sizeof(frame_magic)) == 0 &&
-           ZSTD_findFrameCompressedSize(stored, n) == n && ZSTD_getDictID_fromFrame(stored, n) == 0;
+           ZSTD_findFrameCompressedSize(stored, n) == n;
 }
 
 static weir_err decompress(const uint8_t *stored, size_t stored_bytes, uint8_t *plain,
                            size_t plain_bytes, struct weir_diag *diag)
 {
     if (!is_one_frame(stored, stored_bytes))
-        return corrupt(diag, "index: not exactly one zstd frame without dictionary");
+        return corrupt(diag, "index: not exactly one zstd frame");
     ZSTD_DCtx *zstd = ZSTD_createDCtx();
     if (!zstd)
         return WEIR_ERR_NOMEM;
@@ -136,7 +136,8 @@ static weir_err decompress(const uint8_t *stored, size_t stored_bytes, uint8_t *
     (void)ZSTD_freeDCtx(zstd);
     if (ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
         return WEIR_ERR_NOMEM;
-    if (n != plain_bytes) /* an error code is no size either */
+    /* An error code is no size either; a frame that names a dictionary gives one. */
+    if (n != plain_bytes)
         return corrupt(diag, "index: does not decompress to the plain bytes of the trailer");
     return WEIR_OK;
 }

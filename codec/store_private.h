@@ -21,8 +21,10 @@ struct extent_heads {
 /* The object that shows tile `store_tile` (< n_tiles); O(log n). */
 uint32_t store_object_of(const struct weir_store *store, uint64_t store_tile);
 
-/* Bytes of the heads at the start of extent `extent`. */
-size_t extent_heads_bytes(const struct weir_store *store, uint32_t extent);
+/* Bytes of the heads at the start of extent `extent`.  WEIR_ERR_CORRUPT with *diag if the extent
+ * is shorter than that. */
+WEIR_MUST_CHECK weir_err extent_heads_bytes(const struct weir_store *store, uint32_t extent,
+                                            size_t *out, struct weir_diag *diag);
 
 /* Takes the extent_heads_bytes() at `bytes` apart and checks that heads and padded payloads fill
  * the extent exactly.  WEIR_ERR_CORRUPT with *diag; *out is undefined then. */

@@ -46,14 +46,12 @@ static weir_err load_heads(struct weir_store_cursor *cur, uint32_t extent, struc
     if (cur->extent == extent)
         return WEIR_OK;
     cur->extent = NO_EXTENT;
-    struct weir_extent e = weir_store_extent(cur->store, extent);
     uint8_t bytes[WEIR_EXTENT_TILES * WEIR_TILE_HEAD_BYTES];
-    size_t n = extent_heads_bytes(cur->store, extent);
-    if (n > e.bytes) {
-        weir_diag_set(diag, "extent %" PRIu32 ": shorter than the heads of its tiles", extent);
-        return WEIR_ERR_CORRUPT;
-    }
-    weir_err err = weir_source_read(&cur->store->src, e.at, bytes, n);
+    size_t n;
+    weir_err err = extent_heads_bytes(cur->store, extent, &n, diag);
+    if (err)
+        return err;
+    err = weir_source_read(&cur->store->src, cur->store->extent_at[extent], bytes, n);
     if (err) {
         weir_diag_set(diag, "extent %" PRIu32 ": its tile heads cannot be read", extent);
         return err;
