@@ -245,6 +245,7 @@ Test(index, refuses_entries)
         {"file too long for its segments", FILE_FULL, SIZE, 8, 1 << 30, "entry 2: its segments"},
         {"file too short for its segments", LAST, PATH + 1, 8, 6, "entry 4, segment 0: passes"},
         {"2^62 bytes", LAST, PATH + 1, 8, UINT64_C(1) << 62, "entry 4: the files add up"},
+        {"2^62 bytes alone", FILE_EMPTY, SIZE, 8, UINT64_C(1) << 62, "entry 1: the files add up"},
         {"2^64 bytes", LAST, PATH + 1, 8, UINT64_MAX, "entry 4: the files add up"},
         {"segments without end", FILE_FULL, SEGMENTS, 4, UINT32_MAX, "entry 2: more segments"},
         {"empty file with a segment", FILE_EMPTY, SEGMENTS, 4, 1, "entry 1, segment 0"},

@@ -300,7 +300,12 @@ Test(store, refuses_extents_and_heads)
          "its extent"},
         {"an extent in the next", {IN_INDEX, TINY_EXTENTS_AT, 4, 4097}, bad, 0, 0, "its extents"},
         {"a longer extent", {IN_INDEX, TINY_EXTENTS_AT, 4, 1552}, good, bad, bad, "extent 0: "},
-        {"an extent of 16 bytes", {IN_INDEX, TINY_EXTENTS_AT, 4, 16}, good, bad, bad, "extent 0: "},
+        {"an extent of 16 bytes",
+         {IN_INDEX, TINY_EXTENTS_AT, 4, 16},
+         good,
+         bad,
+         bad,
+         "shorter than"},
         {"SHA-256", {IN_INDEX, TINY_EXTENTS_AT + 4, 2, 0}, good, bad, good, "extent 0: its SHA"},
         {"xxh3", {IN_EXTENT, HEAD_5, 1, 0}, good, good, bad, "extent 0, tile 5 (object 5, mode 0)"},
         {"mode 4", {IN_EXTENT, HEAD_5 + 12, 1, 4}, good, bad, bad, "tile 5: unknown"},
@@ -325,6 +330,29 @@ Test(store, refuses_extents_and_heads)
                                      : v.read_diag.text;
         cr_expect_not_null(strstr(text, cases[i].text), "%s: \"%s\"", cases[i].why, text);
     }
+}
+
+Test(store, reads_on_after_a_damaged_extent)
+{
+    const struct patch patch = {IN_STORE, 8192 + 12, 1, 9}; /* the mode of extent 1's tile */
+    struct bytes b = tiny_store(raw_frame, &patch);
+    struct weir_source src;
+    weir_source_from_memory(b.at, b.n, &src);
+    struct weir_store *store = NULL;
+    cr_assert_eq(weir_store_open(&src, &store, NULL), WEIR_OK);
+    struct weir_store_cursor *cur = NULL;
+    cr_assert_eq(weir_store_cursor_new(store, weir_kernels_best(), &cur), WEIR_OK);
+    uint8_t out[TINY_CONST_BYTES];
+    for (unsigned i = 0; i < 2; i++) {
+        struct weir_tile_head head;
+        expect_tile(cur, 0);
+        cr_expect_eq(weir_store_read_tile(cur, TINY_CONST, 0, out, NULL), WEIR_ERR_CORRUPT);
+        expect_tile(cur, 0);
+        cr_expect_eq(weir_store_tile_head(cur, TINY_CONST, &head), WEIR_ERR_CORRUPT);
+    }
+    weir_store_cursor_free(cur);
+    weir_store_free(store);
+    bytes_free(&b);
 }
 
 /* ---- trouble that is not the store's ---- */

@@ -1,7 +1,6 @@
 #include "codec/store.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
 
 #include "store_bytes.h"
 
@@ -141,40 +140,55 @@ Test(store_index, wants_one_frame)
 
 /* ---- size against plain size ---- */
 
-/* A file that shows one constant object of 4 MiB n times. */
-static struct bytes make_bomb(unsigned n)
+/* A file that shows one constant object n times; the object is 32 tiles less `less` bytes. */
+static struct bytes make_bomb(unsigned n, uint32_t less)
 {
-    enum { OBJECT = 32 * WEIR_TILE_BYTES };
+    const uint64_t object = 32 * (uint64_t)WEIR_TILE_BYTES - less;
     struct bytes b = {0}, index = {0};
     put_header(&b);
     uint8_t *plain = calloc(1, WEIR_TILE_BYTES);
     cr_assert_not_null(plain);
     for (unsigned i = 0; i < 32; i++)
-        put_head(&b, plain, WEIR_TILE_BYTES, true);
+        put_head(&b, plain, WEIR_TILE_BYTES - (i == 31 ? less : 0), true);
     free(plain);
     bytes_zeros(&b, 512);
     uint8_t sha256[32];
     SHA256(b.at + 4096, 1024, sha256);
     put_counts(&index, 0, 1, 1, 1);
-    bytes_number(&index, OBJECT, 8);
+    bytes_number(&index, object, 8);
     bytes_number(&index, NONE, 4);
     bytes_number(&index, 1024, 4);
     bytes_put(&index, sha256, 32);
-    put_file(&index, "f", (uint64_t)OBJECT * n, n);
+    put_file(&index, "f", object * n, n);
     for (unsigned i = 0; i < n; i++)
-        put_segment(&index, OBJECT, 0, NULL);
+        put_segment(&index, object, 0, NULL);
     finish_store(&b, &index, raw_frame, &no_patch);
     return b;
 }
 
+static uint64_t bomb_plain_bytes(unsigned n, uint32_t less)
+{
+    return n * (32 * (uint64_t)WEIR_TILE_BYTES - less);
+}
+
 Test(store_index, refuses_more_than_16384_times_its_size)
 {
-    for (unsigned n = 15; n < 60; n++) {
-        struct bytes b = make_bomb(n);
-        bool too_much = (uint64_t)n * 32 * WEIR_TILE_BYTES > (uint64_t)b.n * 16384;
-        char why[32];
-        snprintf(why, sizeof(why), "%u times", n);
-        expect_open(&b, too_much ? WEIR_ERR_CORRUPT : WEIR_OK, why);
+    struct bytes b = make_bomb(22, 0);
+    uint64_t most = 16384 * (uint64_t)b.n;
+    bytes_free(&b);
+    cr_assert_gt(bomb_plain_bytes(22, 0), most);
+    /* The least that makes it small enough: one less is still too much, by under 22 bytes. */
+    uint64_t less = (bomb_plain_bytes(22, 0) - most + 21) / 22;
+    cr_assert_lt(less, WEIR_TILE_BYTES);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t n = (uint32_t)less + i - 1;
+        b = make_bomb(22, n);
+        cr_assert_eq(16384 * (uint64_t)b.n, most);
+        cr_expect_eq(bomb_plain_bytes(22, n) > most, i == 0);
+        expect_open(&b, i ? WEIR_OK : WEIR_ERR_CORRUPT, i ? "small enough" : "a little too much");
         bytes_free(&b);
     }
+    b = make_bomb(1000, 0);
+    expect_open(&b, WEIR_ERR_CORRUPT, "far too much");
+    bytes_free(&b);
 }
