@@ -29,7 +29,7 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
 {
     double started = now_seconds();
     struct progress progress;
-    progress_begin(&progress, cli, "checking extents");
+    progress_begin(&progress, cli, "checking");
     struct weir_extract_options how = {.n_threads = n_threads, .watch = &progress.watch};
     weir_err err = weir_check_extents(job->in.store, &how, diag);
     progress_end(&progress);

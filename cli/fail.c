@@ -75,7 +75,7 @@ int fail_with(const struct cli *cli, weir_err err, const char *subject,
     snprintf(message, sizeof(message), "%s%s%s%s%s", named ? "" : subject, named ? "" : ": ", text,
              advised ? "" : "; ", advised ? "" : advice);
     print_error(cli, err, message, more);
-    return exit_code_of(err);
+    return (int)exit_code_of(err);
 }
 
 int fail(const struct cli *cli, weir_err err, const char *subject, const struct weir_diag *diag)

@@ -10,7 +10,7 @@
 #include "interrupt.h"
 #include "output.h"
 
-enum { LINE_BYTES = 256, MAX_COLUMNS = 100, BAR = 24 };
+enum { LINE_BYTES = 256, MAX_COLUMNS = 100, BAR = 16 };
 
 static size_t columns(void)
 {
