@@ -202,35 +202,70 @@ static bool is_fine_or_rejected(weir_err err)
     return err == WEIR_OK || err == WEIR_ERR_CORRUPT || err == WEIR_ERR_UNSUPPORTED;
 }
 
-Test(store, no_flip_goes_unnoticed, .timeout = 120)
+static void expect_flips_noticed(struct bytes *b, const char *name)
 {
     static const uint8_t flips[] = {0x01, 0x80, 0xff};
-    struct bytes b = tiny_store(raw_frame, &no_patch);
-    for (size_t i = 0; i < N(flips) * b.n; i++) {
+    for (size_t i = 0; i < N(flips) * b->n; i++) {
         uint8_t flip = flips[i % N(flips)];
         size_t at = i / N(flips);
-        b.at[at] ^= flip;
-        struct verdict v = examine(b.at, b.n);
-        b.at[at] ^= flip;
-        cr_expect(v.open || v.check || v.read, "byte %zu ^ %02x", at, flip);
+        b->at[at] ^= flip;
+        struct verdict v = examine(b->at, b->n);
+        b->at[at] ^= flip;
+        cr_expect(v.open || v.check || v.read, "%s: byte %zu ^ %02x", name, at, flip);
         cr_expect(is_fine_or_rejected(v.open) && is_fine_or_rejected(v.check) &&
                       is_fine_or_rejected(v.read),
-                  "byte %zu ^ %02x", at, flip);
+                  "%s: byte %zu ^ %02x", name, at, flip);
     }
+}
+
+static void expect_other_sizes_corrupt(struct bytes *b, const char *name)
+{
+    size_t whole = b->n;
+    bytes_number(b, 0, 1);
+    for (size_t n = 0; n <= b->n; n++) {
+        struct verdict v = examine(b->at, n);
+        cr_expect_eq(v.open, n == whole ? WEIR_OK : WEIR_ERR_CORRUPT, "%s: %zu bytes", name, n);
+        cr_expect_eq(v.open_diag.text[0] != 0, n != whole, "%s: %zu bytes", name, n);
+    }
+    b->n = whole;
+}
+
+/* Made by `weir pack`: split, constant and zstd tiles, a compressed index. */
+static struct bytes packed_store(void)
+{
+    struct bytes b = {0};
+    FILE *file = fopen(WEIR_TESTS "/fuzz/corpus/store/packed", "rb");
+    cr_assert_not_null(file);
+    uint8_t block[4096];
+    for (size_t n; (n = fread(block, 1, sizeof(block), file)) > 0;)
+        bytes_put(&b, block, n);
+    cr_assert_eq(fclose(file), 0);
+    struct verdict v = examine(b.at, b.n);
+    cr_assert_not(v.open || v.check || v.read);
+    return b;
+}
+
+Test(store, no_flip_goes_unnoticed, .timeout = 120)
+{
+    struct bytes b = tiny_store(raw_frame, &no_patch);
+    expect_flips_noticed(&b, "tiny");
     bytes_free(&b);
 }
 
-Test(store, every_truncation_is_corrupt)
+Test(store, no_flip_of_a_packed_one_goes_unnoticed, .timeout = 120)
 {
-    struct bytes b = tiny_store(raw_frame, &no_patch);
-    for (size_t n = 0; n < b.n; n++) {
-        struct verdict v = examine(b.at, n);
-        cr_expect_eq(v.open, WEIR_ERR_CORRUPT, "at %zu bytes", n);
-        cr_expect_str_not_empty(v.open_diag.text);
-    }
-    bytes_number(&b, 0, 1);
-    cr_expect_eq(examine(b.at, b.n).open, WEIR_ERR_CORRUPT, "a byte behind it");
+    struct bytes b = packed_store();
+    expect_flips_noticed(&b, "packed");
     bytes_free(&b);
+}
+
+Test(store, has_one_size)
+{
+    struct bytes tiny = tiny_store(raw_frame, &no_patch), packed = packed_store();
+    expect_other_sizes_corrupt(&tiny, "tiny");
+    expect_other_sizes_corrupt(&packed, "packed");
+    bytes_free(&tiny);
+    bytes_free(&packed);
 }
 
 Test(store, refuses_header_and_trailer)
