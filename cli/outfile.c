@@ -82,15 +82,17 @@ weir_err outfile_open(const char *name, bool replace, struct outfile *out, struc
     out->buffer = malloc(BUFFER_BYTES);
     if (!out->buffer)
         return WEIR_ERR_NOMEM;
+    struct stat st;
     if (out->in_place) {
         out->fd = STDOUT_FILENO;
+        out->pipe = fstat(out->fd, &st) == 0 && S_ISFIFO(st.st_mode);
         return WEIR_OK;
     }
     out->name = resolve(name);
     if (!out->name)
         return WEIR_ERR_NOMEM;
-    struct stat st;
     out->in_place = stat(out->name, &st) == 0 && !S_ISREG(st.st_mode);
+    out->pipe = out->in_place && S_ISFIFO(st.st_mode);
     if (!out->in_place)
         return open_temp(out, diag);
     out->fd = open(out->name, O_WRONLY | O_CLOEXEC);
@@ -104,7 +106,7 @@ weir_err outfile_open(const char *name, bool replace, struct outfile *out, struc
 
 static weir_err write_out(struct outfile *out, const void *bytes, size_t n)
 {
-    if (write_all(out->fd, bytes, n))
+    if (out->pipe ? write_pipe(out->fd, bytes, n) : write_all(out->fd, bytes, n))
         return WEIR_OK;
     if (errno == EINTR)
         return WEIR_ERR_CANCELLED;

@@ -11,6 +11,7 @@
 
 struct outfile {
     int fd;        /* -1: none */
+    bool pipe;     /* fd is one */
     bool in_place; /* stdout, a device or a FIFO: written as it comes, no rename */
     bool replace;
     char *name, *temp; /* NULL for stdout; temp NULL when in_place */

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +35,29 @@ bool write_all(int fd, const void *bytes, size_t n)
             return false;
         from += put;
         n -= (size_t)put;
+    }
+    return true;
+}
+
+bool write_pipe(int fd, const void *bytes, size_t n)
+{
+    enum { WAIT_MS = 100 };
+    const uint8_t *from = bytes;
+    while (n) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        int ready = poll(&p, 1, WAIT_MS);
+        if (interrupted())
+            errno = EINTR;
+        if (interrupted() || (ready < 0 && errno != EINTR))
+            return false;
+        if (ready <= 0)
+            continue;
+        /* As much as surely fits when there is room at all. */
+        size_t part = n < PIPE_BUF ? n : PIPE_BUF;
+        if (!write_all(fd, from, part))
+            return false;
+        from += part;
+        n -= part;
     }
     return true;
 }

@@ -4,8 +4,6 @@
 . "$(dirname "$0")/lib.sh"
 cd "$tmp"
 
-# A FIFO as DST that nobody drains holds pack still for as long as the test likes; for files the
-# work is long enough to be met halfway.
 mkdir tree
 for i in 1 2 3 4; do
     head -c 24000000 /dev/urandom >"tree/random$i"
@@ -13,24 +11,28 @@ for i in 1 2 3 4; do
 done
 expect 0 "$WEIR" pack tree whole.weir
 
-# stop SIGNAL MARK COMMAND...: sends it as soon as a file called like MARK is there and has grown.
-stop() {
-    local signal=$1 mark=$2 pid code=0 n=0
-    shift 2
-    # A shell's background job ignores SIGINT; python's child does not.
+# start COMMAND...: in the background, its process in $pid.  A shell's background job ignores SIGINT;
+# python's child does not.
+start() {
     python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$@" >stop.out 2>stop.err &
     pid=$!
+}
+# stop SIGNAL MARK COMMAND...: sends it as soon as a file called like MARK is there and has grown.
+# The exit code in $stopped.
+stop() {
+    local signal=$1 mark=$2 n=0
+    shift 2
+    start "$@"
+    stopped=0
     while kill -0 "$pid" 2>/dev/null; do
-        # shellcheck disable=SC2086
         [ -z "$(find . -path "$mark" -size +0c -print -quit 2>/dev/null)" ] || break
         n=$((n + 1))
         [ "$n" -lt 20000 ] || die "never began: $*"
     done
     kill -"$signal" "$pid" 2>/dev/null || true
-    wait "$pid" || code=$?
-    stopped=$code
+    wait "$pid" || stopped=$?
 }
 
 command -v python3 >/dev/null || skip "no python3"
@@ -58,3 +60,20 @@ for signal in INT TERM INT TERM; do
     fi
 done
 [ "$met" -gt 0 ] || die "no signal came in time"
+
+# A pipe that nobody drains: pack hangs, but not on ^C.
+mkfifo pipe
+sleep 60 <>pipe &
+reader=$!
+start "$WEIR" pack tree pipe
+for _ in {1..100}; do
+    sleep 0.1
+    [ "$(timeout 1 cat "/proc/$pid/comm" 2>/dev/null)" != python3 ] && break
+done
+sleep 1
+kill -INT "$pid"
+stopped=0
+wait "$pid" || stopped=$?
+kill "$reader"
+[ "$stopped" = 130 ] || die "a full pipe: exit code $stopped"
+grep -q '^weir pack: interrupted' stop.err || die "a full pipe: $(cat stop.err)"
