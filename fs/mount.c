@@ -172,7 +172,10 @@ static weir_err put_up(struct run *run)
 static weir_err serve(struct run *run)
 {
     int status = fuse_session_loop_mt(run->session, run->loop);
-    if (status >= 0) /* a positive one is the signal that ended it */
+    /* A positive one is the signal that ended it.  ECONNABORTED is what the kernel says, instead of
+     * the ENODEV that libfuse takes for the end, to a thread that was being handed a request (the
+     * last file's release, say) in the moment of unmounting. */
+    if (status >= 0 || status == -ECONNABORTED)
         return WEIR_OK;
     weir_diag_set(run->diag, "%s: %s", run->options->mountpoint, strerror(-status));
     return WEIR_ERR_IO;

@@ -14,7 +14,7 @@ chmod 755 "$tree/sub/deep/small.txt"
 chmod 700 "$tree/sub/deep"
 for i in $(seq 1000); do echo "file $i" >"$tree/many/f$i"; done
 printf 'odd' >"$tree/sub/"$'new\nline \xff'
-[ -z "${WEIR_GEN:-}" ] || "$WEIR_GEN" "$tree/model" --megabytes 24 --shards 2
+[ -z "${WEIR_GEN:-}" ] || "$WEIR_GEN" "$tree/model" --megabytes 12 --shards 2
 [ ! -d "$WEIR_SHARED/models/story" ] || cp -r "$WEIR_SHARED/models/story" "$tree/story"
 chmod -R u+w "$tree"
 ln -s ../sub/deep/small.txt "$tree/sub-way/link"

@@ -18,7 +18,7 @@
 
 enum {
     N_THREADS = 4,
-    N_ROUNDS = 400,
+    N_ROUNDS = 200,
     MAX_BYTES = 3 << 20, /* of one access */
     PAGE_BYTES = 4096,
 };
@@ -189,10 +189,16 @@ static int drain(const char *path)
 {
     static uint8_t buffer[1 << 20];
     struct file file = open_file(path, 0);
+    bool has_begun = false;
     for (off_t at = 0;;) {
         ssize_t got = pread(file.fd, buffer, sizeof(buffer), at);
         if (got < 0)
-            return 0;
+            return has_begun ? 0 : 1;
+        if (!has_begun) {
+            puts("reading");
+            fflush(stdout);
+            has_begun = true;
+        }
         at += got;
         if (got == 0) {
             (void)posix_fadvise(file.fd, 0, 0, POSIX_FADV_DONTNEED);

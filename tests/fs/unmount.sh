@@ -28,10 +28,10 @@ done
 # By signal, with a reader at work: the reader gets an error, nobody hangs.
 for signal in TERM INT HUP; do
     mount_up "$work/t.weir"
-    "$probe" drain "$mnt/noise" &
+    : >"$work/reader"
+    "$probe" drain "$mnt/noise" >"$work/reader" &
     reader=$!
-    sleep 0.3
-    ! gone "$reader" || fail "the reader has not read"
+    wait_for grep -q reading "$work/reader"
     kill -s "$signal" "$daemon"
     wait_for gone "$reader"
     wait "$reader" || fail "the reader ended otherwise"
