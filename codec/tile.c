@@ -273,7 +273,9 @@ static weir_err decode_split(struct weir_tile_decoder *dec, const struct weir_co
 static weir_err decode_zstd(struct weir_tile_decoder *dec, const uint8_t *payload,
                             size_t payload_bytes, uint8_t *out, size_t plain_bytes)
 {
-    if (ZSTD_getDictID_fromFrame(payload, payload_bytes) != 0 ||
+    static const uint8_t magic[] = {0x28, 0xb5, 0x2f, 0xfd}; /* libzstd also reads older formats */
+    if (payload_bytes < sizeof(magic) || memcmp(payload, magic, sizeof(magic)) != 0 ||
+        ZSTD_getDictID_fromFrame(payload, payload_bytes) != 0 ||
         ZSTD_findFrameCompressedSize(payload, payload_bytes) != payload_bytes)
         return WEIR_ERR_CORRUPT;
     size_t n = ZSTD_decompressDCtx(dec->zstd, out, plain_bytes, payload, payload_bytes);
