@@ -11,6 +11,7 @@
 enum {
     GROUPS = WEIR_LANES / 16,
     ROW_READ = 2 * WEIR_LANES + 32, /* bytes that decoding one row may touch */
+    AHEAD_BYTES = 4096,             /* of output, prefetched */
 };
 
 /* One row: the table entries, whose top bytes are the indices. */
@@ -98,26 +99,44 @@ static uint8_t *encode_rows(const struct rans_encode_table *table, uint32_t *sta
 
 /* ---- 16-bit items: two vectors of 32 to a row; see kernels_avx2.c ---- */
 
-/* Half a row: 32 indices, as 16-bit numbers, and their raw bits. */
-static __m512i join_group_16(const struct item_code *code, __m512i j, const uint8_t *raw,
-                             unsigned shift)
+/* Shift counts and constants of joining, one to a 16-bit element: shifting by a vector is one
+ * micro-op, by a register two. */
+struct join_16 {
+    __m512i mask, base, r_bits, drop;
+    bool raw, sign_first;
+};
+
+static struct join_16 join_16_make(const struct item_code *code)
 {
-    const __m512i mask = _mm512_set1_epi16((short)((1u << code->raw_bits) - 1));
-    const __m512i base = _mm512_set1_epi16((short)code->base);
-    const __m128i right = _mm_cvtsi32_si128((int)shift), left = _mm_cvtsi32_si128(16 - (int)shift);
-    const __m128i r_bits = _mm_cvtsi32_si128(code->raw_bits);
-    const __m128i drop = _mm_cvtsi32_si128(code->drop_bits);
+    return (struct join_16){
+        _mm512_set1_epi16((short)((1u << code->raw_bits) - 1)),
+        _mm512_set1_epi16((short)code->base),
+        _mm512_set1_epi16(code->raw_bits),
+        _mm512_set1_epi16(code->drop_bits),
+        code->raw_bits > 0,
+        code->sign_first,
+    };
+}
+
+/* Half a row: 32 indices, as 16-bit numbers; their raw bits start `shift` bits into the words at
+ * `raw` and, if `spills`, go on in those a row further. */
+static __m512i join_group_16(const struct join_16 *k, __m512i j, const uint8_t *raw, unsigned shift,
+                             bool spills)
+{
+    const int or_select = 0xf8 /* a | (b & c) */, select = 0xd8 /* b where c, else a */;
     __m512i c = _mm512_setzero_si512();
-    if (code->raw_bits)
-        c = _mm512_srl_epi16(_mm512_loadu_si512(raw), right);
-    if (shift + code->raw_bits > 16)
-        c = _mm512_or_si512(c, _mm512_sll_epi16(_mm512_loadu_si512(raw + 128), left));
-    __m512i symbol = _mm512_maskz_add_epi16(_mm512_test_epi16_mask(j, j), j, base);
-    c = _mm512_or_si512(_mm512_and_si512(c, mask), _mm512_sll_epi16(symbol, r_bits));
-    if (code->sign_first)
-        return _mm512_or_si512(_mm512_sll_epi16(_mm512_srli_epi16(c, 1), drop),
-                               _mm512_slli_epi16(c, 15));
-    return _mm512_sll_epi16(c, drop);
+    if (k->raw)
+        c = _mm512_srlv_epi16(_mm512_loadu_si512(raw), _mm512_set1_epi16((short)shift));
+    if (spills)
+        c = _mm512_or_si512(c, _mm512_sllv_epi16(_mm512_loadu_si512(raw + 128),
+                                                 _mm512_set1_epi16((short)(16 - shift))));
+    __m512i symbol = _mm512_maskz_add_epi16(_mm512_test_epi16_mask(j, j), j, k->base);
+    c = _mm512_ternarylogic_epi32(_mm512_sllv_epi16(symbol, k->r_bits), c, k->mask, or_select);
+    if (!k->sign_first)
+        return _mm512_sllv_epi16(c, k->drop);
+    return _mm512_ternarylogic_epi32(_mm512_sllv_epi16(_mm512_srli_epi16(c, 1), k->drop),
+                                     _mm512_slli_epi16(c, 15), _mm512_set1_epi16((short)0x8000),
+                                     select);
 }
 
 static void join_avx512(const struct item_code *code, const uint8_t *index, const uint8_t *raw,
@@ -127,36 +146,44 @@ static void join_avx512(const struct item_code *code, const uint8_t *index, cons
         join(code, index, raw, first_row, n_rows, items);
         return;
     }
+    const struct join_16 k = join_16_make(code);
     size_t bit = first_row * code->raw_bits;
-    for (size_t row = 0; row < n_rows; row++, bit += code->raw_bits, items += 128)
+    for (size_t row = 0; row < n_rows; row++, bit += code->raw_bits, items += 128) {
+        unsigned shift = (unsigned)(bit % 16);
         for (int g = 0; g < 2; g++) {
             __m512i j = _mm512_cvtepu8_epi16(_mm256_loadu_si256(
                 (const __m256i *)(const void *)(index + row * WEIR_LANES + 32 * g)));
-            _mm512_storeu_si512(
-                items + 64 * g,
-                join_group_16(code, j, raw + bit / 16 * 128 + 64 * g, (unsigned)(bit % 16)));
+            j = join_group_16(&k, j, raw + bit / 16 * 128 + 64 * g, shift,
+                              shift + code->raw_bits > 16);
+            _mm512_storeu_si512(items + 64 * g, j);
         }
+    }
 }
 
-/* Joining in the same loop costs next to nothing: the states' dependency chain, some 60 cycles a
- * row, leaves the execution ports half idle (1.05 cycles an item apart, x.xx together). */
+/* In one loop, so that joining fills the gaps of the states' dependency chain, and with the output
+ * prefetched: 3.3 GB/s of BF16 memory to memory, 2.9 without the prefetch, 2.4 in two loops. */
 static bool decode_items(const struct rans_decode_table *table, const struct item_code *code,
                          struct rans_reader *r, const uint8_t *raw, size_t first_row, size_t n_rows,
                          uint8_t *items)
 {
+    const struct join_16 k = join_16_make(code);
     size_t row = 0, bit = first_row * code->raw_bits;
     __m512i x[GROUPS];
     memcpy(x, r->x, sizeof(x));
     for (; code->item_bytes == 2 && row < n_rows && r->end - r->at >= ROW_READ; row++) {
         __m512i e[GROUPS];
+        unsigned shift = (unsigned)(bit % 16);
+        /* For writing: a fresh page of output costs more than the decoding of it. */
+        __builtin_prefetch(items + AHEAD_BYTES, 1, 3);
+        __builtin_prefetch(items + AHEAD_BYTES + 64, 1, 3);
         r->at = decode_row(table, x, r->at, e);
         for (int g = 0; g < 2; g++) {
             __m256i low = _mm512_cvtepi32_epi16(_mm512_srli_epi32(e[2 * g], 24));
             __m256i high = _mm512_cvtepi32_epi16(_mm512_srli_epi32(e[2 * g + 1], 24));
             __m512i j = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-            _mm512_storeu_si512(
-                items + 64 * g,
-                join_group_16(code, j, raw + bit / 16 * 128 + 64 * g, (unsigned)(bit % 16)));
+            j = join_group_16(&k, j, raw + bit / 16 * 128 + 64 * g, shift,
+                              shift + code->raw_bits > 16);
+            _mm512_storeu_si512(items + 64 * g, j);
         }
         bit += code->raw_bits;
         items += 128;
