@@ -123,7 +123,7 @@ static struct join_16 join_16_make(const struct item_code *code)
 static __m512i join_group_16(const struct join_16 *k, __m512i j, const uint8_t *raw, unsigned shift,
                              bool spills)
 {
-    const int or_select = 0xf8 /* a | (b & c) */, select = 0xd8 /* b where c, else a */;
+    enum { OR_SELECT = 0xf8 /* a | (b & c) */, SELECT = 0xd8 /* b where c, else a */ };
     __m512i c = _mm512_setzero_si512();
     if (k->raw)
         c = _mm512_srlv_epi16(_mm512_loadu_si512(raw), _mm512_set1_epi16((short)shift));
@@ -131,12 +131,12 @@ static __m512i join_group_16(const struct join_16 *k, __m512i j, const uint8_t *
         c = _mm512_or_si512(c, _mm512_sllv_epi16(_mm512_loadu_si512(raw + 128),
                                                  _mm512_set1_epi16((short)(16 - shift))));
     __m512i symbol = _mm512_maskz_add_epi16(_mm512_test_epi16_mask(j, j), j, k->base);
-    c = _mm512_ternarylogic_epi32(_mm512_sllv_epi16(symbol, k->r_bits), c, k->mask, or_select);
+    c = _mm512_ternarylogic_epi32(_mm512_sllv_epi16(symbol, k->r_bits), c, k->mask, OR_SELECT);
     if (!k->sign_first)
         return _mm512_sllv_epi16(c, k->drop);
     return _mm512_ternarylogic_epi32(_mm512_sllv_epi16(_mm512_srli_epi16(c, 1), k->drop),
                                      _mm512_slli_epi16(c, 15), _mm512_set1_epi16((short)0x8000),
-                                     select);
+                                     SELECT);
 }
 
 static void join_avx512(const struct item_code *code, const uint8_t *index, const uint8_t *raw,
