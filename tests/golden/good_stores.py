@@ -269,6 +269,14 @@ def edges():
     return store
 
 
+def free_choices():
+    """bf16 once more; patches have any index and raw bits, padding has any index."""
+    store = bf16_store()
+    coding, tile = store.codings[0], store.objects[1].tiles[0]
+    tile.streams = [encode_stream(coding, coding.parts[0], tile.plain, random.Random(15))]
+    return store
+
+
 def tree():
     store = Store()
     weights = bf16_plain(11, 700)
@@ -377,6 +385,7 @@ GOOD = {
     "partial": partial,
     "full-tile": full_tile,
     "edges": edges,
+    "free-choices": free_choices,
     "tree": tree,
     "two-extents": two_extents,
     "zstd-forms": zstd_forms,

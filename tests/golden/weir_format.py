@@ -195,16 +195,23 @@ def encode_symbols(part, indices, n_rows, end=65536):
     return states, words[::-1]
 
 
-def encode_stream(coding, part, plain):
+def encode_stream(coding, part, plain, rng=None):
+    """Patches and padding may have any index that occurs: the commonest, or one that rng chooses."""
     items = items_of(coding, part, plain)
     n_rows = -(-len(items) // LANES)
     n_padding = LANES * n_rows - len(items)
-    # Patches and padding may have any index that occurs: the commonest costs least.
-    cheap = part.first + max(range(len(part.freq)), key=lambda j: part.freq[j])
+    table = part.table()
+    occurring = [j for j in table if table[j][0]]
+    cheap = max(occurring, key=lambda j: table[j][0])
+
+    def free():
+        return rng.choice(occurring) if rng else cheap
+
     found = [part.index_of(v) for v in items]
     patches = [(i, v) for i, v in enumerate(items) if found[i] is None]
-    raws = [0 if found[i] is None else part.split(v)[1] for i, v in enumerate(items)] + [0] * n_padding
-    indices = [cheap if j is None else j for j in found] + [cheap] * n_padding
+    unused = rng.getrandbits(part.raw_bits()) if rng else 0
+    raws = [unused if found[i] is None else part.split(v)[1] for i, v in enumerate(items)] + [0] * n_padding
+    indices = [free() if j is None else j for j in found] + [free() for _ in range(n_padding)]
     states, words = encode_symbols(part, indices, n_rows)
     return Stream(part, states, encode_raw_bits(part, raws, n_rows), words, patches)
 
