@@ -166,11 +166,14 @@ static bool decode_items(const struct rans_decode_table *table, const struct ite
                          struct rans_reader *r, const uint8_t *raw, size_t first_row, size_t n_rows,
                          uint8_t *items)
 {
+    if (code->item_bytes != 2)
+        return decode_items_in_chunks(&weir_kernels_avx512, table, code, r, raw, first_row, n_rows,
+                                      items);
     const struct join_16 k = join_16_make(code);
     size_t row = 0, bit = first_row * code->raw_bits;
     __m512i x[GROUPS];
     memcpy(x, r->x, sizeof(x));
-    for (; code->item_bytes == 2 && row < n_rows && r->end - r->at >= ROW_READ; row++) {
+    for (; row < n_rows && r->end - r->at >= ROW_READ; row++) {
         __m512i e[GROUPS];
         unsigned shift = (unsigned)(bit % 16);
         /* For writing: a fresh page of output costs more than the decoding of it. */
