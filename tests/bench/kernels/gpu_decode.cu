@@ -1,7 +1,9 @@
 /* Decodes generated BF16 tiles on the GPU: checks every bit against the plain data, then times one
  * layer and bulk beside the rate of a device-to-device copy in the same run.
  *
- *     gpu_decode [--csv FILE] [--commit ID]
+ *     gpu_decode [--check] [--csv FILE] [--commit ID]
+ *
+ * --check stops before the timing; it is the test gpu.decode, and what compute-sanitizer is run on.
  *
  * Rates are BF16 bytes out per second of device time (events), medians.  Inputs rotate through
  * 8,192 tiles (0.7 GB stored, 1 GiB plain), so that nothing is found in the L2 cache. */
@@ -209,11 +211,16 @@ double copy_rate()
 int main(int argc, char **argv)
 {
     const char *csv = nullptr, *commit = "unknown";
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--csv"))
-            csv = argv[i + 1];
-        if (!strcmp(argv[i], "--commit"))
-            commit = argv[i + 1];
+    bool only_check = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--check"))
+            only_check = true;
+        else if (!strcmp(argv[i], "--csv") && i + 1 < argc)
+            csv = argv[++i];
+        else if (!strcmp(argv[i], "--commit") && i + 1 < argc)
+            commit = argv[++i];
+        else
+            return fprintf(stderr, "usage: gpu_decode [--check] [--csv FILE] [--commit ID]\n"), 1;
     }
     weir_gpu *gpu;
     weir_diag diag;
@@ -224,6 +231,11 @@ int main(int argc, char **argv)
     weir_tile_encoder *enc;
     must(weir_tile_encoder_new(weir_kernels_best(), &enc), "encoder");
     check_oddities(gpu, enc);
+    if (only_check) {
+        weir_tile_encoder_free(enc);
+        weir_gpu_close(gpu);
+        return 0;
+    }
 
     std::vector<uint16_t> plain(N_DISTINCT * TILE_ITEMS);
     normal_bf16(plain.data(), plain.size(), 0.02);
