@@ -36,14 +36,14 @@ bool path_target_stays_inside(const char *path, const char *target)
     size_t depth = 0; /* of the directory that the walk is in; the root's is 0 */
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
         depth++;
-    while (*target) {
+    for (bool named = false; *target;) {
         size_t n = strcspn(target, "/");
         if (n == 2 && is_dots(target, n)) {
-            if (depth == 0)
+            if (named || depth == 0)
                 return false;
             depth--;
         } else if (n > 0 && !is_dots(target, n)) {
-            depth++;
+            named = true;
         }
         target += n + (target[n] == '/');
     }

@@ -7,7 +7,9 @@
 /* Components of 1 to 255 bytes, none of them "." or "..", 4095 bytes at most. */
 bool path_is_valid(const char *path);
 
-/* `target`, seen from the directory of the link at `path`, never leaves the root. */
+/* `target`, seen from the directory of the link at `path`, never leaves the root: ".." only before
+ * the first name, and no more of them than there are directories.  (After a name, which may be a
+ * link to elsewhere, ".." could lead anywhere.) */
 bool path_target_stays_inside(const char *path, const char *target);
 
 #endif

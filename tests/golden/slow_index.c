@@ -117,19 +117,20 @@ static unsigned check_path(const uint8_t *path, size_t n)
     }
 }
 
-/* The target, followed from `depth` directories below the root, never goes above it. */
+/* ".." only before the first name, and at most `depth` of them: as deep as the link lies. */
 static void check_target(const uint8_t *target, size_t n, unsigned depth)
 {
     require(n >= 1 && n <= 4095, "a target has 1 to 4095 bytes (3.4)");
     require(!memchr(target, 0, n), "a target has no NUL (3.4)");
     require(target[0] != '/', "a target is not absolute (3.4)");
-    for (;;) {
+    for (bool named = false;;) {
         size_t k = component_bytes(target, n);
         if (k == 2 && is_dots(target, k)) {
+            require(!named, "a target has .. only before its first name (3.4)");
             require(depth > 0, "a target does not leave the root (3.4)");
             depth--;
         } else if (k > 0 && !is_dots(target, k)) {
-            depth++;
+            named = true;
         }
         if (k == n)
             return;

@@ -56,13 +56,15 @@ Test(path, targets_stay_inside)
         bool inside;
     } cases[] = {
         {"l", "a", true},
-        {"l", "a/b/../../c", true},
+        {"l", "a/b/../../c", false},
+        {"d/e/l", ".././../c/d", true},
         {"l", ".", true},
         {"l", "./a//b/", true},
         {"d/l", "..", true},
         {"d/l", "../a", true},
         {"d/e/l", "../../a/b", true},
-        {"d/l", "x/../../a", true},
+        {"d/l", "x/../../a", false},
+        {"d/l", "x/..", false},
         {"d/l", "...", true},
         {"l", "", false},
         {"l", "/a", false},
