@@ -3,8 +3,10 @@
  * Reads a file's header through a weir_source and cuts the file into segments that cover it: one
  * per tensor, opaque bytes for the rest (header, alignment, gaps).  A file that is anything but
  * well formed - truncated, overlapping tensors, a header longer than the file, names with NUL -
- * comes back as one opaque segment: packing never refuses.  Safe on hostile input; never allocates
- * more than WEIR_LAYOUT_MAX_HEADER times a small constant. */
+ * comes back as one opaque segment: packing never refuses.  So does a safetensors header of more
+ * than 65,536 tensors, or of JSON that takes more than 68 MiB as a tree (a long list of next to
+ * nothing does).  Safe on hostile input; takes at most 96 MiB for a safetensors file while it reads
+ * it, for others WEIR_LAYOUT_MAX_HEADER times a small constant. */
 #ifndef WEIR_CODEC_LAYOUT_H
 #define WEIR_CODEC_LAYOUT_H
 

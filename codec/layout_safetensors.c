@@ -1,112 +1,73 @@
-/* safetensors: u64 header length, that many bytes of JSON, then the tensors' bytes. */
+/* safetensors: u64 header length, that many bytes of JSON, then the tensors' bytes.
+ *
+ * Peak of the worst header: 96 MiB (its text 16, the tree 68, the parts of 65,536 tensors 12). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dtype.h"
-#include "json.h"
+#include "jsontree.h"
 #include "layout_private.h"
 
 enum {
     LENGTH_BYTES = 8,
-    FIRST_ROOM = 64, /* tensors */
+    MAX_TENSORS = 65536, /* of a file; a shard has some hundreds */
 };
 
-/* A tensor's object, its fields as far as they have been seen. */
+/* A tensor's object. */
 struct entry {
-    struct weir_tensor tensor; /* dtype NULL: not seen */
-    bool has_shape, has_offsets;
-    uint64_t begin, end; /* from the end of the header */
+    struct weir_tensor tensor; /* its strings are the tree's */
+    uint64_t begin, end;       /* from the end of the header */
 };
 
-static bool read_shape(struct json *j, struct entry *e)
+/* JSON's integers have a sign and 63 bits here; no file is longer. */
+static bool read_u64(const json_t *value, uint64_t *out)
 {
-    struct weir_tensor *t = &e->tensor;
-    if (e->has_shape || !json_read_open(j, '['))
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
         return false;
-    while (json_read_item(j, ']')) {
-        if (t->n_dims == WEIR_MAX_DIMS || !json_read_u64(j, &t->dim[t->n_dims]))
-            return false;
-        t->n_dims++;
-    }
-    e->has_shape = true;
-    return !j->bad;
-}
-
-static bool read_offsets(struct json *j, struct entry *e)
-{
-    if (e->has_offsets || !json_read_open(j, '['))
-        return false;
-    if (!json_read_item(j, ']') || !json_read_u64(j, &e->begin))
-        return false;
-    if (!json_read_item(j, ']') || !json_read_u64(j, &e->end))
-        return false;
-    e->has_offsets = true;
-    return !json_read_item(j, ']') && !j->bad && e->begin <= e->end;
-}
-
-static bool read_dtype(struct json *j, struct entry *e)
-{
-    if (e->tensor.dtype)
-        return false;
-    const char *text = json_read_string(j);
-    e->tensor.dtype = text;
-    return text && *text && strlen(text) <= DTYPE_MAX_TEXT;
-}
-
-static bool read_entry(struct json *j, struct entry *e)
-{
-    if (!json_read_open(j, '{'))
-        return false;
-    while (json_read_item(j, '}')) {
-        const char *key = json_read_key(j);
-        bool fine;
-        if (!key)
-            return false;
-        if (strcmp(key, "dtype") == 0)
-            fine = read_dtype(j, e);
-        else if (strcmp(key, "shape") == 0)
-            fine = read_shape(j, e);
-        else if (strcmp(key, "data_offsets") == 0)
-            fine = read_offsets(j, e);
-        else
-            fine = json_read_skip(j);
-        if (!fine)
-            return false;
-    }
-    return !j->bad && e->tensor.dtype && e->has_shape && e->has_offsets;
-}
-
-/* Makes room for one more part. */
-static bool grow(struct layout_draft *draft, size_t *room)
-{
-    if (draft->n_parts == LAYOUT_MAX_TENSORS)
-        return false;
-    if (draft->n_parts < *room)
-        return true;
-    size_t wanted = *room ? *room * 2 : FIRST_ROOM;
-    struct weir_layout_part *part = realloc(draft->part, wanted * sizeof(*part));
-    if (!part) {
-        draft->err = WEIR_ERR_NOMEM;
-        return false;
-    }
-    draft->part = part;
-    *room = wanted;
+    *out = (uint64_t)json_integer_value(value);
     return true;
 }
 
+static bool read_shape(const json_t *shape, struct weir_tensor *t)
+{
+    size_t n = json_array_size(shape);
+    if (!json_is_array(shape) || n > WEIR_MAX_DIMS)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!read_u64(json_array_get(shape, i), &t->dim[i]))
+            return false;
+    t->n_dims = (uint8_t)n;
+    return true;
+}
+
+static bool read_offsets(const json_t *offsets, struct entry *e)
+{
+    return json_array_size(offsets) == 2 && read_u64(json_array_get(offsets, 0), &e->begin) &&
+           read_u64(json_array_get(offsets, 1), &e->end) && e->begin <= e->end;
+}
+
+/* Other keys may be there: they mean nothing here. */
+static bool read_entry(const char *name, const json_t *object, struct entry *e)
+{
+    const char *dtype = json_string_value(json_object_get(object, "dtype"));
+    if (!dtype || !*dtype || strlen(dtype) > DTYPE_MAX_TEXT || strlen(name) > LAYOUT_MAX_NAME)
+        return false;
+    e->tensor = (struct weir_tensor){.name = name, .dtype = dtype};
+    return read_shape(json_object_get(object, "shape"), &e->tensor) &&
+           read_offsets(json_object_get(object, "data_offsets"), e);
+}
+
 /* `data`: where the header ends and the tensors' bytes begin. */
-static bool add(struct layout_draft *draft, const struct entry *e, uint64_t data)
+static bool make_part(const struct entry *e, uint64_t data, struct weir_layout_part *part)
 {
     const struct dtype *type = dtype_by_text(e->tensor.dtype);
     uint64_t bytes = e->end - e->begin;
     uint64_t wanted = bytes;
-    if (strlen(e->tensor.name) > LAYOUT_MAX_NAME || e->begin > UINT64_MAX - data)
-        return false;
     if (type && !dtype_tensor_bytes(type, e->tensor.dim, e->tensor.n_dims, &wanted))
         return false;
     if (bytes != wanted)
         return false;
-    draft->part[draft->n_parts++] = (struct weir_layout_part){
+    *part = (struct weir_layout_part){
         .offset = data + e->begin,
         .bytes = bytes,
         .is_tensor = true,
@@ -116,26 +77,43 @@ static bool add(struct layout_draft *draft, const struct entry *e, uint64_t data
     return true;
 }
 
-static bool read_header(struct json *j, uint64_t data, struct layout_draft *draft)
+/* Copies a string to *at and passes it. */
+static const char *keep(const char *text, char **at)
 {
-    size_t room = 0;
-    bool has_metadata = false;
-    if (!json_read_open(j, '{'))
+    char *kept = *at;
+    size_t n = strlen(text) + 1;
+    memcpy(kept, text, n);
+    *at += n;
+    return kept;
+}
+
+/* The strings go where the header's text was: each was longer there, by a quote at least. */
+static bool read_header(json_t *root, uint64_t data, struct layout_draft *draft)
+{
+    char *strings = draft->strings;
+    const char *name;
+    json_t *value;
+    size_t n = json_object_size(root);
+    if (n > MAX_TENSORS + 1)
         return false;
-    while (json_read_item(j, '}')) {
-        struct entry e = {.tensor.name = json_read_key(j)};
-        if (!e.tensor.name)
-            return false;
-        if (strcmp(e.tensor.name, "__metadata__") == 0) {
-            if (has_metadata || !json_read_skip(j))
-                return false;
-            has_metadata = true;
-            continue;
-        }
-        if (!read_entry(j, &e) || !grow(draft, &room) || !add(draft, &e, data))
-            return false;
+    draft->part = calloc(n ? n : 1, sizeof(*draft->part));
+    if (!draft->part) {
+        draft->err = WEIR_ERR_NOMEM;
+        return false;
     }
-    return json_read_done(j);
+    json_object_foreach(root, name, value)
+    {
+        struct weir_layout_part *part = &draft->part[draft->n_parts];
+        struct entry e;
+        if (strcmp(name, "__metadata__") == 0)
+            continue;
+        if (!read_entry(name, value, &e) || !make_part(&e, data, part))
+            return false;
+        part->tensor.name = keep(name, &strings);
+        part->tensor.dtype = keep(e.tensor.dtype, &strings);
+        draft->n_parts++;
+    }
+    return draft->n_parts <= MAX_TENSORS;
 }
 
 bool layout_read_safetensors(const struct weir_source *src, struct layout_draft *draft)
@@ -160,6 +138,11 @@ bool layout_read_safetensors(const struct weir_source *src, struct layout_draft 
     draft->err = weir_source_read(src, LENGTH_BYTES, draft->strings, (size_t)n);
     if (draft->err)
         return false;
-    struct json j = json_read_start(draft->strings, (size_t)n);
-    return read_header(&j, LENGTH_BYTES + n, draft);
+    struct jsontree tree = {0};
+    weir_err err = jsontree_read(draft->strings, (size_t)n, &tree);
+    if (err == WEIR_ERR_NOMEM)
+        draft->err = err;
+    bool fine = !err && read_header(tree.root, LENGTH_BYTES + n, draft);
+    jsontree_free(&tree);
+    return fine;
 }
