@@ -135,6 +135,7 @@ Test(coding, is_checked)
         {true, {{BASE, 1, 240, 0}}},
         {false, {{BASE, 1, 241, 0}}},
         {false, {{FREQ, 0, 0, -1}}},
+        {false, {{FREQ, 1, 272, -1}}}, /* 65536 + 4096 */
         {false, {{FREQ, 0, 0, -1}, {FREQ, 0, 4096, 3}}},
         {true, {{FREQ, 0, 0, -1}, {FREQ, 0, 4095, 3}, {FREQ, 0, 1, 4}}},
         {true, {{FREQ, 1, 0, -1}, {FREQ, 1, 4095, 0}, {FREQ, 1, 1, 255}}},

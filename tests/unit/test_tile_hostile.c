@@ -158,7 +158,8 @@ Test(tile_hostile, wrong_heads_are_refused)
         cr_expect(all_refuse(&b, t, bytes, cases[i].payload_bytes), "%s", cases[i].what);
     }
     struct tile big = {.plain_bytes = WEIR_TILE_BYTES + 1, .head = {.mode = WEIR_TILE_CONST}};
-    cr_expect(all_refuse(&b, big, bytes, 1), "more than a tile");
+    big.head.xxh3 = 0xb0fc6870af087fe8; /* of 131073 times 0x78, by the reference library */
+    cr_expect(all_refuse(&b, big, (const uint8_t *)"\x78", 1), "more than a tile");
     struct tile split = s.tile;
     for (uint8_t mode = 0; mode < 8; mode++) {
         split.head.mode = mode;
@@ -239,6 +240,54 @@ Test(tile_hostile, frames_but_one_plain_one_are_refused)
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         cr_expect_eq(all_refuse(&b, t, cases[i].bytes, cases[i].n), !cases[i].fine, "%s",
                      cases[i].what);
+    bench_free(&b);
+}
+
+/* Tiles whose checksum is that of what a careless decoder would leave in `out`, filled with 0x5a
+ * by tile_decode(): all but one rule is kept. */
+Test(tile_hostile, tiles_that_leave_bytes_alone_are_refused)
+{
+    static const uint8_t short_frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 39, 0x3b, 1, 0, 0x78};
+    static const uint8_t long_frame[9 + N_PLAIN] = {0x28,    0xb5, 0x2f, 0xfd, 0x20,
+                                                    N_PLAIN, 0x41, 1,    0};
+    struct bench b = bench_new();
+    struct small s = small_new(&b);
+    size_t whole = s.tile.plain_bytes;
+    uint8_t *left = must_alloc(whole + 1), *repeated = must_alloc(37);
+    uint8_t some_left[N_PLAIN], zeros[N_PLAIN] = {0};
+    memcpy(left, s.plain, whole);
+    left[whole] = 0x5a;
+    for (size_t i = 0; i < 37; i++)
+        repeated[i] = s.plain[i % 18];
+    memset(some_left, 0x78, sizeof(some_left));
+    some_left[N_PLAIN - 1] = 0x5a;
+    const struct {
+        const char *what;
+        enum weir_tile_mode mode;
+        const struct weir_coding *coding;
+        const uint8_t *payload, *out;
+        size_t payload_bytes, out_bytes;
+    } cases[] = {
+        {"split: a byte more than its elements", WEIR_TILE_SPLIT, s.coding, s.tile.payload, left,
+         s.tile.head.payload_bytes, whole + 1},
+        {"constant: two elements and a byte", WEIR_TILE_CONST, s.coding, s.plain, repeated, 18, 37},
+        {"constant: more than an element", WEIR_TILE_CONST, s.coding, s.plain, repeated, 19, 36},
+        {"raw: a byte less", WEIR_TILE_RAW, NULL, some_left, some_left, N_PLAIN - 1, N_PLAIN},
+        {"zstd: a byte less", WEIR_TILE_ZSTD, NULL, short_frame, some_left, sizeof(short_frame),
+         N_PLAIN},
+        {"zstd: longer than the plain bytes", WEIR_TILE_ZSTD, NULL, long_frame, zeros,
+         sizeof(long_frame), N_PLAIN},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct tile t = tile_encode(b.enc[0], NULL, cases[i].out, cases[i].out_bytes);
+        free(t.payload);
+        t.coding = cases[i].coding;
+        t.head.mode = (uint8_t)cases[i].mode;
+        cr_expect(all_refuse(&b, t, cases[i].payload, cases[i].payload_bytes), "%s", cases[i].what);
+    }
+    free(left);
+    free(repeated);
+    small_free(&s);
     bench_free(&b);
 }
 
