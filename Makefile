@@ -11,10 +11,9 @@ demo: all
 
 test:
 	tools/install-deps test
-	cmake --workflow --preset dev
-	cmake --workflow --preset asan
-	cmake --workflow --preset tsan
-	cmake --workflow --preset fuzz
+	failed=; for preset in dev asan tsan fuzz; do \
+	    cmake --workflow --preset $$preset || failed="$$failed $$preset"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 lint:
 	tools/install-deps test
