@@ -118,7 +118,7 @@ Test(stream, comes_back_for_every_size)
     uint64_t random = 2;
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         struct tables t;
-        size_t most = STREAM_MAX_ITEMS / parts[i].item_bytes, chunk = 4096;
+        size_t most = (size_t)STREAM_MAX_ITEMS / parts[i].item_bytes, chunk = 4096;
         const size_t sizes[] = {chunk - 1, chunk, chunk + 1, 2 * chunk + 63, most - 1, most};
         part_fill_freq(&parts[i], TABLE_SKEWED, &random);
         tables_make(&parts[i], &t);
