@@ -10,6 +10,8 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
+enum { KERNEL_TEST_ROWS = 70 }; /* at a time, at most */
+
 /* The kernels that run here. */
 struct variants {
     const struct weir_kernels *at[3];
@@ -52,6 +54,13 @@ static inline void random_bytes(uint64_t *state, void *to, size_t n)
     }
     uint64_t v = random_u64(state);
     memcpy(at, &v, n);
+}
+
+/* Bytes of words between none and more than n_rows rows can take; odd ones too. */
+static inline size_t some_word_bytes(uint64_t *random, size_t n_rows)
+{
+    size_t most = (size_t)2 * WEIR_LANES * n_rows;
+    return random_below(random, 2) ? most : random_below(random, (uint32_t)most + 200);
 }
 
 static inline void *must_alloc(size_t n)
