@@ -221,9 +221,9 @@ static void choose_part(const struct weir_elements *like, int i, const struct su
     for (unsigned symbol_bits = low; symbol_bits <= s->top_bits; symbol_bits++) {
         unsigned room = s->width - (is_float ? 1 : 0) - symbol_bits;
         unsigned drop = 0;
-        while (drop < room && s->seen && !(s->seen >> drop & 1))
+        while (drop < room && !(s->seen >> drop & 1))
             drop++;
-        o.part.drop_bits = (uint8_t)(s->seen ? drop : 0);
+        o.part.drop_bits = (uint8_t)drop;
         price(s, symbol_bits, &o);
         if (o.bits < best->bits)
             *best = o;
@@ -237,7 +237,8 @@ static bool elements_are_sane(const struct weir_elements *like)
         return false;
     for (int i = 0; i < like->n_parts; i++) {
         unsigned b = like->part[i].item_bytes;
-        if (like->part[i].offset != at || (b != 1 && b != 2 && b != 4 && b != 8))
+        if (like->part[i].offset != at || like->part[i].count == 0 ||
+            (b != 1 && b != 2 && b != 4 && b != 8))
             return false;
         if (like->part[i].is_float && (like->part[i].exponent_bits < 1 ||
                                        like->part[i].exponent_bits > HISTOGRAM_BITS - EXTRA_BITS))
@@ -262,13 +263,14 @@ weir_err weir_coding_choose(const struct weir_elements *like, const uint8_t *sam
     }
     coding->elem_bytes = like->elem_bytes;
     coding->n_parts = like->n_parts;
-    double bits = 0, n_tiles = (double)((sample_bytes + WEIR_TILE_BYTES - 1) / WEIR_TILE_BYTES);
+    size_t n_tiles = (sample_bytes + WEIR_TILE_BYTES - 1) / WEIR_TILE_BYTES;
+    double bits = 0;
     for (int i = 0; i < like->n_parts; i++) {
         struct offer best;
         survey_part(like, i, sample, n_elements, s);
         choose_part(like, i, s, &best);
         coding->part[i] = best.part;
-        bits += best.bits + 8.0 * STREAM_HEAD_BYTES * n_tiles;
+        bits += best.bits + 8.0 * STREAM_HEAD_BYTES * (double)n_tiles;
     }
     free(s);
     *bits_per_byte = bits / (double)sample_bytes;

@@ -29,10 +29,10 @@ enum { N_KERNELS = sizeof(all) / sizeof(all[0]) };
 
 const struct weir_kernels *weir_kernels_best(void)
 {
-    size_t i = 0;
-    while (!runs_here(all[i]))
-        i++;
-    return all[i];
+    for (size_t i = 0; i < N_KERNELS; i++)
+        if (runs_here(all[i]))
+            return all[i];
+    return &weir_kernels_scalar; /* not reached: it is the last of them */
 }
 
 const struct weir_kernels *weir_kernels_named(const char *name)

@@ -30,6 +30,7 @@ struct rans_reader {
     uint32_t x[WEIR_LANES];
     const uint8_t *at; /* the next word, any alignment */
     const uint8_t *end;
+    const uint8_t *raw; /* the stream's raw bits; decode_rows() has no use for them */
 };
 
 /* ---- items: symbol and raw bits of a weir_part, with what follows from it worked out ---- */
@@ -65,13 +66,12 @@ struct weir_kernels {
 
     /* decode_rows() and join() in one, for rows first_row .. first_row + n_rows - 1. */
     bool (*decode_items)(const struct rans_decode_table *table, const struct item_code *code,
-                         struct rans_reader *r, const uint8_t *raw, size_t first_row, size_t n_rows,
-                         uint8_t *items);
+                         struct rans_reader *r, size_t first_row, size_t n_rows, uint8_t *items);
 
     /* Takes rows first_row .. first_row + n_rows - 1 apart: items[], index[] and bad[] start at
      * first_row, raw at row 0 of the stream, whose earlier rows have been cut already.  bad[]
-     * counts the row's items with an index outside low..high (or 0 without zero_ok) or with dropped
-     * bits set: they must be patches, and get the filler. */
+     * counts the row's items without an index or with dropped bits set: they must be patches, and
+     * get the filler. */
     void (*cut)(const struct item_code *code, const uint8_t *items, size_t first_row, size_t n_rows,
                 uint8_t *index, uint8_t *raw, uint8_t *bad);
 
@@ -88,8 +88,8 @@ extern const struct weir_kernels weir_kernels_avx512;
 /* decode_items() by way of k->decode_rows() and k->join(), as many rows at a time as keep their
  * indices in the L1 cache: for item widths that have nothing better. */
 bool decode_items_in_chunks(const struct weir_kernels *k, const struct rans_decode_table *table,
-                            const struct item_code *code, struct rans_reader *r, const uint8_t *raw,
-                            size_t first_row, size_t n_rows, uint8_t *items);
+                            const struct item_code *code, struct rans_reader *r, size_t first_row,
+                            size_t n_rows, uint8_t *items);
 
 /* Whether this one item is coded by its index; if not, it is a patch.  `item` little-endian. */
 bool item_is_coded(const struct item_code *code, const uint8_t *item);

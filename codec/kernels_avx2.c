@@ -51,7 +51,7 @@ static const uint8_t *decode_row(const struct rans_decode_table *table, __m256i 
                                  const uint8_t *at, __m256i e[GROUPS])
 {
     const __m256i slots = _mm256_set1_epi32(RANS_SLOTS - 1), zero = _mm256_setzero_si256();
-    for (int g = 0; g < GROUPS; g++) {
+    for (size_t g = 0; g < GROUPS; g++) {
         e[g] = look_up(table->entry, _mm256_and_si256(x[g], slots));
         __m256i f = _mm256_and_si256(_mm256_srli_epi32(e[g], 12), slots);
         __m256i y = _mm256_mullo_epi32(f, _mm256_srli_epi32(x[g], WEIR_PROB_BITS));
@@ -62,7 +62,7 @@ static const uint8_t *decode_row(const struct rans_decode_table *table, __m256i 
         words = _mm256_permutevar8x32_epi32(words, unpack_perm(expand8[mask]));
         __m256i taken = _mm256_or_si256(_mm256_slli_epi32(y, 16), words);
         x[g] = _mm256_blendv_epi8(y, taken, low);
-        at += 2 * (unsigned)__builtin_popcount(mask);
+        at += 2 * (size_t)__builtin_popcount(mask);
     }
     return at;
 }
@@ -121,7 +121,7 @@ static uint8_t *encode_group(__m256i e, __m256i *x, uint8_t *words)
     __m256i q = divide(y, f, &rest);
     *x = _mm256_add_epi32(_mm256_slli_epi32(q, WEIR_PROB_BITS),
                           _mm256_add_epi32(rest, _mm256_srli_epi32(e, 16)));
-    return words - 2 * (unsigned)__builtin_popcount(mask);
+    return words - 2 * (size_t)__builtin_popcount(mask);
 }
 
 /* Entries are looked up by plain loads, rows ahead of their use: a gather has so many micro-ops
@@ -139,7 +139,7 @@ static uint8_t *encode_rows(const struct rans_encode_table *table, uint32_t *sta
         for (size_t i = 0; i < n * WEIR_LANES; i++)
             e[i] = table->entry[index[left * WEIR_LANES + i]];
         for (size_t row = n; row-- > 0;)
-            for (int g = GROUPS; g-- > 0;)
+            for (size_t g = GROUPS; g-- > 0;)
                 words =
                     encode_group(_mm256_loadu_si256(
                                      (const __m256i *)(const void *)(e + row * WEIR_LANES + 8 * g)),
@@ -195,7 +195,7 @@ static void join_avx2(const struct item_code *code, const uint8_t *index, const 
     }
     size_t bit = first_row * code->raw_bits;
     for (size_t row = 0; row < n_rows; row++, bit += code->raw_bits, items += 128)
-        for (int g = 0; g < 4; g++) {
+        for (size_t g = 0; g < 4; g++) {
             __m256i j = _mm256_cvtepu8_epi16(_mm_loadu_si128(
                 (const __m128i *)(const void *)(index + row * WEIR_LANES + 16 * g)));
             __m256i v = join_group_16(code, j, raw + bit / 16 * 128 + 32 * g, (unsigned)(bit % 16));
@@ -206,11 +206,9 @@ static void join_avx2(const struct item_code *code, const uint8_t *index, const 
 /* Not in one loop, as kernels_avx512.c does it: with sixteen registers that spills the states
  * (5.1 cycles an item against 4.4). */
 static bool decode_items(const struct rans_decode_table *table, const struct item_code *code,
-                         struct rans_reader *r, const uint8_t *raw, size_t first_row, size_t n_rows,
-                         uint8_t *items)
+                         struct rans_reader *r, size_t first_row, size_t n_rows, uint8_t *items)
 {
-    return decode_items_in_chunks(&weir_kernels_avx2, table, code, r, raw, first_row, n_rows,
-                                  items);
+    return decode_items_in_chunks(&weir_kernels_avx2, table, code, r, first_row, n_rows, items);
 }
 
 /* Which of 32 indices have a frequency, as 0xff or 0: a 256-bit set, looked up by shuffles. */
@@ -261,9 +259,9 @@ static uint8_t cut_row_16(const struct item_code *code, const uint8_t present[32
     const __m256i mask = set16((1u << code->raw_bits) - 1);
     const __m128i left = _mm_cvtsi32_si128((int)shift), right = _mm_cvtsi32_si128(16 - (int)shift);
     unsigned n_bad = 0;
-    for (int h = 0; h < 2; h++) {
+    for (size_t h = 0; h < 2; h++) {
         __m256i j[2], ok[2], c[2];
-        for (int g = 0; g < 2; g++)
+        for (size_t g = 0; g < 2; g++)
             j[g] = cut_group_16(code, load(items + 64 * h + 32 * g), &c[g], &ok[g]);
         __m256i fine = _mm256_permute4x64_epi64(_mm256_packs_epi16(ok[0], ok[1]), 0xd8);
         __m256i all = _mm256_packus_epi16(_mm256_and_si256(j[0], set16(255)),
@@ -275,7 +273,7 @@ static uint8_t cut_row_16(const struct item_code *code, const uint8_t present[32
         n_bad += (unsigned)__builtin_popcount(~(unsigned)_mm256_movemask_epi8(fine));
         if (!code->raw_bits)
             continue;
-        for (int g = 0; g < 2; g++) {
+        for (size_t g = 0; g < 2; g++) {
             __m256i bits = _mm256_and_si256(c[g], mask);
             __m256i *p = &pending[2 * h + g];
             uint8_t *to = raw + 64 * h + 32 * g;

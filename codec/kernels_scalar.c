@@ -39,7 +39,7 @@ static const uint8_t *decode_row_unchecked(const uint32_t *restrict entry, uint3
         uint32_t low = ((x >> 16) - 1) >> 31; /* 1 for x < 65536 */
         uint32_t shift = 16 * low;
         state[l] = x << shift | (load_u16(at) & (0 - low));
-        at += 2 * low;
+        at += (size_t)2 * low;
         index[l] = (uint8_t)(e >> 24);
     }
     return at;
@@ -49,7 +49,7 @@ static bool decode_rows(const struct rans_decode_table *table, struct rans_reade
                         uint8_t *index, size_t n_rows)
 {
     for (size_t row = 0; row < n_rows; row++, index += WEIR_LANES) {
-        if (r->end - r->at >= 2 * WEIR_LANES)
+        if (r->end - r->at >= (ptrdiff_t)2 * WEIR_LANES)
             r->at = decode_row_unchecked(table->entry, r->x, r->at, index);
         else if (!decode_row_checked(table, r, index))
             return false;
@@ -75,8 +75,8 @@ static uint8_t *encode_rows(const struct rans_encode_table *table, uint32_t *sta
 }
 
 bool decode_items_in_chunks(const struct weir_kernels *k, const struct rans_decode_table *table,
-                            const struct item_code *code, struct rans_reader *r, const uint8_t *raw,
-                            size_t first_row, size_t n_rows, uint8_t *items)
+                            const struct item_code *code, struct rans_reader *r, size_t first_row,
+                            size_t n_rows, uint8_t *items)
 {
     enum { CHUNK_ROWS = 64 };
     uint8_t index[CHUNK_ROWS * WEIR_LANES];
@@ -85,17 +85,15 @@ bool decode_items_in_chunks(const struct weir_kernels *k, const struct rans_deco
         n = n_rows - row < CHUNK_ROWS ? n_rows - row : CHUNK_ROWS;
         if (!k->decode_rows(table, r, index, n))
             return false;
-        k->join(code, index, raw, first_row + row, n, items + row * row_bytes);
+        k->join(code, index, r->raw, first_row + row, n, items + row * row_bytes);
     }
     return true;
 }
 
 static bool decode_items(const struct rans_decode_table *table, const struct item_code *code,
-                         struct rans_reader *r, const uint8_t *raw, size_t first_row, size_t n_rows,
-                         uint8_t *items)
+                         struct rans_reader *r, size_t first_row, size_t n_rows, uint8_t *items)
 {
-    return decode_items_in_chunks(&weir_kernels_scalar, table, code, r, raw, first_row, n_rows,
-                                  items);
+    return decode_items_in_chunks(&weir_kernels_scalar, table, code, r, first_row, n_rows, items);
 }
 
 const struct weir_kernels weir_kernels_scalar = {

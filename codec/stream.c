@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include <assert.h>
 #include <string.h>
 
 static uint32_t load_u32(const uint8_t *p)
@@ -66,6 +67,7 @@ bool item_is_coded(const struct item_code *code, const uint8_t *item)
 {
     unsigned width = 8u * code->item_bytes;
     uint64_t v = 0;
+    assert(width >= 8); /* the shifts below rely on it */
     for (unsigned i = 0; i < code->item_bytes; i++)
         v |= (uint64_t)item[i] << (8 * i);
     if (v & (((uint64_t)1 << code->drop_bits) - 1))
@@ -82,7 +84,7 @@ bool item_is_coded(const struct item_code *code, const uint8_t *item)
 
 /* Lists the items that cut() gave the filler because they need a patch.  false: too many. */
 static bool find_patches(const struct item_code *code, const uint8_t *items, size_t n_items,
-                         struct stream_encode_scratch *s, size_t *n_patches)
+                         struct stream_encoder *s, size_t *n_patches)
 {
     size_t n = 0;
     for (size_t row = 0; row < n_rows_of(n_items); row++) {
@@ -101,17 +103,17 @@ static bool find_patches(const struct item_code *code, const uint8_t *items, siz
 }
 
 /* Cuts all items; the last row, if it is not whole, by way of a padded copy. */
-static void cut_items(const struct weir_kernels *kernels, const struct item_code *code,
-                      const uint8_t *items, size_t n_items, uint8_t *raw,
-                      struct stream_encode_scratch *s)
+static void cut_items(struct stream_encoder *s, const struct item_code *code, const uint8_t *items,
+                      size_t n_items, uint8_t *raw)
 {
     size_t n_whole = n_items / WEIR_LANES, left = n_items % WEIR_LANES;
-    kernels->cut(code, items, 0, n_whole, s->index, raw, s->bad);
+    s->kernels->cut(code, items, 0, n_whole, s->index, raw, s->bad);
     if (!left)
         return;
     memset(s->row, 0, sizeof(s->row));
     memcpy(s->row, items + n_whole * WEIR_LANES * code->item_bytes, left * code->item_bytes);
-    kernels->cut(code, s->row, n_whole, 1, s->index + n_whole * WEIR_LANES, raw, s->bad + n_whole);
+    s->kernels->cut(code, s->row, n_whole, 1, s->index + n_whole * WEIR_LANES, raw,
+                    s->bad + n_whole);
     memset(s->index + n_whole * WEIR_LANES + left, code->filler, WEIR_LANES - left);
 }
 
@@ -125,22 +127,22 @@ static uint8_t *put_patches(const struct item_code *code, const uint8_t *items,
     return at;
 }
 
-size_t stream_encode(const struct weir_kernels *kernels, const struct item_code *code,
+size_t stream_encode(struct stream_encoder *enc, const struct item_code *code,
                      const struct rans_encode_table *table, const uint8_t *items, size_t n_items,
-                     uint8_t *out, size_t room, struct stream_encode_scratch *scratch)
+                     uint8_t *out, size_t room)
 {
     size_t raw_bytes = stream_raw_bytes(code, n_items), n_patches = 0;
     if (room < STREAM_HEAD_BYTES + raw_bytes)
         return 0;
-    cut_items(kernels, code, items, n_items, out + STREAM_HEAD_BYTES, scratch);
-    if (!find_patches(code, items, n_items, scratch, &n_patches))
+    cut_items(enc, code, items, n_items, out + STREAM_HEAD_BYTES);
+    if (!find_patches(code, items, n_items, enc, &n_patches))
         return 0;
 
     uint32_t x[WEIR_LANES];
-    for (int l = 0; l < WEIR_LANES; l++)
+    for (size_t l = 0; l < WEIR_LANES; l++)
         x[l] = RANS_LOW;
-    uint8_t *end = scratch->words + sizeof(scratch->words);
-    uint8_t *first = kernels->encode_rows(table, x, scratch->index, n_rows_of(n_items), end);
+    uint8_t *end = enc->words + sizeof(enc->words);
+    uint8_t *first = enc->kernels->encode_rows(table, x, enc->index, n_rows_of(n_items), end);
     size_t word_bytes = (size_t)(end - first), gap = word_bytes % 4;
     size_t need = STREAM_HEAD_BYTES + raw_bytes + word_bytes + gap +
                   n_patches * (4 + (size_t)code->item_bytes);
@@ -150,12 +152,12 @@ size_t stream_encode(const struct weir_kernels *kernels, const struct item_code 
     memset(out, 0, 16);
     store_u32(out, (uint32_t)(word_bytes / 2));
     store_u32(out + 4, (uint32_t)n_patches);
-    for (int l = 0; l < WEIR_LANES; l++)
+    for (size_t l = 0; l < WEIR_LANES; l++)
         store_u32(out + 16 + 4 * l, x[l]);
     uint8_t *at = out + STREAM_HEAD_BYTES + raw_bytes;
     memcpy(at, first, word_bytes);
     memset(at + word_bytes, 0, gap);
-    at = put_patches(code, items, scratch->patch, n_patches, at + word_bytes + gap);
+    at = put_patches(code, items, enc->patch, n_patches, at + word_bytes + gap);
     return (size_t)(at - out);
 }
 
@@ -233,22 +235,22 @@ size_t stream_decode(const struct weir_kernels *kernels, const struct item_code 
     struct stream_view v;
     if (!view_stream(code, bytes, n_bytes, n_items, &v) || !padding_is_zero(code, v.raw, n_items))
         return 0;
-    struct rans_reader r = {.at = v.words, .end = v.words_end};
-    for (int l = 0; l < WEIR_LANES; l++)
+    struct rans_reader r = {.at = v.words, .end = v.words_end, .raw = v.raw};
+    for (size_t l = 0; l < WEIR_LANES; l++)
         r.x[l] = load_u32(bytes + 16 + 4 * l);
 
     uint8_t last[8 * WEIR_LANES];
     size_t n_whole = n_items / WEIR_LANES, left = n_items % WEIR_LANES;
-    if (!kernels->decode_items(table, code, &r, v.raw, 0, n_whole, items))
+    if (!kernels->decode_items(table, code, &r, 0, n_whole, items))
         return 0;
     if (left) { /* the last row, by way of a whole one */
-        if (!kernels->decode_items(table, code, &r, v.raw, n_whole, 1, last))
+        if (!kernels->decode_items(table, code, &r, n_whole, 1, last))
             return 0;
         memcpy(items + n_whole * WEIR_LANES * code->item_bytes, last, left * code->item_bytes);
     }
     if (r.at != r.end)
         return 0;
-    for (int l = 0; l < WEIR_LANES; l++)
+    for (size_t l = 0; l < WEIR_LANES; l++)
         if (r.x[l] != RANS_LOW)
             return 0;
     return apply_patches(&v, code, n_items, items) ? v.bytes : 0;

@@ -20,7 +20,9 @@ void rans_encode_table_make(const struct weir_part *part, struct rans_encode_tab
 /* Bytes of the raw bits of n_items items. */
 size_t stream_raw_bytes(const struct item_code *code, size_t n_items);
 
-struct stream_encode_scratch {
+/* Kernels and scratch of an encoding thread. */
+struct stream_encoder {
+    const struct weir_kernels *kernels;
     uint8_t index[STREAM_MAX_ITEMS];
     uint8_t bad[STREAM_MAX_ROWS];
     uint32_t patch[STREAM_MAX_PATCHES];
@@ -30,9 +32,9 @@ struct stream_encode_scratch {
 
 /* Encodes n_items items (1 to STREAM_MAX_ITEMS / item_bytes) into out[0 .. room).
  * Returns the stream's bytes, without padding to 16; 0 if it does not fit or is not worth it. */
-size_t stream_encode(const struct weir_kernels *kernels, const struct item_code *code,
+size_t stream_encode(struct stream_encoder *enc, const struct item_code *code,
                      const struct rans_encode_table *table, const uint8_t *items, size_t n_items,
-                     uint8_t *out, size_t room, struct stream_encode_scratch *scratch);
+                     uint8_t *out, size_t room);
 
 /* Decodes the stream at the head of bytes[0 .. n_bytes) into exactly n_items items.
  * Returns the stream's bytes, without padding to 16; 0 if it breaks the format. */

@@ -65,12 +65,11 @@ static void copy_take(struct coding_copy *copy, const struct weir_coding *coding
 /* ---- encoding ---- */
 
 struct weir_tile_encoder {
-    const struct weir_kernels *kernels;
     struct coding_copy used; /* whose tables these are */
     struct item_code code[WEIR_MAX_PARTS];
     struct rans_encode_table table[WEIR_MAX_PARTS];
     ZSTD_CCtx *zstd;
-    struct stream_encode_scratch scratch;
+    struct stream_encoder stream;
     uint8_t items[WEIR_TILE_BYTES];
 };
 
@@ -79,7 +78,7 @@ weir_err weir_tile_encoder_new(const struct weir_kernels *kernels, struct weir_t
     struct weir_tile_encoder *enc = calloc(1, sizeof(*enc));
     if (!enc)
         return WEIR_ERR_NOMEM;
-    enc->kernels = kernels;
+    enc->stream.kernels = kernels;
     enc->zstd = ZSTD_createCCtx();
     if (!enc->zstd) {
         weir_tile_encoder_free(enc);
@@ -124,9 +123,9 @@ static size_t encode_split(struct weir_tile_encoder *enc, const struct weir_codi
         size_t start = padded(at);
         if (start >= plain_bytes)
             return 0;
-        size_t n = stream_encode(enc->kernels, &enc->code[i], &enc->table[i], items,
-                                 n_elements * part->count, payload + start, plain_bytes - 1 - start,
-                                 &enc->scratch);
+        size_t n =
+            stream_encode(&enc->stream, &enc->code[i], &enc->table[i], items,
+                          n_elements * part->count, payload + start, plain_bytes - 1 - start);
         if (n == 0)
             return 0;
         memset(payload + at, 0, start - at);
@@ -159,7 +158,7 @@ weir_err weir_tile_encode(struct weir_tile_encoder *enc, const struct weir_codin
 {
     size_t elem_bytes = coding ? coding->elem_bytes : 1, n = 0;
     weir_err err = WEIR_OK;
-    head->xxh3 = enc->kernels->xxh3(plain, plain_bytes);
+    head->xxh3 = enc->stream.kernels->xxh3(plain, plain_bytes);
     if (is_constant(plain, plain_bytes, elem_bytes)) {
         head->mode = WEIR_TILE_CONST;
         n = elem_bytes;
@@ -167,7 +166,8 @@ weir_err weir_tile_encode(struct weir_tile_encoder *enc, const struct weir_codin
     } else if (coding && plain_bytes % elem_bytes == 0) {
         head->mode = WEIR_TILE_SPLIT;
         n = encode_split(enc, coding, plain, plain_bytes, payload);
-    } else {
+    }
+    if (n == 0) { /* opaque, or not what the coding was chosen for */
         head->mode = WEIR_TILE_ZSTD;
         n = encode_zstd(enc, plain, plain_bytes, payload, &err);
     }

@@ -122,7 +122,8 @@ WEIR_MUST_CHECK weir_err weir_tile_encoder_new(const struct weir_kernels *kernel
                                                struct weir_tile_encoder **out);
 void weir_tile_encoder_free(struct weir_tile_encoder *enc); /* NULL is fine */
 
-/* Encodes one tile; takes the smallest of what applies, so payload_bytes <= plain_bytes.
+/* Encodes one tile as the first of constant, split (with a coding), zstd and raw that makes it
+ * smaller, so payload_bytes <= plain_bytes.
  *
  * coding       valid (weir_coding_check), or NULL for opaque bytes
  * plain        plain_bytes of host memory, 1 to WEIR_TILE_BYTES

@@ -47,11 +47,11 @@ struct stream {
 static struct stream encode(const struct weir_kernels *kernels, const struct tables *t,
                             const uint8_t *items, size_t n_items)
 {
-    static struct stream_encode_scratch scratch;
+    static struct stream_encoder encoder;
     size_t room = STREAM_HEAD_BYTES + stream_raw_bytes(&t->code, n_items) + 12 * n_items + 64;
     struct stream s = {.bytes = must_alloc(room)};
-    s.n_bytes =
-        stream_encode(kernels, &t->code, &t->encode, items, n_items, s.bytes, room, &scratch);
+    encoder.kernels = kernels;
+    s.n_bytes = stream_encode(&encoder, &t->code, &t->encode, items, n_items, s.bytes, room);
     uint8_t *exact = must_alloc(s.n_bytes);
     memcpy(exact, s.bytes, s.n_bytes);
     free(s.bytes);
@@ -157,7 +157,7 @@ static uint8_t *items_with_patches(const struct tables *t, size_t n_items, size_
 
 Test(stream, fits_its_room_or_not_at_all)
 {
-    static struct stream_encode_scratch scratch;
+    static struct stream_encoder encoder;
     struct tables t = good_tables();
     enum { N = 1000 };
     uint8_t *items = items_with_patches(&t, N, 7, 4);
@@ -165,10 +165,12 @@ Test(stream, fits_its_room_or_not_at_all)
     struct variants v = variants_here();
     for (size_t room = 0; room <= s.n_bytes; room++) {
         uint8_t *out = must_alloc(room);
-        for (size_t i = 0; i < v.n; i++)
-            cr_assert_eq(stream_encode(v.at[i], &t.code, &t.encode, items, N, out, room, &scratch),
+        for (size_t i = 0; i < v.n; i++) {
+            encoder.kernels = v.at[i];
+            cr_assert_eq(stream_encode(&encoder, &t.code, &t.encode, items, N, out, room),
                          room < s.n_bytes ? 0 : s.n_bytes, "room for %zu of %zu bytes", room,
                          s.n_bytes);
+        }
         if (room == s.n_bytes)
             cr_assert_arr_eq(out, s.bytes, room);
         free(out);

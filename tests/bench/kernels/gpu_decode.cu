@@ -95,9 +95,10 @@ std::vector<uint16_t> decode_on_gpu(weir_gpu *gpu, const Sample &s, weir_err wan
     size_t room = s.plain.size() * 2;
     weir_gpu_coding *coding;
     must(weir_gpu_coding_new(gpu, s.coding, &coding), "coding");
-    void *payload = weir_gpu_alloc(gpu, (s.payload.size() + 15) / 16 * 16),
-         *out = weir_gpu_alloc(gpu, room);
-    must(weir_gpu_upload(gpu, payload, s.payload.data(), s.payload.size()), "upload");
+    std::vector<uint8_t> padded = s.payload;
+    padded.resize((padded.size() + 15) / 16 * 16);
+    void *payload = weir_gpu_alloc(gpu, padded.size()), *out = weir_gpu_alloc(gpu, room);
+    must(weir_gpu_upload(gpu, payload, padded.data(), padded.size()), "upload");
     weir_gpu_tile tile{coding, payload, out, (uint32_t)s.payload.size(), (uint32_t)room};
     weir_gpu_batch *batch;
     size_t bad = 99;
@@ -111,7 +112,8 @@ std::vector<uint16_t> decode_on_gpu(weir_gpu *gpu, const Sample &s, weir_err wan
         exit(3);
     }
     std::vector<uint16_t> back(s.plain.size());
-    must(weir_gpu_download_wait(gpu, back.data(), out, room), "download");
+    if (!err)
+        must(weir_gpu_download_wait(gpu, back.data(), out, room), "download");
     weir_gpu_batch_free(gpu, batch);
     weir_gpu_free(gpu, payload);
     weir_gpu_free(gpu, out);
