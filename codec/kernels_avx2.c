@@ -124,27 +124,29 @@ static uint8_t *encode_group(__m256i e, __m256i *x, uint8_t *words)
     return words - 2 * (size_t)__builtin_popcount(mask);
 }
 
-/* Entries are looked up by plain loads, rows ahead of their use: a gather has so many micro-ops
- * that too few groups would be in flight to hide the division (6.4 cycles an item against 2.x). */
+static __m128i look_up_4(const uint32_t *entry, const uint8_t *index)
+{
+    __m128i low =
+        _mm_insert_epi32(_mm_cvtsi32_si128((int)entry[index[0]]), (int)entry[index[1]], 1);
+    __m128i high =
+        _mm_insert_epi32(_mm_cvtsi32_si128((int)entry[index[2]]), (int)entry[index[3]], 1);
+    return _mm_unpacklo_epi64(low, high);
+}
+
+/* Plain loads here too: 2.7 cycles an item; looked up rows ahead by way of memory 3.6, gathered 6.4
+ * (so many micro-ops that too few groups are in flight to hide the division). */
 static uint8_t *encode_rows(const struct rans_encode_table *table, uint32_t *state,
                             const uint8_t *index, size_t n_rows, uint8_t *words)
 {
-    enum { AHEAD = 8 };
     __m256i x[GROUPS];
     memcpy(x, state, sizeof(x));
-    for (size_t left = n_rows; left > 0;) {
-        size_t n = left < AHEAD ? left : AHEAD;
-        uint32_t e[AHEAD * WEIR_LANES];
-        left -= n;
-        for (size_t i = 0; i < n * WEIR_LANES; i++)
-            e[i] = table->entry[index[left * WEIR_LANES + i]];
-        for (size_t row = n; row-- > 0;)
-            for (size_t g = GROUPS; g-- > 0;)
-                words =
-                    encode_group(_mm256_loadu_si256(
-                                     (const __m256i *)(const void *)(e + row * WEIR_LANES + 8 * g)),
-                                 &x[g], words);
-    }
+    for (size_t row = n_rows; row-- > 0;)
+        for (size_t g = GROUPS; g-- > 0;) {
+            const uint8_t *at = index + row * WEIR_LANES + 8 * g;
+            __m256i e =
+                _mm256_setr_m128i(look_up_4(table->entry, at), look_up_4(table->entry, at + 4));
+            words = encode_group(e, &x[g], words);
+        }
     memcpy(state, x, sizeof(x));
     return words;
 }
