@@ -1,7 +1,9 @@
 /* main.c - finds the command and hands over. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "codec/tile.h"
@@ -37,21 +39,35 @@ static void print_version(void)
            weir_kernels_name(weir_kernels_best()), WEIR_FEATURES);
 }
 
+/* `code`, unless stdout is lost: a full disk behind a redirection shows only here. */
+static int end_output(const struct cmd *cmd, int code)
+{
+    if (code != EXIT_FINE || (fflush(stdout) == 0 && !ferror(stdout)))
+        return code;
+    const struct cli cli = {.cmd = cmd, .out = stdout}; /* no JSON: nobody would read it */
+    struct weir_diag diag;
+    weir_diag_set(&diag, "standard output: %s", strerror(errno));
+    return fail(&cli, WEIR_ERR_IO, NULL, &diag);
+}
+
 static int run_command(const struct cmd *cmd, int argc, char **argv)
 {
     struct cli cli = {.cmd = cmd, .out = stdout};
     int code = EXIT_FINE;
     if (options_parse(&cli, argc, argv, &code))
         code = cmd->run(&cli);
-    /* A full disk behind a redirection shows only here. */
-    if (code == EXIT_FINE && (fflush(stdout) != 0 || ferror(stdout))) {
-        struct weir_diag diag;
-        weir_diag_set(&diag, "standard output: %s", strerror(errno));
-        cli.json = false;
-        code = fail(&cli, WEIR_ERR_IO, NULL, &diag);
-    }
     options_free(&cli);
-    return code;
+    return end_output(cmd, code);
+}
+
+/* Whoever starts us with 0, 1 or 2 closed must not have a store or /dev/fuse opened there: results
+ * would be written into it, and a mount puts /dev/null in its place.  Opened the wrong way round,
+ * they still fail when used. */
+static void fill_standard_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
 static bool is_either(const char *word, const char *a, const char *b)
@@ -62,18 +78,19 @@ static bool is_either(const char *word, const char *a, const char *b)
 int main(int argc, char **argv)
 {
     const struct cli nobody = {.out = stdout};
+    fill_standard_streams();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
     }
     if (is_either(argv[1], "--version", "-V")) {
         print_version();
-        return EXIT_FINE;
+        return end_output(NULL, EXIT_FINE);
     }
     bool help = is_either(argv[1], "--help", "-h") || strcmp(argv[1], "help") == 0;
     if (help && argc == 2) {
         print_help(stdout);
-        return EXIT_FINE;
+        return end_output(NULL, EXIT_FINE);
     }
     int first = help ? 2 : 1;
     for (size_t i = 0; i < N_COMMANDS; i++) {
@@ -82,7 +99,7 @@ int main(int argc, char **argv)
         if (!help)
             return run_command(commands[i], argc - first, argv + first);
         options_help(commands[i], stdout);
-        return EXIT_FINE;
+        return end_output(commands[i], EXIT_FINE);
     }
     return fail_usage(&nobody,
                       argv[first][0] == '-' ? "unknown option '%s'" : "unknown command '%s'",

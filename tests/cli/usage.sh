@@ -62,3 +62,13 @@ expect 0 "$WEIR" pack -fqj2 dir out.weir
 mv out.weir -- --json
 expect 0 "$WEIR" ls -- --json
 grep -q ' x$' <<<"$out" || die "ls: $out"
+
+# What cannot be printed is an error; what is closed is not taken for something else.
+cp ./--json out.weir
+for words in --help --version 'pack --help' 'ls out.weir'; do
+    # shellcheck disable=SC2086
+    expect 2 bash -c '"$@" >/dev/full' bash "$WEIR" $words
+    says 'standard output: No space left on device'
+done
+expect 2 bash -c '"$@" <&- >&-' bash "$WEIR" pack -f dir out.weir
+cmp ./--json out.weir || die "the summary went into the store"
