@@ -74,23 +74,24 @@ static weir_err add(struct walker *w, char *from, char *target, enum weir_entry_
     return WEIR_OK;
 }
 
-/* docs/format.md 3.4: resolved component by component from the link's folder, never above the
- * root. */
-static bool stays_inside(const char *path, const char *target)
+/* docs/format.md 3.4: ".." only before the first name, and no more of them than there are folders
+ * above the link. */
+static bool may_be_kept(const char *path, const char *target)
 {
     if (target[0] == '/')
         return false;
-    long depth = 0;
+    size_t depth = 0;
     for (const char *c = path; *c; c++)
         depth += *c == '/';
-    while (*target) {
+    for (bool named = false; *target;) {
         size_t n = strcspn(target, "/");
-        if (n == 2 && memcmp(target, "..", 2) == 0)
+        if (n == 2 && memcmp(target, "..", 2) == 0) {
+            if (named || depth == 0)
+                return false;
             depth--;
-        else if (n > 1 || (n == 1 && target[0] != '.'))
-            depth++;
-        if (depth < 0)
-            return false;
+        } else if (n > 1 || (n == 1 && target[0] != '.')) {
+            named = true;
+        }
         target += n + (target[n] == '/');
     }
     return true;
@@ -103,10 +104,10 @@ static weir_err add_link(struct walker *w, char *from, const struct stat *seen)
     ssize_t n = readlink(from, target, sizeof(target) - 1);
     weir_err err = n < 0 ? no_access(w, from) : WEIR_OK;
     target[n < 0 ? 0 : n] = 0;
-    if (!err && !stays_inside(from + w->prefix_bytes, target)) {
+    if (!err && !may_be_kept(from + w->prefix_bytes, target)) {
         weir_diag_set(w->diag,
-                      "%s: the link leaves the tree (to %s); without --keep-links what it shows is "
-                      "packed",
+                      "%s: the link leaves the tree, or may (to %s); without --keep-links what it "
+                      "shows is packed",
                       from, target);
         err = WEIR_ERR_IO;
     }

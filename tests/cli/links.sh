@@ -38,6 +38,12 @@ ln -s "$tmp/hub/blobs/4567" hub/absolute
 expect 2 "$WEIR" pack --keep-links hub bad.weir
 says 'hub/absolute: the link leaves the tree'
 rm hub/absolute
+# Up again after a name: where that leads depends on what the name is, so no store holds it.
+ln -s blobs/../refs hub/up-again
+expect 2 "$WEIR" pack --keep-links hub bad.weir
+says 'hub/up-again: the link leaves the tree, or may \(to blobs/../refs\); without --keep-links'
+expect 0 "$WEIR" pack hub up-again.weir
+rm hub/up-again
 
 # Dangling, looping and endless links; what is neither file nor folder.
 mkdir bad
