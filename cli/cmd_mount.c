@@ -6,8 +6,8 @@ static const struct cli_option options[] = {
     [MOUNT_OPTIONS] = {'o', "options", "LIST",
                        "allow_other: other users may look too; ro: as it is", true},
     [MOUNT_CACHE] = {0, "cache", "BYTES", "of decoded tiles kept in memory (default: 64Mi)", false},
-    [MOUNT_THREADS] = {'j', "threads", "N", "that answer requests (default: one per processor)",
-                       false},
+    [MOUNT_THREADS] = {'j', "threads", "N",
+                       "that answer requests (default: one per processor, 4 at least)", false},
     {0},
 };
 

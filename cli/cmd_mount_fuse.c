@@ -190,6 +190,10 @@ static bool parse(const struct cli *cli, struct weir_mount_options *how)
     if (!parse_list(cli, how) || !option_bytes(cli, MOUNT_CACHE, WEIR_MOUNT_CACHE_BYTES, &cache) ||
         !option_number(cli, MOUNT_THREADS, WEIR_MOUNT_MAX_THREADS, 0, &how->n_threads))
         return false;
+    if (cache < WEIR_TILE_BYTES) {
+        fail_usage(cli, "--cache is at least 128Ki, one tile");
+        return false;
+    }
     how->cache_bytes = cache < SIZE_MAX ? (size_t)cache : SIZE_MAX;
     return true;
 }

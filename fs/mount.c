@@ -76,11 +76,11 @@ static weir_err find_mountpoint(struct run *run)
     struct stat st;
     if (!run->mountpoint || stat(run->mountpoint, &st) != 0) {
         int why = errno;
-        weir_diag_set(run->diag, "mountpoint %s: %s", path, strerror(why));
+        weir_diag_set(run->diag, "%s: %s", path, strerror(why));
         return why == ENOENT || why == ENOTDIR ? WEIR_ERR_NOT_FOUND : WEIR_ERR_IO;
     }
     if (!S_ISDIR(st.st_mode)) {
-        weir_diag_set(run->diag, "mountpoint %s: not a directory", path);
+        weir_diag_set(run->diag, "%s: not a directory; name an existing one", path);
         return WEIR_ERR_INVALID;
     }
     return WEIR_OK;

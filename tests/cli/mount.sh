@@ -15,7 +15,9 @@ fi
 expect 2 "$WEIR" mount nowhere at
 expect 3 "$WEIR" mount tree/words.txt at
 expect 2 "$WEIR" mount t.weir nowhere
-says '^weir mount: nowhere: '
+says '^weir mount: nowhere: No such'
+expect 1 "$WEIR" mount --cache 1k t.weir at
+says 'cache is at least 128Ki'
 expect 2 "$WEIR" mount t.weir tree/words.txt
 (exec 3<>/dev/fuse) 2>/dev/null || skip "no /dev/fuse"
 
@@ -29,6 +31,11 @@ fusermount3 -u at
 expect 0 "$WEIR" mount --json -o ro t.weir at --cache 1Mi
 json 'd["mountpoint"] == "at" and d["pid"] > 0'
 cmp tree/words.txt at/words.txt || die "through the second mount"
+fusermount3 -u at
+
+# From a process without stdin, stdout and stderr: /dev/fuse must not be taken for one of them.
+timeout 20 "$WEIR" mount t.weir at <&- >&- 2>&- || die "with closed descriptors: exit code $?"
+cmp tree/words.txt at/words.txt || die "through a mount from closed descriptors"
 fusermount3 -u at
 
 # In the foreground: SIGTERM unmounts and the exit code is 0.
