@@ -68,13 +68,16 @@ static void usage_add(struct usage *sum, const struct usage *u)
 /* Tensors come before the line of their file would be complete, so a file is gone through twice:
  * *sum first, the tensors' own figures kept in each[] (NULL: not wanted). */
 static weir_err measure(struct job *job, const struct weir_entry *e, struct usage *sum,
-                        struct usage *each)
+                        struct usage *each, struct weir_diag *diag)
 {
     for (uint32_t i = 0; i < e->n_segments; i++) {
         struct usage one = {0};
-        weir_err err = listing_add(&job->listing, &e->segment[i], &one);
-        if (err)
+        struct weir_diag detail = {""};
+        weir_err err = listing_add(&job->listing, &e->segment[i], &one, &detail);
+        if (err) {
+            weir_diag_set(diag, "%.300s: %s", e->path, detail.text);
             return err;
+        }
         usage_add(sum, &one);
         if (each)
             each[i] = one;
@@ -127,13 +130,13 @@ static json_t *entry_object(const struct weir_entry *e, const struct usage *u,
     return o;
 }
 
-static weir_err list_entry(struct job *job, const struct weir_entry *e)
+static weir_err list_entry(struct job *job, const struct weir_entry *e, struct weir_diag *diag)
 {
     struct usage sum = {0};
     struct usage *each = job->tensors ? calloc(e->n_segments + (size_t)1, sizeof(*each)) : NULL;
     if (job->tensors && !each)
         return WEIR_ERR_NOMEM;
-    weir_err err = measure(job, e, &sum, each);
+    weir_err err = measure(job, e, &sum, each, diag);
     if (!err && job->entries) {
         (void)json_array_append_new(job->entries, entry_object(e, &sum, each));
     } else if (!err) {
@@ -178,12 +181,12 @@ static int run(struct cli *cli)
     if (!err && !cli->json && !cli->quiet)
         printf("mode      plain    stored    ratio  path\n");
     for (uint32_t i = 0; !err && i < weir_store_info(in.store)->n_entries; i++)
-        err = list_entry(&job, weir_store_entry(in.store, i));
+        err = list_entry(&job, weir_store_entry(in.store, i), &diag);
     listing_close(&job.listing);
     if (err)
         json_decref(job.entries);
     int code =
-        err ? fail(cli, err, cli->operand[0], NULL) : print_totals(cli, in.store, job.entries);
+        err ? fail(cli, err, cli->operand[0], &diag) : print_totals(cli, in.store, job.entries);
     opened_close(&in);
     return code;
 }

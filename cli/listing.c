@@ -1,5 +1,6 @@
 #include "listing.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ void listing_close(struct listing *l)
     memset(l, 0, sizeof(*l));
 }
 
-weir_err listing_add(struct listing *l, const struct weir_segment *segment, struct usage *usage)
+weir_err listing_add(struct listing *l, const struct weir_segment *segment, struct usage *usage,
+                     struct weir_diag *diag)
 {
     usage->plain_bytes += segment->bytes;
     if (segment->object == WEIR_NO_OBJECT)
@@ -37,8 +39,12 @@ weir_err listing_add(struct listing *l, const struct weir_segment *segment, stru
     for (uint64_t i = 0; i < o->n_tiles; i++) {
         struct weir_tile_head head;
         weir_err err = weir_store_tile_head(l->cursor, o->first_tile + i, &head);
-        if (err)
+        if (err) {
+            uint64_t tile = o->first_tile + i;
+            weir_diag_set(diag, "extent %" PRIu64 ", tile %" PRIu64 ": the heads of its tiles: %s",
+                          tile / WEIR_EXTENT_TILES, tile, weir_err_text(err));
             return err;
+        }
         usage->stored_bytes += WEIR_TILE_HEAD_BYTES + (head.payload_bytes + 15U) / 16 * 16;
         if (head.mode < LISTING_MODES)
             usage->tiles[head.mode]++;

@@ -26,9 +26,9 @@ struct listing {
 WEIR_MUST_CHECK weir_err listing_open(struct listing *l, const struct weir_store *store);
 void listing_close(struct listing *l);
 
-/* Adds one segment to *usage.  What weir_store_tile_head() returns. */
+/* Adds one segment to *usage.  What weir_store_tile_head() returns; *diag names the tile. */
 WEIR_MUST_CHECK weir_err listing_add(struct listing *l, const struct weir_segment *segment,
-                                     struct usage *usage);
+                                     struct usage *usage, struct weir_diag *diag);
 
 /* "split", "zstd+raw", ...; "same" for shared bytes, "none" without any.  Returns buf. */
 enum { CODING_TEXT = 40 };

@@ -49,6 +49,12 @@ mkdir out && echo mine >out/mine
 expect 3 "$WEIR" unpack bad.weir out
 [ "$(find out -mindepth 1)" = out/mine ] || die "left: $(find out)"
 
+# A damaged head: ls, which reads nothing else of a tile, says where.
+cp good.weir bad.weir
+put bad.weir 4107
+expect 3 "$WEIR" ls bad.weir
+says '^weir ls: bad.weir: [a-z./]+: extent 0, tile [0-9]+: '
+
 # --against
 expect 0 "$WEIR" verify good.weir --against tree
 cp -r tree other
