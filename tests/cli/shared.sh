@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Every file of the real data packs, verifies and comes back byte for byte.
+# Every file of the real data packs, verifies and comes back byte for byte, through the mount too.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 shared=${WEIR_SHARED:-}
 [ -d "$shared/models" ] || skip "no real data in ../shared"
 cd "$tmp"
+mounting=
+if "$WEIR" --version | grep -q 'mount yes' && (exec 3<>/dev/fuse) 2>/dev/null; then
+    mounting=yes
+    mkdir at && mounts+=("$tmp/at")
+fi
 
 for folder in models configs tokenizers; do
     [ -d "$shared/$folder" ] || continue
@@ -15,6 +20,10 @@ for folder in models configs tokenizers; do
     same_tree "$shared/$folder" "$folder"
     expect 0 "$WEIR" ls --tensors --json "$folder.weir"
     json 'len(d["entries"]) > 0'
+    [ -n "$mounting" ] || continue
+    expect 0 "$WEIR" mount "$folder.weir" at
+    diff -r "$shared/$folder" at || die "$folder differs through the mount"
+    fusermount3 -u at
 done
 
 # One store a file: none grows by more than 1 % + 8 KiB.
@@ -28,5 +37,5 @@ while IFS= read -r -d '' file; do
     [ "$stored" -le $((plain + plain / 100 + 8192)) ] || die "$file: $plain bytes became $stored"
     n=$((n + 1))
 done < <(find -L "$shared/models" "$shared/configs" "$shared/tokenizers" -type f -print0)
-echo "$n files"
+echo "$n files${mounting:+, through the mount too}"
 [ "$n" -gt 20 ] || die "only $n files"
