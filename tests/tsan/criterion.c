@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct one_test *tests;
 static jmp_buf skipped;
@@ -39,10 +40,24 @@ static void run(const struct one_test *test)
     printf("%s: passed\n", test->name);
 }
 
-int main(void)
+static bool is_wanted(const struct one_test *test, char **names)
 {
-    for (const struct one_test *test = tests; test; test = test->next)
-        if (!test->disabled)
-            run(test);
-    return EXIT_SUCCESS;
+    if (!*names)
+        return !test->disabled;
+    while (*names && strcmp(*names, test->name) != 0)
+        names++;
+    return *names;
+}
+
+/* All tests, or those named on the command line ("suite.title"); none at all is a failure. */
+int main(int argc, char **argv)
+{
+    int n = 0;
+    for (const struct one_test *test = tests; argc > 0 && test; test = test->next) {
+        if (!is_wanted(test, argv + 1))
+            continue;
+        run(test);
+        n++;
+    }
+    return n > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
