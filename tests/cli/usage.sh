@@ -72,3 +72,11 @@ for words in --help --version 'pack --help' 'ls out.weir'; do
 done
 expect 2 bash -c '"$@" <&- >&-' bash "$WEIR" pack -f dir out.weir
 cmp ./--json out.weir || die "the summary went into the store"
+
+# Out of memory has a code of its own, and leaves nothing.  (Sanitizers need the addresses.)
+if [ -z "${WEIR_SANITIZE:-}" ]; then
+    expect 6 bash -c 'ulimit -v 20000; exec "$@"' bash "$WEIR" pack dir small.weir
+    says 'out of memory'
+    [ ! -e small.weir ] || die "a store in spite of too little memory"
+    no_leftovers .
+fi
