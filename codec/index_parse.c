@@ -42,6 +42,7 @@ struct parser {
     /* What is being read, for the message. */
     const char *noun;
     uint32_t number;
+    const char *path; /* of the entry, once it is known; else NULL */
     bool in_segment;
     uint32_t segment;
     struct weir_diag *diag;
@@ -49,13 +50,17 @@ struct parser {
 
 static weir_err bad(const struct parser *p, const char *what)
 {
+    /* The path comes last: it may be long enough to be cut. */
+    const char *path = p->path ? p->path : "";
+    const char *open = p->path ? " (" : "", *close = p->path ? ")" : "";
     if (!p->noun)
         weir_diag_set(p->diag, "index: %s", what);
     else if (!p->in_segment)
-        weir_diag_set(p->diag, "index: %s %" PRIu32 ": %s", p->noun, p->number, what);
+        weir_diag_set(p->diag, "index: %s %" PRIu32 ": %s%s%s%s", p->noun, p->number, what, open,
+                      path, close);
     else
-        weir_diag_set(p->diag, "index: %s %" PRIu32 ", segment %" PRIu32 ": %s", p->noun, p->number,
-                      p->segment, what);
+        weir_diag_set(p->diag, "index: %s %" PRIu32 ", segment %" PRIu32 ": %s%s%s%s", p->noun,
+                      p->number, p->segment, what, open, path, close);
     return WEIR_ERR_CORRUPT;
 }
 
@@ -312,9 +317,11 @@ static weir_err read_entry(struct parser *p, struct weir_entry *entry)
     uint8_t kind = cursor_u8(&p->c);
     uint8_t zero = cursor_u8(&p->c);
     entry->mode = cursor_u16(&p->c);
+    p->path = NULL;
     weir_err err = read_text(p, cursor_u16(&p->c), &entry->path);
     if (err)
         return err;
+    p->path = entry->path;
     if (kind > WEIR_ENTRY_LINK)
         return bad(p, "unknown kind of entry");
     if (zero)
@@ -388,6 +395,7 @@ static weir_err read_index(struct parser *p)
     for (p->number = 0; !err && p->number < ix->n_entries; p->number++)
         err = read_entry(p, &ix->entry[p->number]);
     p->noun = NULL;
+    p->path = NULL;
     if (!err && p->n_shown != ix->n_objects)
         err = bad(p, "an object that no file shows");
     if (!err && p->c.left)

@@ -233,7 +233,7 @@ Test(index, refuses_entries)
 {
     enum { PATH = 6, SIZE = PATH + 3, SEGMENTS = SIZE + 8 + 32 };
     static const struct breach breaches[] = {
-        {"unknown kind", LAST, 0, 1, 3, "entry 4: unknown kind"},
+        {"unknown kind", LAST, 0, 1, 3, "entry 4: unknown kind of entry (z)"},
         {"byte not zero", DIR, 1, 1, 1, "entry 0: a byte"},
         {"mode too large", DIR, 2, 2, 010000, "entry 0: mode"},
         {"empty path", DIR, 4, 2, 0, "entry 0"},
@@ -241,9 +241,11 @@ Test(index, refuses_entries)
         {"NUL in a path", FILE_FULL, PATH + 1, 1, 0, "entry 2: text with a NUL"},
         {"path is a dot", DIR, PATH, 1, '.', "entry 0: path breaks"},
         {"path not above", LAST, PATH, 1, 'A', "entry 4: path is not above"},
-        {"parent missing", FILE_FULL, PATH, 1, 'b', "entry 2: the directory"},
+        {"parent missing", FILE_FULL, PATH, 1, 'b',
+         "entry 2: the directory it is in is missing, or not a directory (b/b)"},
         {"file too long for its segments", FILE_FULL, SIZE, 8, 1 << 30, "entry 2: its segments"},
-        {"file too short for its segments", LAST, PATH + 1, 8, 6, "entry 4, segment 0: passes"},
+        {"file too short for its segments", LAST, PATH + 1, 8, 6,
+         "entry 4, segment 0: passes the end of its file (z)"},
         {"2^62 bytes", LAST, PATH + 1, 8, UINT64_C(1) << 62, "entry 4: the files add up"},
         {"2^62 bytes alone", FILE_EMPTY, SIZE, 8, UINT64_C(1) << 62, "entry 1: the files add up"},
         {"2^64 bytes", LAST, PATH + 1, 8, UINT64_MAX, "entry 4: the files add up"},
