@@ -72,8 +72,8 @@ static int run(struct cli *cli)
     double started = now_seconds();
     struct tree_out tree = {.root = -1};
     err = unpack(cli, &in, &tree, n_threads, &diag);
-    /* What went wrong in the folder names the folder already. */
-    const char *subject = err == WEIR_ERR_IO && diag.text[0] ? NULL : cli->operand[0];
+    /* What went wrong in the folder names the folder already; all else is the store's. */
+    const char *subject = tree.diag.text[0] ? NULL : cli->operand[0];
     tree_out_close(&tree);
     int code =
         err ? fail(cli, err, subject, &diag) : print_result(cli, in.store, now_seconds() - started);
@@ -85,10 +85,13 @@ const struct cmd cmd_unpack = {
     .name = "unpack",
     .operands = "STORE DIR",
     .summary = "Make a store plain files again",
-    .text = "DIR is created if it is not there. Every file gets its name only when its SHA-256 is "
-            "right;\n"
-            "after an error or ^C, what was written is removed. Links that lie in DIR are never\n"
-            "followed.\n",
+    .text =
+        "DIR is created if it is not there. Every file gets its name only when its SHA-256 is "
+        "right;\n"
+        "after an error or ^C, what was written is removed. Links that lie in DIR are never\n"
+        "followed. Set-user-ID and set-group-ID bits come back as they were packed: unpack the\n"
+        "stores of strangers as an ordinary user. It does not wait for the disk: run sync after\n"
+        "it where power may fail.\n",
     .examples = "  weir unpack llama.weir Llama-3.1-8B\n"
                 "  weir unpack -f -j4 llama.weir .\n",
     .option = options,

@@ -21,6 +21,7 @@ struct job {
     struct opened in;
     struct compare compare;
     const char *against; /* NULL: only the store itself */
+    bool of_tree; /* what went wrong is the plain tree's, and names it */
     double seconds;
 };
 
@@ -37,6 +38,7 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
         return err;
     if (job->against)
         err = compare_open(&job->compare, job->in.store, job->against, diag);
+    job->of_tree = err && diag->text[0];
     if (err)
         return err;
 
@@ -44,7 +46,8 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
     progress_begin(&progress, cli, "decoding");
     err = weir_extract(job->in.store, job->against ? &sink : NULL, &how, diag);
     progress_end(&progress);
-    if (err && job->compare.diag.text[0])
+    job->of_tree = err && job->compare.diag.text[0];
+    if (job->of_tree)
         *diag = job->compare.diag;
     job->seconds = now_seconds() - started;
     return err;
@@ -123,9 +126,7 @@ static int run(struct cli *cli)
     err = check(cli, &job, n_threads, &diag);
     int code;
     if (err) {
-        /* What the walk or the tree's files say names them already. */
-        bool named = diag.text[0] && err != WEIR_ERR_CORRUPT && err != WEIR_ERR_UNSUPPORTED;
-        code = fail(cli, err, named ? NULL : cli->operand[0], &diag);
+        code = fail(cli, err, job.of_tree ? NULL : cli->operand[0], &diag);
     } else {
         code = job.compare.n ? report_differences(cli, &job) : print_fine(cli, &job);
     }

@@ -111,14 +111,14 @@ static weir_err make_dir(struct tree_out *t, uint32_t i)
     return t->made[i] ? WEIR_OK : complain(t, i);
 }
 
-static weir_err open_root(struct tree_out *t, struct weir_diag *diag)
+static weir_err open_root(struct tree_out *t)
 {
     t->made_root = mkdir(t->name, 0777) == 0;
     if (t->made_root || errno == EEXIST)
         t->root = open(t->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (t->root >= 0)
         return WEIR_OK;
-    diag_errno(diag, t->name);
+    diag_errno(&t->diag, t->name);
     return WEIR_ERR_IO;
 }
 
@@ -148,7 +148,7 @@ weir_err tree_out_open(struct tree_out *t, const struct weir_store *store, const
     if (getrandom(&t->nonce, sizeof(t->nonce), 0) != (ssize_t)sizeof(t->nonce))
         t->nonce = (uint64_t)getpid();
     raise_descriptor_limit();
-    weir_err err = open_root(t, diag);
+    weir_err err = open_root(t);
     for (uint32_t i = 0; i < n && !err && !t->made_root; i++)
         err = check_free(t, i);
     for (uint32_t i = 0; i < n && !err; i++)

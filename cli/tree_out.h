@@ -24,7 +24,7 @@ struct tree_out {
     bool *made;            /* by entry: not there before, ours to take back */
     bool *there;           /* by entry: was there before */
     pthread_mutex_t lock;  /* of diag */
-    struct weir_diag diag; /* why the sink failed; the first reason */
+    struct weir_diag diag; /* what was wrong with the folder; the first reason */
 };
 
 /* Creates the folder and the store's directories in it; looks whether anything is in the way
