@@ -9,7 +9,8 @@
 #include "output.h"
 
 enum {
-    SAMPLE_BYTES = 4 << 20, /* what pack looks at */
+    SAMPLE_BYTES = 1 << 20, /* what pack looks at, in pieces (codec/pack_choose.c) */
+    PIECE_BYTES = 32 << 10,
     CHUNK_BYTES = 4 << 20,  /* for memcpy and zstd: past the window of level 3 */
     CHUNK_SLACK = 32 << 10, /* zstd's worst case on top */
     ZSTD_LEVEL = 3,
@@ -158,21 +159,21 @@ static weir_err run_pass(struct bench *b, bool decoding)
     return err ? err : (weir_err)atomic_load(&pass.err);
 }
 
-/* What pack does before it encodes a tensor: whole tiles, evenly spread. */
+/* What pack does before it encodes a tensor: pieces of whole elements, evenly spread. */
 static weir_err choose(struct bench *b)
 {
     for (size_t i = 0; i < b->data->n_runs; i++) {
         struct bench_run *run = &b->data->run[i];
         const uint8_t *from = b->data->plain + run->at;
-        size_t elem = run->like.elem_bytes, tile = WEIR_TILE_BYTES / elem * elem;
-        size_t n = SAMPLE_BYTES / tile, n_tiles = run->bytes / tile;
+        size_t piece = PIECE_BYTES - (size_t)PIECE_BYTES % run->like.elem_bytes;
+        size_t n = SAMPLE_BYTES / piece, n_pieces = run->bytes / piece;
         const uint8_t *sample = from;
         size_t bytes = run->bytes;
         if (bytes > SAMPLE_BYTES) {
             for (size_t k = 0; k < n; k++)
-                memcpy(b->sample + k * tile, from + n_tiles * k / n * tile, tile);
+                memcpy(b->sample + k * piece, from + n_pieces * k / n * piece, piece);
             sample = b->sample;
-            bytes = n * tile;
+            bytes = n * piece;
         }
         free(run->coding);
         run->coding = NULL;
