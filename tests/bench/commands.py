@@ -48,7 +48,10 @@ class Bench:
         with open("/proc/cpuinfo") as f:
             models = [line.split(":")[1].strip() for line in f if line.startswith("model name")]
         self.machine = f"{models[0] if models else platform.machine()} x{os.cpu_count()}"
-        self.rows = []
+        self.out = open(options.out, "w", newline="")
+        self.csv = csv.writer(self.out)
+        self.csv.writerow(["commit", "machine", "what", "plain_bytes", "stored_bytes", "bits_per_weight",
+                           "seconds_median", "mb_per_s", "peak_rss_bytes"])
 
     def path(self, name):
         return os.path.join(self.tmp, name)
@@ -63,8 +66,9 @@ class Bench:
             peaks.append(peak)
         plain, stored = size_of(source), os.path.getsize(store)
         median = statistics.median(times)
-        self.rows.append([self.commit, self.machine, what, plain, stored, f"{8 * stored / plain * 2:.4f}",
+        self.csv.writerow([self.commit, self.machine, what, plain, stored, f"{8 * stored / plain * 2:.4f}",
                           f"{median:.3f}", f"{plain / median / 1e6:.0f}", max(peaks)])
+        self.out.flush()
         print(f"{what:28} {median:8.3f} s {plain / median / 1e6:8.0f} MB/s  peak {max(peaks) / 2**20:6.1f} MiB", flush=True)
 
     def model(self, source, label, repeat=None):
@@ -108,8 +112,8 @@ def main():
     p.add_argument("--big", type=int, default=4096)
     p.add_argument("--repeat", type=int, default=5)
     p.add_argument("--tmp", default="/dev/shm")
-    b = Bench(p.parse_args())
     options = p.parse_args()
+    b = Bench(options)
     try:
         model = b.path("model")
         run([b.gen, model, "--megabytes", str(options.megabytes)])
@@ -124,11 +128,6 @@ def main():
         if options.big:
             run([b.gen_tensor, one, "BF16", str(options.big)])
             b.model(one, f"{options.big} MiB, once", repeat=1)
-        with open(options.out, "w", newline="") as f:
-            w = csv.writer(f)
-            w.writerow(["commit", "machine", "what", "plain_bytes", "stored_bytes", "bits_per_weight",
-                        "seconds_median", "mb_per_s", "peak_rss_bytes"])
-            w.writerows(b.rows)
     finally:
         shutil.rmtree(b.tmp, ignore_errors=True)
 
