@@ -21,7 +21,7 @@ struct job {
     struct opened in;
     struct compare compare;
     const char *against; /* NULL: only the store itself */
-    bool of_tree; /* what went wrong is the plain tree's, and names it */
+    bool of_tree;        /* what went wrong is the plain tree's, and names it */
     double seconds;
 };
 
