@@ -77,7 +77,8 @@ static void log_behind(void *self, enum weir_mount_log level, const char *line)
 {
     static const int priority[] = {[WEIR_MOUNT_LOG_ERROR] = LOG_ERR,
                                    [WEIR_MOUNT_LOG_WARNING] = LOG_WARNING,
-                                   [WEIR_MOUNT_LOG_INFO] = LOG_INFO};
+                                   [WEIR_MOUNT_LOG_INFO] = LOG_INFO,
+                                   [WEIR_MOUNT_LOG_DEBUG] = LOG_DEBUG};
     (void)self;
     syslog(priority[level], "%s", line);
 }
@@ -211,6 +212,7 @@ int mount_run(struct cli *cli)
     if (stat(cli->operand[0], &st) == 0)
         job.how.mtime = st.st_mtim;
     job.how.store = job.in.store;
+    job.how.source = &job.in.src;
     job.how.store_name = cli->operand[0];
     job.how.mountpoint = cli->operand[1];
     int code = option_given(cli, MOUNT_FOREGROUND) ? run_here(&job) : run_forked(&job);

@@ -25,11 +25,12 @@ static struct log *_Atomic hooked_log;
 static void hear_libfuse(enum fuse_log_level level, const char *format, va_list args)
 {
     struct log *log = atomic_load(&hooked_log);
-    if (!log || level == FUSE_LOG_DEBUG)
+    if (!log)
         return;
     log_vline(log,
               level <= FUSE_LOG_ERR       ? WEIR_MOUNT_LOG_ERROR
               : level == FUSE_LOG_WARNING ? WEIR_MOUNT_LOG_WARNING
+              : level == FUSE_LOG_DEBUG   ? WEIR_MOUNT_LOG_DEBUG
                                           : WEIR_MOUNT_LOG_INFO,
               format, args);
 }
@@ -51,9 +52,10 @@ struct run {
 
 static weir_err check_options(const struct weir_mount_options *o, struct weir_diag *diag)
 {
-    if (o->store && o->mountpoint && o->n_threads <= WEIR_MOUNT_MAX_THREADS)
+    if (o->store && o->source && o->mountpoint && o->n_threads <= WEIR_MOUNT_MAX_THREADS &&
+        o->n_ahead <= WEIR_MOUNT_MAX_THREADS)
         return WEIR_OK;
-    weir_diag_set(diag, "a mount takes a store, a mountpoint and at most %d threads",
+    weir_diag_set(diag, "a mount takes a store, its source, a mountpoint and at most %d threads",
                   WEIR_MOUNT_MAX_THREADS);
     return WEIR_ERR_INVALID;
 }
@@ -93,8 +95,9 @@ static weir_err build_mount(struct run *run)
     const struct weir_mount_options *o = run->options;
     run->mount.store = o->store;
     run->mount.events = o->events;
-    run->mount.uid = geteuid();
-    run->mount.gid = getegid();
+    run->mount.uid = o->uid ? *o->uid : geteuid();
+    run->mount.gid = o->gid ? *o->gid : getegid();
+    run->mount.umask = o->umask;
     run->mount.mtime = o->mtime;
     run->n_threads = choose_threads(o->n_threads);
 
@@ -116,8 +119,9 @@ static char *list_mount_options(const struct weir_mount_options *o)
 {
     const char *name = o->store_name ? o->store_name : "weir";
     char fixed[128];
-    snprintf(fixed, sizeof(fixed), "ro,nosuid,nodev,default_permissions,subtype=weir,max_read=%d%s",
-             READER_MAX_BYTES, o->allow_other ? ",allow_other" : "");
+    snprintf(fixed, sizeof(fixed),
+             "ro,nosuid,nodev,default_permissions,subtype=weir,max_read=%d%s%s", READER_MAX_BYTES,
+             o->allow_other ? ",allow_other" : "", o->debug ? ",debug" : "");
     size_t n = strlen("fsname=") + strlen(name) + 1;
     char *source = malloc(n);
     char *list = NULL;

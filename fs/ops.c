@@ -100,7 +100,7 @@ static off_t size_of(const struct weir_entry *entry)
 static struct stat stat_of(const struct mount *m, uint32_t i)
 {
     const struct tree_node *node = &m->tree->node[i];
-    mode_t mode = mode_of(node->entry);
+    mode_t mode = mode_of(node->entry) & ~m->umask;
     return (struct stat){
         .st_ino = ino_of(i),
         .st_mode = mode,

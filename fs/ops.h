@@ -20,6 +20,7 @@ struct mount {
     struct reader *reader;
     uid_t uid;
     gid_t gid;
+    mode_t umask;
     struct timespec mtime;
 };
 

@@ -5,7 +5,7 @@
 
 # What C17, POSIX, Linux and the compiler bring; everybody may use it.
 base='assert|ctype|dirent|endian|errno|fcntl|fenv|float|fnmatch|getopt|immintrin|inttypes|libgen'
-base="$base|limits|locale|malloc|math|poll|pthread|pwd|sched|semaphore|setjmp|signal|stdalign"
+base="$base|limits|locale|malloc|math|mntent|poll|pthread|pwd|sched|semaphore|setjmp|signal|spawn|stdalign"
 base="$base|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|threads|time"
 base="$base|uchar|unistd|wchar|x86intrin|cpuid|sys/[a-z]+|linux/[a-z_]+"
 
@@ -28,6 +28,6 @@ check() { # check FOLDER "SIBLING..." "LIBRARY-HEADER-PATTERN..."
 check codec "" "zstd(_errors)? openssl/[a-z0-9_]+ xxhash jansson"
 check fetch "codec" "curl/[a-z]+"
 check cuda "codec" "cuda[a-z0-9_]* mma cooperative_groups(/[a-z_]+)? cub/.*"
-check fs "codec" "fuse[a-z0-9_]* fuse3/fuse[a-z0-9_]*"
+check fs "codec" "jansson fuse[a-z0-9_]* fuse3/fuse[a-z0-9_]*"
 check infer "codec cuda" ""
 exit "$status"
