@@ -58,9 +58,9 @@ static void answer_status(struct mount *m, const struct answer_job *job)
 
 static void answer_file(struct mount *m, struct reader_worker *worker, const struct answer_job *job)
 {
+    const struct reader_range range = {m->tree->node[job->node].entry, job->at, job->n};
     struct reader_view view;
-    weir_err err =
-        reader_view(m->reader, worker, m->tree->node[job->node].entry, job->at, job->n, &view);
+    weir_err err = reader_view(m->reader, worker, &range, READER_MAX_PARTS, &view);
     atomic_fetch_add(&m->n_reads, 1);
     if (err) {
         atomic_fetch_add(&m->n_errors, 1);
@@ -68,7 +68,7 @@ static void answer_file(struct mount *m, struct reader_worker *worker, const str
         return;
     }
     atomic_fetch_add(&m->read_bytes, job->n);
-    (void)fuse_reply_buf(job->request, (const char *)view.bytes, job->n);
+    (void)fuse_reply_iov(job->request, view.part, (int)view.n);
     reader_end_view(m->reader, &view);
 }
 

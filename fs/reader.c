@@ -13,9 +13,9 @@ struct reader {
     const struct weir_store *store;
     struct log *log;
     struct weir_tile_cache *cache;
-    /* Whether a worker may hold a pin while it waits for somebody else: with a slot for each of
-     * them, and one over, a pin never keeps another worker from its tile. */
-    bool lends_slots;
+    /* How many pins a worker may hold while it waits for something: with a slot for each of them,
+     * and one over, pins never keep another worker from its tile.  0: not even one. */
+    unsigned max_pins;
     unsigned n_workers;
     struct reader_worker *worker; /* n_workers */
     _Atomic uint64_t decoded_tiles, decoded_bytes;
@@ -115,33 +115,70 @@ static weir_err copy_out(struct reader *r, struct reader_worker *worker,
             return err;
         size_t some = n - done < place.n_bytes ? n - done : place.n_bytes;
         memcpy(worker->buffer + done, pin.bytes + place.offset, some);
-        weir_tile_cache_unpin(r->cache, &pin);
+        weir_tile_cache_unpin(r->cache, &pin, some == place.n_bytes);
         done += some;
     }
     return WEIR_OK;
 }
 
-weir_err reader_view(struct reader *r, struct reader_worker *worker, const struct weir_entry *file,
-                     uint64_t at, size_t n, struct reader_view *out)
+static unsigned count_parts(const struct reader *r, const struct weir_entry *file, uint64_t at,
+                            size_t n)
 {
-    assert(n > 0 && n <= READER_MAX_BYTES && at <= file->size && n <= file->size - at);
-    struct place place;
-    find_place(r->store, file, at, &place);
-    *out = (struct reader_view){.bytes = worker->buffer};
-    if (!r->lends_slots || n > place.n_bytes)
-        return copy_out(r, worker, file, at, n);
-    weir_err err = pin_tile(r, worker, file, &place, &out->pin);
-    if (err)
-        return err;
-    out->bytes = out->pin.bytes + place.offset;
-    out->is_pinned = true;
+    unsigned parts = 0;
+    for (struct place place; n > 0; parts++) {
+        find_place(r->store, file, at, &place);
+        size_t some = n < place.n_bytes ? n : place.n_bytes;
+        at += some;
+        n -= some;
+    }
+    return parts;
+}
+
+static weir_err pin_out(struct reader *r, struct reader_worker *worker,
+                        const struct weir_entry *file, uint64_t at, size_t n,
+                        struct reader_view *view)
+{
+    for (size_t done = 0; done < n;) {
+        struct place place;
+        find_place(r->store, file, at + done, &place);
+        struct weir_tile_pin pin;
+        weir_err err = pin_tile(r, worker, file, &place, &pin);
+        if (err) {
+            reader_end_view(r, view);
+            return err;
+        }
+        size_t some = n - done < place.n_bytes ? n - done : place.n_bytes;
+        view->pin[view->n] = pin;
+        view->is_spent[view->n] = some == place.n_bytes;
+        view->part[view->n] = (struct iovec){pin.bytes + place.offset, some};
+        view->n++;
+        done += some;
+    }
     return WEIR_OK;
+}
+
+weir_err reader_view(struct reader *r, struct reader_worker *worker,
+                     const struct reader_range *range, unsigned max_parts, struct reader_view *out)
+{
+    const struct weir_entry *file = range->file;
+    uint64_t at = range->at;
+    size_t n = range->n;
+    assert(n > 0 && n <= READER_MAX_BYTES && at <= file->size && n <= file->size - at);
+    assert(max_parts > 0 && max_parts <= READER_MAX_PARTS);
+    if (max_parts > r->max_pins)
+        max_parts = r->max_pins;
+    out->n = 0;
+    out->is_pinned = count_parts(r, file, at, n) <= max_parts;
+    if (out->is_pinned)
+        return pin_out(r, worker, file, at, n, out);
+    out->part[out->n++] = (struct iovec){worker->buffer, n};
+    return copy_out(r, worker, file, at, n);
 }
 
 void reader_end_view(struct reader *r, const struct reader_view *view)
 {
-    if (view->is_pinned)
-        weir_tile_cache_unpin(r->cache, &view->pin);
+    for (unsigned i = 0; view->is_pinned && i < view->n; i++)
+        weir_tile_cache_unpin(r->cache, &view->pin[i], view->is_spent[i]);
 }
 
 struct reader_counts reader_counts(struct reader *r)
@@ -174,7 +211,8 @@ static weir_err fill(struct reader *r, const struct reader_options *options)
         return err;
 
     r->n_workers = options->n_workers;
-    r->lends_slots = n_slots > r->n_workers || n_slots == n_tiles;
+    size_t max_pins = n_slots == n_tiles ? READER_MAX_PARTS : (n_slots - 1) / r->n_workers;
+    r->max_pins = max_pins < READER_MAX_PARTS ? (unsigned)max_pins : READER_MAX_PARTS;
     r->worker = calloc(r->n_workers, sizeof(r->worker[0]));
     if (!r->worker)
         return WEIR_ERR_NOMEM;

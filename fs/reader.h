@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "codec/err.h"
 #include "codec/store.h"
@@ -46,19 +47,30 @@ void reader_free(struct reader *r); /* no view is left; NULL is fine */
 /* Worker i < n_workers, for one thread at a time. */
 struct reader_worker *reader_worker(struct reader *r, unsigned i);
 
-/* Some bytes of a file.  They stay while the view does. */
+enum { READER_MAX_PARTS = 12 }; /* READER_MAX_BYTES touch nine or ten tiles of full size */
+
+/* Some bytes of a file, in order.  They stay while the view does. */
 struct reader_view {
-    const uint8_t *bytes;
-    struct weir_tile_pin pin;
+    unsigned n;
+    struct iovec part[READER_MAX_PARTS];
+    struct weir_tile_pin pin[READER_MAX_PARTS];
+    bool is_spent[READER_MAX_PARTS]; /* the last byte of the tile is in it */
     bool is_pinned;
 };
 
-/* Bytes [at, at + n) of `file`: in the tile cache where they lie in one tile and the cache has
- * slots to spare, else copied into worker->buffer.  0 < n <= READER_MAX_BYTES; the range lies in
- * the file.  One view a worker at a time; on success it is given back with reader_end_view().
- * An error, of any tile in the range, is that of weir_store_read_tile(). */
+/* Bytes [at, at + n) of a file.  0 < n <= READER_MAX_BYTES; the range lies in the file. */
+struct reader_range {
+    const struct weir_entry *file;
+    uint64_t at;
+    size_t n;
+};
+
+/* A range in at most max_parts parts (1 to READER_MAX_PARTS): in the tile cache where it has slots
+ * to spare for that, else copied into worker->buffer.  One view a worker at a time; on success it
+ * is given back with reader_end_view(). An error, of any tile in the range, is that of
+ * weir_store_read_tile(). */
 WEIR_MUST_CHECK weir_err reader_view(struct reader *r, struct reader_worker *worker,
-                                     const struct weir_entry *file, uint64_t at, size_t n,
+                                     const struct reader_range *range, unsigned max_parts,
                                      struct reader_view *out);
 void reader_end_view(struct reader *r, const struct reader_view *view);
 

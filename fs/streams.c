@@ -5,23 +5,23 @@
 enum {
     MAX_STREAMS = 65536,
     PAGE = WEIR_STREAMS_PAGE,
-    /* A stream that is only suspected goes on where it stopped, or at most this far behind it: the
-     * kernel skips pages that it has. */
-    SUSPECT_GAP = 256 << 10,
-    /* One that is known may be read out of order by this much: by several threads, say.  And the
-     * kernel's own read-ahead goes this far past the end of what somebody wants. */
+    /* Reads adjoin with at most this between them: the kernel skips pages that it has. */
+    GAP = 64 << 10,
+    /* The kernel's own read-ahead goes this far past the end of what somebody wants. */
     SLACK = 1 << 20,
-    /* A read of a few pages at the start of a tensor is a look at it, not the start of a copy. */
-    MIN_FIRST_READ = 16 << 10,
+    /* Reads that are smaller are looks at something, unless many of them adjoin. */
+    MIN_COPY_READ = 16 << 10,
+    MIN_SMALL_READS = 4,
     /* Who has read among the last so many reads is reading. */
-    RECENT_READS = 64,
+    RECENT_READS = 24, /* 16 readers taking turns are */
 };
 
 struct stream {
     uint32_t file;
     uint32_t life; /* which of the streams that had this place, one after the other */
-    bool is_known; /* else one read so far: a suspicion */
+    bool is_known; /* else a suspicion: a read, or a few small ones */
     bool is_direct;
+    uint32_t n_reads;
     uint64_t tick;         /* of its last read; 0: free */
     uint64_t pos;          /* end of what was read */
     uint64_t first_limit;  /* end of the tensor that it was first known in */
@@ -63,13 +63,29 @@ static uint64_t max_of(uint64_t a, uint64_t b)
 
 /* ---- finding the stream ---- */
 
-static bool goes_on(const struct stream *s, const struct weir_streams_read *read)
+static bool is_recent(const struct weir_streams *all, const struct stream *s)
+{
+    return s->tick && all->tick - s->tick < RECENT_READS;
+}
+
+static bool adjoins(uint64_t at, uint64_t place)
+{
+    return at + PAGE >= place && at <= place + GAP;
+}
+
+/* A reader asks where it stopped, or for a page that was left out.  In between it asks for what
+ * could not be stored. */
+static bool goes_on(const struct weir_streams *all, const struct stream *s,
+                    const struct weir_streams_read *read)
 {
     if (!s->tick || s->file != read->file || s->is_direct != read->is_direct)
         return false;
+    if (adjoins(read->at, s->pos))
+        return s->is_known || is_recent(all, s);
     if (!s->is_known)
-        return read->at + PAGE >= s->pos && read->at <= s->pos + SUSPECT_GAP;
-    return read->at + SLACK >= s->pos && read->at <= max_of(s->end, s->pos) + SLACK;
+        return false;
+    return adjoins(read->at, s->trip) || adjoins(read->at, s->end) ||
+           (is_recent(all, s) && read->at > s->pos && read->at < s->end);
 }
 
 /* The one whose position is nearest: streams may run close to each other. */
@@ -79,7 +95,7 @@ static struct stream *find(struct weir_streams *all, const struct weir_streams_r
     uint64_t best_far = UINT64_MAX;
     for (size_t i = 0; i < all->how.n; i++) {
         struct stream *s = &all->stream[i];
-        if (!goes_on(s, read))
+        if (!goes_on(all, s, read))
             continue;
         uint64_t far = s->pos > read->at ? s->pos - read->at : read->at - s->pos;
         if (far < best_far) {
@@ -112,8 +128,13 @@ static struct stream *begin(struct weir_streams *all, const struct weir_streams_
 /* Whether a tensor begins in what is read and goes on behind it. */
 static bool starts_tensor(const struct weir_streams_read *read)
 {
-    return read->at > 0 && read->n >= MIN_FIRST_READ && read->unit_from + PAGE > read->at &&
+    return read->at > 0 && read->n >= MIN_COPY_READ && read->unit_from + PAGE > read->at &&
            read->unit_to > read->at + read->n;
+}
+
+static bool goes_forward(const struct stream *s, const struct weir_streams_read *read)
+{
+    return s->n_reads >= (read->n >= MIN_COPY_READ ? 2 : MIN_SMALL_READS);
 }
 
 /* Who reads up to `at` has come past, or will never need, everything before. */
@@ -139,11 +160,6 @@ static void set_limit(struct stream *s, const struct weir_streams_read *read)
     if (goes_on && s->limit != read->file_bytes)
         s->bytes = WEIR_STREAMS_FIRST_WINDOW; /* carefully at first */
     s->limit = goes_on ? read->file_bytes : max_of(s->limit, read->unit_to);
-}
-
-static bool is_recent(const struct weir_streams *all, const struct stream *s)
-{
-    return s->tick && all->tick - s->tick < RECENT_READS;
 }
 
 /* An equal share for all who are reading. */
@@ -177,11 +193,11 @@ static void lay_out(const struct weir_streams *all, struct stream *s)
 bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *read)
 {
     struct stream *s = find(all, read);
-    bool adjoins = s != NULL;
     if (!s)
         s = begin(all, read);
     s->tick = ++all->tick;
-    if (!s->is_known && (adjoins || starts_tensor(read))) {
+    s->n_reads++;
+    if (!s->is_known && (goes_forward(s, read) || starts_tensor(read))) {
         s->is_known = true;
         all->counts.n_streams++;
     }

@@ -67,30 +67,31 @@ struct weir_streams_counts {
 /* WEIR_ERR_INVALID for another n; WEIR_ERR_NOMEM.  Freed with weir_streams_free(). */
 WEIR_MUST_CHECK weir_err weir_streams_new(const struct weir_streams_options *options,
                                           struct weir_streams **out);
-void weir_streams_free(struct weir_streams *s); /* NULL is fine */
+void weir_streams_free(struct weir_streams *all); /* NULL is fine */
 
 /* Tells of a read, when it is asked for (before it is answered).  True: there is work. */
-bool weir_streams_saw(struct weir_streams *s, const struct weir_streams_read *read);
+bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *read);
 
 /* Takes the next piece of work of the stream that was read last.  `cut` says where a piece that
  * starts at `from` had better end (above `from`; what lies past its window is ignored): at the end
  * of a tile.  False: there is none. */
-bool weir_streams_next(struct weir_streams *s,
+bool weir_streams_next(struct weir_streams *all,
                        uint64_t (*cut)(void *self, uint32_t file, uint64_t from), void *self,
                        struct weir_streams_piece *out);
 
 /* Whether the piece may be put into the page cache: no stream of the file can be asking for a page
  * of it before the read of a page that has been left out says that it comes.  Decoded it is of use
  * in any case. */
-bool weir_streams_may_store(const struct weir_streams *s, const struct weir_streams_piece *piece);
+bool weir_streams_may_store(const struct weir_streams *all, const struct weir_streams_piece *piece);
 
 /* `n` bytes of a piece are decoded.  Not called for pieces that failed. */
-void weir_streams_done(struct weir_streams *s, const struct weir_streams_piece *piece, uint64_t n);
+void weir_streams_done(struct weir_streams *all, const struct weir_streams_piece *piece,
+                       uint64_t n);
 
 /* Gives up what has not been taken of the piece's stream: a tile of it is bad. */
-void weir_streams_stop(struct weir_streams *s, const struct weir_streams_piece *piece);
+void weir_streams_stop(struct weir_streams *all, const struct weir_streams_piece *piece);
 
-struct weir_streams_counts weir_streams_counts(const struct weir_streams *s);
+struct weir_streams_counts weir_streams_counts(const struct weir_streams *all);
 
 #ifdef __cplusplus
 }
