@@ -24,6 +24,7 @@
 
 enum {
     BLOCK_BYTES = 4096,          /* of statfs */
+    MAX_BACKGROUND = 64,         /* reads ahead that the kernel may have going at once */
     MAX_LISTING_BYTES = 1 << 17, /* of one readdir reply; the kernel asks for 4 KiB to 128 KiB */
 };
 
@@ -43,6 +44,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     struct mount *m = userdata;
     conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
     conn->max_read = READER_MAX_BYTES; /* libfuse wants it here and as a mount option */
+    conn->max_background = MAX_BACKGROUND;
+    conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
     if (!(conn->capable & FUSE_CAP_NO_OPEN_SUPPORT))
         m->hears_opens = true;
     m->is_up = true;
