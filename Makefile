@@ -1,5 +1,5 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test lint format bench install clean
+.PHONY: all demo test lint format bench bench-mount install clean
 
 all:
 	tools/install-deps build
@@ -25,6 +25,10 @@ format:
 
 bench: all
 	build/release/cli/weir bench codec
+
+bench-mount: all
+	tools/install-deps bench
+	tests/bench/mount.py build/release
 
 install: all
 	cmake --install build/release
