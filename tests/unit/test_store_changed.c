@@ -48,7 +48,7 @@ Test(store_changed, hashes_an_extent_once_per_revision, .init = make_stores, .fi
         /* This one has yet to hear of the revision; then it reads its first tile once more. */
         start_counting(&s);
         expect_all(cur[1], store, fine, "another cursor");
-        cr_expect_lt(s.n_bytes, fast_bytes + 2 * WEIR_TILE_BYTES, "revision %zu", i);
+        cr_expect_lt(s.n_bytes, fast_bytes + 2 * (uint64_t)WEIR_TILE_BYTES, "revision %zu", i);
         start_counting(&s);
         expect_all(cur[1], store, fine, "another cursor, again");
         cr_expect_eq(s.n_bytes, fast_bytes, "revision %zu", i);
@@ -113,7 +113,7 @@ static void expect_spliced(uint32_t extent, bool heads_known)
     struct weir_store *store = open_store(&src);
     struct weir_store_cursor *cur = new_cursor(store);
     uint8_t *other = spliced(store, extent);
-    uint64_t its_tile = extent * WEIR_EXTENT_TILES;
+    uint64_t its_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
     struct weir_tile_head head;
     const weir_err want[2] = {extent == 0 ? WEIR_ERR_CHANGED : WEIR_OK,
                               extent == 1 ? WEIR_ERR_CHANGED : WEIR_OK};
@@ -132,9 +132,9 @@ static void expect_spliced(uint32_t extent, bool heads_known)
     start_counting(&s);
     for (int i = 0; i < 10; i++)
         cr_expect_eq(read_tile(cur, store, 0, its_tile + 1, NULL).err, WEIR_ERR_CHANGED);
-    cr_expect_lt(s.n_bytes, 11 * WEIR_TILE_BYTES, "a bad extent is hashed again");
+    cr_expect_lt(s.n_bytes, 11 * (uint64_t)WEIR_TILE_BYTES, "a bad extent is hashed again");
     expect_all(cur, store, want, text);
-    cr_expect_eq(weir_store_tile_head(cur, 32 * (1 - extent), &head), WEIR_OK);
+    cr_expect_eq(weir_store_tile_head(cur, (uint64_t)32 * (1 - extent), &head), WEIR_OK);
     cr_expect_eq(weir_store_tile_head(cur, its_tile, &head), WEIR_ERR_CHANGED);
     s.bytes = tree[0]->store;
     s.revision = 3;
