@@ -147,6 +147,7 @@ static weir_err build_mount(struct run *run)
     struct mount *m = &run->mount;
     m->store = o->store;
     m->source = o->source;
+    m->log = &run->log;
     m->store_name = o->store_name ? o->store_name : "";
     m->uid = o->uid ? *o->uid : geteuid();
     m->gid = o->gid ? *o->gid : getegid();
@@ -158,7 +159,9 @@ static weir_err build_mount(struct run *run)
     run->n_threads = choose_threads(o->n_threads, MIN_THREADS);
     run->n_ahead = choose_threads(o->n_ahead, 1);
 
-    weir_err err = build_tree(run);
+    weir_err err = weir_source_revision(o->source, &m->revision);
+    if (!err)
+        err = build_tree(run);
     if (!err)
         err = build_reader(run);
     return err ? err : build_answer(run);

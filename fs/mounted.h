@@ -15,6 +15,7 @@ struct ahead;
 struct answer;
 struct fuse_lowlevel_ops;
 struct fuse_session;
+struct log;
 struct reader;
 struct tree;
 
@@ -22,6 +23,8 @@ struct tree;
 struct mount {
     const struct weir_store *store;   /* borrowed, as all pointers here */
     const struct weir_source *source; /* of the store */
+    uint64_t revision;                /* of the source, when it was mounted */
+    struct log *log;
     const char *store_name;
     struct tree *tree;
     struct reader *reader;

@@ -6,10 +6,13 @@
 
 #include "answer.h"
 #include "inode.h"
+#include "log.h"
 #include "mounted.h"
 #include "reader.h"
 #include "special.h"
 #include "tree.h"
+
+#define NEWS_OF_STORE (UINT64_MAX - 1) /* for log_is_news(); tiles have smaller numbers */
 
 /* The one place where a weir_err becomes an errno. */
 static int errno_of(weir_err err)
@@ -37,10 +40,26 @@ static int errno_of(weir_err err)
     return EIO;
 }
 
+/* Who reads a store here reads it as a file that never changes, so it must not.  Its tiles, in the
+ * files, are checked one by one and go on as long as they are right. */
+static weir_err read_store(struct mount *m, uint8_t *to, const struct answer_job *job)
+{
+    uint64_t now;
+    weir_err err = weir_source_read(m->source, job->at, to, job->n);
+    if (!err)
+        err = weir_source_revision(m->source, &now);
+    if (!err && now != m->revision)
+        err = WEIR_ERR_CHANGED;
+    if (err && log_is_news(m->log, NEWS_OF_STORE))
+        log_line(m->log, WEIR_MOUNT_LOG_ERROR, ".weir/store: %s%s", weir_err_text(err),
+                 err == WEIR_ERR_CHANGED ? "; mount it again" : "");
+    return err;
+}
+
 static void answer_store(struct mount *m, struct reader_worker *worker,
                          const struct answer_job *job)
 {
-    weir_err err = weir_source_read(m->source, job->at, worker->buffer, job->n);
+    weir_err err = read_store(m, worker->buffer, job);
     if (err)
         (void)fuse_reply_err(job->request, errno_of(err));
     else
