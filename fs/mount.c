@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -16,7 +17,11 @@
 #include "reader.h"
 #include "tree.h"
 
-enum { MIN_THREADS = 4 };
+enum {
+    MIN_THREADS = 4,
+    FUSE_MAJOR = 10, /* of /dev/fuse; Linux' list of devices has it */
+    FUSE_MINOR = 229,
+};
 
 /* libfuse's log hook has no argument to say whose log it is, and its signal handlers serve one
  * session: so one mount per process, and this is its log. */
@@ -42,7 +47,8 @@ struct run {
     struct log log;
     struct mount mount;
     unsigned n_threads;
-    char *mountpoint; /* absolute */
+    char *mountpoint;     /* absolute */
+    bool mounted_already; /* it is "/dev/fd/N", to be served and not to be mounted */
     struct fuse_session *session;
     struct fuse_loop_config *loop;
     bool handles_signals, is_mounted;
@@ -70,10 +76,28 @@ static unsigned choose_threads(unsigned asked)
     return n < WEIR_MOUNT_MAX_THREADS ? (unsigned)n : WEIR_MOUNT_MAX_THREADS;
 }
 
+/* Whether it is /dev/fuse, opened and mounted by somebody else, and passed as "/dev/fd/N". */
+static bool is_passed_device(const char *path)
+{
+    static const char folder[] = "/dev/fd/";
+    const char *number = path + strlen(folder);
+    struct stat st;
+    if (strncmp(path, folder, strlen(folder)) != 0 || !*number ||
+        number[strspn(number, "0123456789")] || strlen(number) > 9)
+        return false;
+    return fstat(atoi(number), &st) == 0 && S_ISCHR(st.st_mode) &&
+           st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
+}
+
 /* Absolute, because unmounting names it again and `ready` may change the working directory. */
 static weir_err find_mountpoint(struct run *run)
 {
     const char *path = run->options->mountpoint;
+    if (is_passed_device(path)) {
+        run->mounted_already = true;
+        run->mountpoint = strdup(path); /* libfuse knows what it means */
+        return run->mountpoint ? WEIR_OK : WEIR_ERR_NOMEM;
+    }
     run->mountpoint = realpath(path, NULL);
     struct stat st;
     if (!run->mountpoint || stat(run->mountpoint, &st) != 0) {
@@ -159,7 +183,7 @@ static weir_err new_session(struct run *run)
 /* What fusermount3 has to say, when it is needed, it writes to stderr itself. */
 static weir_err put_up(struct run *run)
 {
-    if (access("/dev/fuse", F_OK) != 0) {
+    if (!run->mounted_already && access("/dev/fuse", F_OK) != 0) {
         weir_diag_set(run->diag, "this system has no /dev/fuse");
         return WEIR_ERR_UNSUPPORTED;
     }
