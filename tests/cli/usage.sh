@@ -52,7 +52,7 @@ expect 1 "$WEIR" bench codec --dtype f7
 expect 1 "$WEIR" bench speed
 if "$WEIR" --version | grep -q 'mount yes'; then
     expect 1 "$WEIR" mount -o rw dir dir
-    says 'allow_other and ro'
+    says "mount option 'rw': .*, use ro"
 else # built without libfuse3
     expect 4 "$WEIR" mount dir dir
     says 'libfuse3'
