@@ -22,4 +22,7 @@ struct mount_order {
  * errors; returns an exit code. */
 int mount_start(const struct cli *cli, const struct mount_order *order);
 
+/* weir_mount_end() */
+WEIR_MUST_CHECK weir_err mount_end(const char *dir, bool lazy, struct weir_diag *diag);
+
 #endif

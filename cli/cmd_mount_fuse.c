@@ -236,3 +236,8 @@ int mount_start(const struct cli *cli, const struct mount_order *order)
     opened_close(&job.in);
     return code;
 }
+
+weir_err mount_end(const char *dir, bool lazy, struct weir_diag *diag)
+{
+    return weir_mount_end(dir, lazy, diag);
+}

@@ -13,3 +13,10 @@ int mount_start(const struct cli *cli, const struct mount_order *order)
     weir_diag_set(&diag, "%s", why);
     return fail(cli, WEIR_ERR_UNSUPPORTED, NULL, &diag);
 }
+
+weir_err mount_end(const char *dir, bool lazy, struct weir_diag *diag)
+{
+    (void)lazy;
+    weir_diag_set(diag, "%s: %s", dir, why);
+    return WEIR_ERR_UNSUPPORTED;
+}
