@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "ahead.h"
@@ -27,6 +28,8 @@ enum {
     /* The kernel asks for as much again while the reader is in what it asked for before; and who
      * says POSIX_FADV_SEQUENTIAL gets twice as much. */
     GUARD_WINDOWS = 2,
+    FUSE_MAJOR = 10, /* of /dev/fuse; Linux' list of devices has it */
+    FUSE_MINOR = 229,
 };
 
 /* libfuse's log hook has no argument to say whose log it is, and its signal handlers serve one
@@ -54,7 +57,8 @@ struct run {
     struct mount mount;
     struct idle idle;
     unsigned n_threads, n_ahead;
-    char *mountpoint; /* absolute, or /dev/fd/N */
+    char *mountpoint;     /* absolute */
+    bool mounted_already; /* it is "/dev/fd/N", to be served and not to be mounted */
     bool handles_signals, is_mounted;
 };
 
@@ -80,17 +84,26 @@ static unsigned choose_threads(unsigned asked, unsigned least)
     return n < WEIR_MOUNT_MAX_THREADS ? (unsigned)n : WEIR_MOUNT_MAX_THREADS;
 }
 
-static bool is_fd(const char *mountpoint)
+/* Whether it is /dev/fuse, opened and mounted by somebody else, and passed as "/dev/fd/N". */
+static bool is_passed_device(const char *path)
 {
-    return strncmp(mountpoint, "/dev/fd/", strlen("/dev/fd/")) == 0;
+    static const char folder[] = "/dev/fd/";
+    const char *number = path + strlen(folder);
+    struct stat st;
+    if (strncmp(path, folder, strlen(folder)) != 0 || !*number ||
+        number[strspn(number, "0123456789")] || strlen(number) > 9)
+        return false;
+    return fstat(atoi(number), &st) == 0 && S_ISCHR(st.st_mode) &&
+           st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
 }
 
 /* Absolute, because unmounting names it again and `ready` may change the working directory. */
 static weir_err find_mountpoint(struct run *run)
 {
     const char *path = run->options->mountpoint;
-    if (is_fd(path)) {
-        run->mountpoint = strdup(path);
+    if (is_passed_device(path)) {
+        run->mounted_already = true;
+        run->mountpoint = strdup(path); /* libfuse knows what it means */
         return run->mountpoint ? WEIR_OK : WEIR_ERR_NOMEM;
     }
     run->mountpoint = realpath(path, NULL);
@@ -208,7 +221,7 @@ static weir_err new_session(struct run *run)
 /* What fusermount3 has to say, when it is needed, it writes to stderr itself. */
 static weir_err put_up(struct run *run)
 {
-    if (!is_fd(run->mountpoint) && access("/dev/fuse", F_OK) != 0) {
+    if (!run->mounted_already && access("/dev/fuse", F_OK) != 0) {
         weir_diag_set(run->diag, "this system has no /dev/fuse");
         return WEIR_ERR_UNSUPPORTED;
     }
@@ -245,7 +258,7 @@ static weir_err start_threads(struct run *run)
     weir_err err = answer_start(run->mount.answer);
     if (!err)
         err = ahead_start(run->mount.ahead);
-    if (err || !run->options->idle_seconds || is_fd(run->mountpoint))
+    if (err || !run->options->idle_seconds || run->mounted_already)
         return err;
     run->idle.mountpoint = run->mountpoint;
     run->idle.n_heard = &run->mount.n_heard;
