@@ -65,7 +65,7 @@ size_t kernel_ahead_raise(const char *mountpoint, size_t bytes)
 {
     char device[32], path[96], text[32];
     if (!find_device(mountpoint, device))
-        return DEFAULT_BYTES;
+        return bytes; /* somebody else's mount, perhaps, who may have raised it */
     snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", device);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd >= 0) {
