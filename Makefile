@@ -1,5 +1,5 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test lint format bench bench-mount install clean
+.PHONY: all demo test test-clients lint format bench bench-mount install clean
 
 all:
 	tools/install-deps build
@@ -14,6 +14,10 @@ test:
 	failed=; for preset in dev asan tsan fuzz; do \
 	    cmake --workflow --preset $$preset || failed="$$failed $$preset"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+test-clients: all
+	tools/install-deps clients
+	tests/clients/run.sh build/release
 
 lint:
 	tools/install-deps test
