@@ -77,7 +77,7 @@ static void answer_status(struct mount *m, const struct answer_job *job)
 
 static void answer_file(struct mount *m, struct reader_worker *worker, const struct answer_job *job)
 {
-    const struct reader_range range = {m->tree->node[job->node].entry, job->at, job->n};
+    const struct reader_range range = {m->tree->node[job->node].entry, job->at, job->n, true};
     struct reader_view view;
     weir_err err = reader_view(m->reader, worker, &range, READER_MAX_PARTS, &view);
     atomic_fetch_add(&m->n_reads, 1);

@@ -63,6 +63,7 @@ struct reader_range {
     const struct weir_entry *file;
     uint64_t at;
     size_t n;
+    bool passes; /* they go where they are wanted: a tile whose last byte is among them is spent */
 };
 
 /* A range in at most max_parts parts (1 to READER_MAX_PARTS): in the tile cache where it has slots

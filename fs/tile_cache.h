@@ -56,7 +56,7 @@ void weir_tile_cache_filled(struct weir_tile_cache *cache, struct weir_tile_pin 
 /* `spent`: whoever reads in order will not ask again.  Spent slots are taken first, but for the
  * last WEIR_TILE_CACHE_SPENT: so a stream goes round in few slots, which stay in the processor's
  * caches, and leaves the others their tiles. */
-enum { WEIR_TILE_CACHE_SPENT = 32 };
+enum { WEIR_TILE_CACHE_SPENT = 64 };
 
 void weir_tile_cache_unpin(struct weir_tile_cache *cache, const struct weir_tile_pin *pin,
                            bool spent);
