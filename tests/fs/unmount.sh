@@ -7,13 +7,6 @@ mkdir "$work/tree"
 head -c 20000000 /dev/urandom >"$work/tree/noise"
 "$WEIR" pack -q "$work/tree" "$work/t.weir"
 
-ours() { # processes that have this test's store on their command line
-    grep -lzxF -f <(echo "$work/t.weir") /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 || true
-}
-none_left() {
-    [ -z "$(ours)" ]
-}
-
 # In the background: it answers as soon as the command is back, whatever the mountpoint looks like.
 ln -s mnt "$work/by-link"
 cd "$work"
