@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 ceiling_kib=$((128 << 10))
-accesses=1000000 megabytes=80 # more than the default cache holds
+accesses=1000000 megabytes=150 # more than the daemon may ever have
 case ${WEIR_SANITIZE:-} in
 thread) accesses=20000 megabytes=16 ;;
 ?*) accesses=200000 megabytes=16 ;;
@@ -69,7 +69,7 @@ storm() { # storm PERCENT FILE [OPTION...]: of all accesses, with a mount of its
     rm "$work/over"
     peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$daemon/status")
     echo "${*:3} $said; $(cat "$work/evictions") evictions, daemon $peak KiB"
-    sanitized || [ ! -e "$work/too-big" ] || fail "over $ceiling_kib KiB: $(cat "$work/too-big")"
+    sanitized || [ ! -e "$work/too-big" ] || fail "over $ceiling_kib KiB: $(sort -n "$work/too-big" | tail -n 1)"
     sanitized || [ "$peak" -le "$ceiling_kib" ] || fail "the daemon had $peak KiB"
     sanitized || [ "$(cat "$work/evictions")" -ge 2 ] || fail "nothing was evicted"
     mount_down

@@ -13,7 +13,7 @@
 enum {
     SMALL_MAP_BYTES = 64 << 10, /* of a map that is made for one access */
     UNMAP_EVERY = 32,           /* touches of a lasting map, before its pages are let go */
-    FORGET_EVERY = 2048,        /* accesses, before a file's pages leave the page cache */
+    FORGET_EVERY = 4096,        /* accesses, before a file's pages leave the page cache */
 };
 
 /* ---- what came of it ---- */
