@@ -129,5 +129,4 @@ mount_up "$work/t.weir"
 bytes_are_right
 mount_down
 wait_for none_left
-# libfuse says this of a thread that was being handed a request in the moment of unmounting.
-! grep -v 'reading device: Software caused connection abort' "$log" || fail "there was something to say"
+[ ! -s "$log" ] || fail "there was something to say"
