@@ -30,10 +30,10 @@ look() { # look find|ls DIR: every file is stat'ed
 }
 
 # fast PART HOW cold|warm: in less than a second, into $work/out.  Where something else keeps the
-# machine busy it has three tries.
+# machine busy it has five tries.
 fast() {
     local start took
-    for _ in 1 2 3; do
+    for _ in {1..5}; do
         [ "$3" = warm ] || mount_down
         [ "$3" = warm ] || mount_up "$work/$1.weir"
         start=$(now_ms)
@@ -41,8 +41,10 @@ fast() {
         took=$(($(now_ms) - start))
         echo "$1, $2, $3: $took ms"
         [ "$took" -ge 1000 ] || return 0
+        ! sanitized || return 0
+        sleep 1
     done
-    sanitized || fail "$1, $2, $3 takes $took ms"
+    fail "$1, $2, $3 takes $took ms"
 }
 
 for part in one parts; do
