@@ -29,20 +29,25 @@ look() { # look find|ls DIR: every file is stat'ed
     esac
 }
 
-# fast PART HOW cold|warm: in less than a second, into $work/out.  Where something else keeps the
-# machine busy it has five tries.
+busy() { # has every processor more than one process that wants it?
+    awk -v n="$(nproc)" '{ exit !($1 > 1.5 * n) }' /proc/loadavg
+}
+
+# fast PART HOW cold|warm: in less than a second, into $work/out, in one of three tries; on a
+# machine that has much else to do, in three.
 fast() {
-    local start took
-    for _ in {1..5}; do
+    local start took limit
+    for _ in 1 2 3; do
         [ "$3" = warm ] || mount_down
         [ "$3" = warm ] || mount_up "$work/$1.weir"
+        limit=1000
+        ! busy || limit=3000
         start=$(now_ms)
         look "$2" "$mnt" >"$work/out"
         took=$(($(now_ms) - start))
-        echo "$1, $2, $3: $took ms"
-        [ "$took" -ge 1000 ] || return 0
+        echo "$1, $2, $3: $took ms of $limit"
         ! sanitized || return 0
-        sleep 1
+        [ "$took" -ge "$limit" ] || return 0
     done
     fail "$1, $2, $3 takes $took ms"
 }
