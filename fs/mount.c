@@ -9,14 +9,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "ahead.h"
+#include "answer.h"
+#include "hear.h"
+#include "idle.h"
+#include "kernel_ahead.h"
 #include "log.h"
-#include "ops.h"
+#include "mounted.h"
 #include "reader.h"
 #include "tree.h"
 
-enum { MIN_THREADS = 4 };
+enum {
+    MIN_THREADS = 4,
+    KERNEL_AHEAD_BYTES = 1 << 20,
+    /* The kernel asks for as much again while the reader is in what it asked for before; and who
+     * says POSIX_FADV_SEQUENTIAL gets twice as much. */
+    GUARD_WINDOWS = 2,
+    FUSE_MAJOR = 10, /* of /dev/fuse; Linux' list of devices has it */
+    FUSE_MINOR = 229,
+};
 
 /* libfuse's log hook has no argument to say whose log it is, and its signal handlers serve one
  * session: so one mount per process, and this is its log. */
@@ -41,10 +55,10 @@ struct run {
     struct weir_diag *diag;
     struct log log;
     struct mount mount;
-    unsigned n_threads;
-    char *mountpoint; /* absolute */
-    struct fuse_session *session;
-    struct fuse_loop_config *loop;
+    struct idle idle;
+    unsigned n_threads, n_ahead;
+    char *mountpoint;     /* absolute */
+    bool mounted_already; /* it is "/dev/fd/N", to be served and not to be mounted */
     bool handles_signals, is_mounted;
 };
 
@@ -60,20 +74,38 @@ static weir_err check_options(const struct weir_mount_options *o, struct weir_di
     return WEIR_ERR_INVALID;
 }
 
-static unsigned choose_threads(unsigned asked)
+static unsigned choose_threads(unsigned asked, unsigned least)
 {
     if (asked)
         return asked;
     long n = sysconf(_SC_NPROCESSORS_ONLN);
-    if (n < MIN_THREADS)
-        return MIN_THREADS;
+    if (n < (long)least)
+        return least;
     return n < WEIR_MOUNT_MAX_THREADS ? (unsigned)n : WEIR_MOUNT_MAX_THREADS;
+}
+
+/* Whether it is /dev/fuse, opened and mounted by somebody else, and passed as "/dev/fd/N". */
+static bool is_passed_device(const char *path)
+{
+    static const char folder[] = "/dev/fd/";
+    const char *number = path + strlen(folder);
+    struct stat st;
+    if (strncmp(path, folder, strlen(folder)) != 0 || !*number ||
+        number[strspn(number, "0123456789")] || strlen(number) > 9)
+        return false;
+    return fstat(atoi(number), &st) == 0 && S_ISCHR(st.st_mode) &&
+           st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
 }
 
 /* Absolute, because unmounting names it again and `ready` may change the working directory. */
 static weir_err find_mountpoint(struct run *run)
 {
     const char *path = run->options->mountpoint;
+    if (is_passed_device(path)) {
+        run->mounted_already = true;
+        run->mountpoint = strdup(path); /* libfuse knows what it means */
+        return run->mountpoint ? WEIR_OK : WEIR_ERR_NOMEM;
+    }
     run->mountpoint = realpath(path, NULL);
     struct stat st;
     if (!run->mountpoint || stat(run->mountpoint, &st) != 0) {
@@ -90,28 +122,62 @@ static weir_err find_mountpoint(struct run *run)
 
 /* ---- the parts ---- */
 
-static weir_err build_mount(struct run *run)
+static weir_err build_tree(struct run *run)
 {
     const struct weir_mount_options *o = run->options;
-    run->mount.store = o->store;
-    run->mount.events = o->events;
-    run->mount.uid = o->uid ? *o->uid : geteuid();
-    run->mount.gid = o->gid ? *o->gid : getegid();
-    run->mount.umask = o->umask;
-    run->mount.mtime = o->mtime;
-    run->n_threads = choose_threads(o->n_threads);
+    weir_err err = tree_new(o->store, o->subdir, &run->mount.tree);
+    if (err == WEIR_ERR_NOT_FOUND)
+        weir_diag_set(run->diag, "%s: the store has no such directory", o->subdir);
+    return err;
+}
 
-    weir_err err = tree_new(o->store, &run->mount.tree);
-    if (err)
-        return err;
+static weir_err build_reader(struct run *run)
+{
+    const struct weir_mount_options *o = run->options;
     const struct reader_options reader = {
         .store = o->store,
         .kernels = o->kernels ? o->kernels : weir_kernels_best(),
-        .cache_bytes = o->cache_bytes ? o->cache_bytes : WEIR_MOUNT_CACHE_BYTES,
-        .n_workers = run->n_threads,
+        .cache_bytes = run->mount.cache_bytes,
+        .n_workers = run->n_threads + run->n_ahead,
         .log = &run->log,
     };
     return reader_new(&reader, &run->mount.reader);
+}
+
+static weir_err build_answer(struct run *run)
+{
+    const struct answer_options answer = {
+        .n_threads = run->n_threads,
+        .answer = mount_answer,
+        .self = &run->mount,
+    };
+    return answer_new(&answer, &run->mount.answer);
+}
+
+static weir_err build_mount(struct run *run)
+{
+    const struct weir_mount_options *o = run->options;
+    struct mount *m = &run->mount;
+    m->store = o->store;
+    m->source = o->source;
+    m->log = &run->log;
+    m->store_name = o->store_name ? o->store_name : "";
+    m->uid = o->uid ? *o->uid : geteuid();
+    m->gid = o->gid ? *o->gid : getegid();
+    m->umask = o->umask;
+    m->mtime = o->mtime;
+    m->hears_opens = o->idle_seconds > 0; /* each of them is a sign of life */
+    m->cache_bytes = o->cache_bytes ? o->cache_bytes : WEIR_MOUNT_CACHE_BYTES;
+    clock_gettime(CLOCK_MONOTONIC, &m->started);
+    run->n_threads = choose_threads(o->n_threads, MIN_THREADS);
+    run->n_ahead = choose_threads(o->n_ahead, 1);
+
+    weir_err err = weir_source_revision(o->source, &m->revision);
+    if (!err)
+        err = build_tree(run);
+    if (!err)
+        err = build_reader(run);
+    return err ? err : build_answer(run);
 }
 
 /* The `-o` of the session; NULL when there is no memory.  Freed with free(). */
@@ -144,14 +210,10 @@ static weir_err new_session(struct run *run)
     char program[] = "weir", dash_o[] = "-o";
     char *argv[] = {program, dash_o, list, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-    run->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), &run->mount);
+    run->mount.session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), &run->mount);
     fuse_opt_free_args(&args);
     free(list);
-    run->loop = fuse_loop_cfg_create();
-    if (!run->session || !run->loop)
-        return WEIR_ERR_NOMEM;
-    fuse_loop_cfg_set_max_threads(run->loop, run->n_threads);
-    return WEIR_OK;
+    return run->mount.session ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
 /* ---- up and down ---- */
@@ -159,13 +221,13 @@ static weir_err new_session(struct run *run)
 /* What fusermount3 has to say, when it is needed, it writes to stderr itself. */
 static weir_err put_up(struct run *run)
 {
-    if (access("/dev/fuse", F_OK) != 0) {
+    if (!run->mounted_already && access("/dev/fuse", F_OK) != 0) {
         weir_diag_set(run->diag, "this system has no /dev/fuse");
         return WEIR_ERR_UNSUPPORTED;
     }
-    run->handles_signals = fuse_set_signal_handlers(run->session) == 0;
+    run->handles_signals = fuse_set_signal_handlers(run->mount.session) == 0;
     run->is_mounted =
-        run->handles_signals && fuse_session_mount(run->session, run->mountpoint) == 0;
+        run->handles_signals && fuse_session_mount(run->mount.session, run->mountpoint) == 0;
     if (run->is_mounted)
         return WEIR_OK;
     weir_diag_set(run->diag, "cannot mount on %s: %s", run->options->mountpoint,
@@ -173,15 +235,55 @@ static weir_err put_up(struct run *run)
     return WEIR_ERR_IO;
 }
 
+/* How far the kernel reads ahead can be changed, and is known, once it has begun to talk. */
+static weir_err build_ahead(struct run *run)
+{
+    size_t kernel_bytes = kernel_ahead_raise(run->mountpoint, KERNEL_AHEAD_BYTES);
+    const struct ahead_options ahead = {
+        .tree = run->mount.tree,
+        .reader = run->mount.reader,
+        .first_worker = run->n_threads,
+        .answer = run->mount.answer,
+        .n_threads = run->n_ahead,
+        .ahead_bytes = run->mount.cache_bytes / 2,
+        .guard_bytes = (uint64_t)GUARD_WINDOWS * kernel_bytes,
+        .store = mount_store,
+        .self = &run->mount,
+    };
+    return ahead_new(&ahead, &run->mount.ahead);
+}
+
+static weir_err start_threads(struct run *run)
+{
+    weir_err err = answer_start(run->mount.answer);
+    if (!err)
+        err = ahead_start(run->mount.ahead);
+    if (err || !run->options->idle_seconds || run->mounted_already)
+        return err;
+    run->idle.mountpoint = run->mountpoint;
+    run->idle.n_heard = &run->mount.n_heard;
+    run->idle.log = &run->log;
+    run->idle.seconds = run->options->idle_seconds;
+    return idle_start(&run->idle);
+}
+
 static weir_err serve(struct run *run)
 {
-    int status = fuse_session_loop_mt(run->session, run->loop);
-    /* A positive one is the signal that ended it.  ECONNABORTED is what the kernel says, instead of
-     * the ENODEV that libfuse takes for the end, to a thread that was being handed a request (the
-     * last file's release, say) in the moment of unmounting. */
-    if (status >= 0 || status == -ECONNABORTED)
+    const struct weir_mount_events *events = &run->options->events;
+    int why = hear(run->mount.session, &run->mount.is_up);
+    if (!why && run->mount.is_up) {
+        weir_err err = build_ahead(run);
+        if (!err)
+            err = start_threads(run);
+        if (err)
+            return err;
+        if (events->ready)
+            events->ready(events->self);
+        why = hear(run->mount.session, NULL);
+    }
+    if (!why)
         return WEIR_OK;
-    weir_diag_set(run->diag, "%s: %s", run->options->mountpoint, strerror(-status));
+    weir_diag_set(run->diag, "%s: %s", run->options->mountpoint, strerror(why));
     return WEIR_ERR_IO;
 }
 
@@ -197,18 +299,31 @@ static weir_err set_up_and_serve(struct run *run)
     return err ? err : serve(run);
 }
 
+static bool ahead_is_done(void *self)
+{
+    return ahead_stopped(self);
+}
+
+/* Who stores into the page cache may be waiting for an answer: requests are heard and answered
+ * until that has ended. */
 static void take_down(struct run *run)
 {
+    struct mount *m = &run->mount;
+    idle_stop(&run->idle);
+    if (m->ahead) {
+        ahead_stop(m->ahead);
+        hear_until(m->session, ahead_is_done, m->ahead);
+        ahead_free(m->ahead);
+    }
+    answer_free(m->answer);
     if (run->is_mounted)
-        fuse_session_unmount(run->session);
+        fuse_session_unmount(m->session);
     if (run->handles_signals)
-        fuse_remove_signal_handlers(run->session);
-    if (run->session)
-        fuse_session_destroy(run->session);
-    if (run->loop)
-        fuse_loop_cfg_destroy(run->loop);
-    reader_free(run->mount.reader);
-    tree_free(run->mount.tree);
+        fuse_remove_signal_handlers(m->session);
+    if (m->session)
+        fuse_session_destroy(m->session);
+    reader_free(m->reader);
+    tree_free(m->tree);
     free(run->mountpoint);
 }
 

@@ -50,8 +50,8 @@ enum weir_mount_log {
 struct weir_mount_events {
     void *self;
     /* Once, when the kernel has begun to talk to the mount: from now on every system call on it is
-     * answered.  Never called when weir_mount_run() fails to mount.  From another thread than
-     * weir_mount_run()'s, and before it returns.  May be NULL. */
+     * answered, as soon as this has returned.  Never called when weir_mount_run() fails to mount.
+     * From its thread.  May be NULL. */
     void (*ready)(void *self);
     /* One line without a newline and without control characters.  From any thread, several at
      * once.  May be NULL. */

@@ -1,11 +1,10 @@
 #include "reader.h"
 
 #include <assert.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/tile_cache.h"
 #include "log.h"
 
 enum { BUFFER_ALIGN = 4096 };
@@ -14,11 +13,12 @@ struct reader {
     const struct weir_store *store;
     struct log *log;
     struct weir_tile_cache *cache;
+    /* How many pins a worker may hold while it waits for something: with a slot for each of them,
+     * and one over, pins never keep another worker from its tile.  0: not even one. */
+    unsigned max_pins;
     unsigned n_workers;
     struct reader_worker *worker; /* n_workers */
-    pthread_mutex_t lock;
-    pthread_cond_t returned;     /* a worker was */
-    struct reader_worker *spare; /* list; under lock */
+    _Atomic uint64_t decoded_tiles, decoded_bytes;
 };
 
 /* ---- from an offset to a tile ---- */
@@ -33,7 +33,7 @@ struct place {
 };
 
 /* The last segment that starts at or before `at`: those of 0 bytes there come before it. */
-static const struct weir_segment *find_segment(const struct weir_entry *file, uint64_t at)
+const struct weir_segment *reader_segment_at(const struct weir_entry *file, uint64_t at)
 {
     uint32_t low = 0, high = file->n_segments;
     while (high - low > 1) {
@@ -49,12 +49,21 @@ static const struct weir_segment *find_segment(const struct weir_entry *file, ui
 static void find_place(const struct weir_store *store, const struct weir_entry *file, uint64_t at,
                        struct place *out)
 {
-    out->segment = find_segment(file, at);
+    out->segment = reader_segment_at(file, at);
     out->object = weir_store_object(store, out->segment->object);
     uint64_t in_object = at - out->segment->file_offset;
     out->tile = in_object / out->object->tile_bytes;
     out->offset = (uint32_t)(in_object % out->object->tile_bytes);
     out->n_bytes = weir_store_tile_bytes(store, out->segment->object, out->tile) - out->offset;
+}
+
+void reader_tile_at(const struct reader *r, const struct weir_entry *file, uint64_t at,
+                    uint64_t *from, uint64_t *to)
+{
+    struct place place;
+    find_place(r->store, file, at, &place);
+    *from = at - place.offset;
+    *to = at + place.n_bytes;
 }
 
 /* ---- reading ---- */
@@ -79,21 +88,24 @@ static weir_err pin_tile(struct reader *r, struct reader_worker *worker,
                          struct weir_tile_pin *pin)
 {
     weir_err err = weir_tile_cache_pin(r->cache, place->object->first_tile + place->tile, pin);
-    if (err || !pin->must_fill)
-        return err;
-    struct weir_diag diag = {""};
-    err = weir_store_read_tile(worker->cursor, place->segment->object, place->tile, pin->bytes,
-                               &diag);
-    if (err)
-        log_bad_tile(r, file, place, err, &diag);
-    weir_tile_cache_filled(r->cache, pin, err);
+    if (!err && pin->must_fill) {
+        struct weir_diag diag = {""};
+        err = weir_store_read_tile(worker->cursor, place->segment->object, place->tile, pin->bytes,
+                                   &diag);
+        if (err)
+            log_bad_tile(r, file, place, err, &diag);
+        weir_tile_cache_filled(r->cache, pin, err);
+        if (!err) {
+            atomic_fetch_add(&r->decoded_tiles, 1);
+            atomic_fetch_add(&r->decoded_bytes, place->offset + place->n_bytes);
+        }
+    }
     return err;
 }
 
-weir_err reader_read(struct reader *r, struct reader_worker *worker, const struct weir_entry *file,
-                     uint64_t at, size_t n)
+static weir_err copy_out(struct reader *r, struct reader_worker *worker,
+                         const struct weir_entry *file, uint64_t at, size_t n)
 {
-    assert(n <= READER_MAX_BYTES && at <= file->size && n <= file->size - at);
     for (size_t done = 0; done < n;) {
         struct place place;
         find_place(r->store, file, at + done, &place);
@@ -103,32 +115,85 @@ weir_err reader_read(struct reader *r, struct reader_worker *worker, const struc
             return err;
         size_t some = n - done < place.n_bytes ? n - done : place.n_bytes;
         memcpy(worker->buffer + done, pin.bytes + place.offset, some);
-        weir_tile_cache_unpin(r->cache, &pin);
+        weir_tile_cache_unpin(r->cache, &pin, some == place.n_bytes);
         done += some;
     }
     return WEIR_OK;
 }
 
-/* ---- workers ---- */
-
-struct reader_worker *reader_borrow(struct reader *r)
+static unsigned count_parts(const struct reader *r, const struct weir_entry *file, uint64_t at,
+                            size_t n)
 {
-    pthread_mutex_lock(&r->lock);
-    while (!r->spare)
-        pthread_cond_wait(&r->returned, &r->lock);
-    struct reader_worker *worker = r->spare;
-    r->spare = worker->next;
-    pthread_mutex_unlock(&r->lock);
-    return worker;
+    unsigned parts = 0;
+    for (struct place place; n > 0; parts++) {
+        find_place(r->store, file, at, &place);
+        size_t some = n < place.n_bytes ? n : place.n_bytes;
+        at += some;
+        n -= some;
+    }
+    return parts;
 }
 
-void reader_return(struct reader *r, struct reader_worker *worker)
+static weir_err pin_out(struct reader *r, struct reader_worker *worker,
+                        const struct weir_entry *file, uint64_t at, size_t n,
+                        struct reader_view *view)
 {
-    pthread_mutex_lock(&r->lock);
-    worker->next = r->spare;
-    r->spare = worker;
-    pthread_cond_signal(&r->returned);
-    pthread_mutex_unlock(&r->lock);
+    for (size_t done = 0; done < n;) {
+        struct place place;
+        find_place(r->store, file, at + done, &place);
+        struct weir_tile_pin pin;
+        weir_err err = pin_tile(r, worker, file, &place, &pin);
+        if (err) {
+            reader_end_view(r, view);
+            return err;
+        }
+        size_t some = n - done < place.n_bytes ? n - done : place.n_bytes;
+        view->pin[view->n] = pin;
+        view->is_spent[view->n] = some == place.n_bytes;
+        view->part[view->n] = (struct iovec){pin.bytes + place.offset, some};
+        view->n++;
+        done += some;
+    }
+    return WEIR_OK;
+}
+
+weir_err reader_view(struct reader *r, struct reader_worker *worker,
+                     const struct reader_range *range, unsigned max_parts, struct reader_view *out)
+{
+    const struct weir_entry *file = range->file;
+    uint64_t at = range->at;
+    size_t n = range->n;
+    assert(n > 0 && n <= READER_MAX_BYTES && at <= file->size && n <= file->size - at);
+    assert(max_parts > 0 && max_parts <= READER_MAX_PARTS);
+    if (max_parts > r->max_pins)
+        max_parts = r->max_pins;
+    out->n = 0;
+    out->is_pinned = count_parts(r, file, at, n) <= max_parts;
+    if (out->is_pinned)
+        return pin_out(r, worker, file, at, n, out);
+    out->part[out->n++] = (struct iovec){worker->buffer, n};
+    return copy_out(r, worker, file, at, n);
+}
+
+void reader_end_view(struct reader *r, const struct reader_view *view)
+{
+    for (unsigned i = 0; view->is_pinned && i < view->n; i++)
+        weir_tile_cache_unpin(r->cache, &view->pin[i], view->is_spent[i]);
+}
+
+struct reader_counts reader_counts(struct reader *r)
+{
+    return (struct reader_counts){
+        .cache_hits = weir_tile_cache_counts(r->cache).hits,
+        .decoded_tiles = atomic_load(&r->decoded_tiles),
+        .decoded_bytes = atomic_load(&r->decoded_bytes),
+    };
+}
+
+struct reader_worker *reader_worker(struct reader *r, unsigned i)
+{
+    assert(i < r->n_workers);
+    return &r->worker[i];
 }
 
 /* ---- birth and death ---- */
@@ -145,10 +210,12 @@ static weir_err fill(struct reader *r, const struct reader_options *options)
     if (err)
         return err;
 
-    r->worker = calloc(options->n_workers, sizeof(r->worker[0]));
+    r->n_workers = options->n_workers;
+    size_t max_pins = n_slots == n_tiles ? READER_MAX_PARTS : (n_slots - 1) / r->n_workers;
+    r->max_pins = max_pins < READER_MAX_PARTS ? (unsigned)max_pins : READER_MAX_PARTS;
+    r->worker = calloc(r->n_workers, sizeof(r->worker[0]));
     if (!r->worker)
         return WEIR_ERR_NOMEM;
-    r->n_workers = options->n_workers;
     for (unsigned i = 0; i < r->n_workers; i++) {
         struct reader_worker *worker = &r->worker[i];
         worker->buffer = aligned_alloc(BUFFER_ALIGN, READER_MAX_BYTES);
@@ -157,8 +224,6 @@ static weir_err fill(struct reader *r, const struct reader_options *options)
         err = weir_store_cursor_new(r->store, options->kernels, &worker->cursor);
         if (err)
             return err;
-        worker->next = r->spare;
-        r->spare = worker;
     }
     return WEIR_OK;
 }
@@ -170,8 +235,6 @@ weir_err reader_new(const struct reader_options *options, struct reader **out)
         return WEIR_ERR_NOMEM;
     r->store = options->store;
     r->log = options->log;
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->returned, NULL);
     weir_err err = fill(r, options);
     if (err) {
         reader_free(r);
@@ -191,7 +254,5 @@ void reader_free(struct reader *r)
     }
     free(r->worker);
     weir_tile_cache_free(r->cache);
-    pthread_cond_destroy(&r->returned);
-    pthread_mutex_destroy(&r->lock);
     free(r);
 }

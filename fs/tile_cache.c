@@ -20,53 +20,82 @@ enum slot_state {
     SLOT_READY,
 };
 
+enum idle {
+    IDLE_USED,
+    IDLE_SPENT,
+    N_IDLE,
+};
+
+struct idle_list {
+    int32_t oldest, newest;
+    size_t n;
+};
+
 struct slot {
     uint64_t tile; /* valid while in the hash table: FILLING or READY */
     enum slot_state state;
     weir_err err;         /* why it is EMPTY, for those who waited */
-    uint32_t n_pins;      /* a slot is in the idle list exactly when this is 0 */
+    uint32_t n_pins;      /* a slot is in an idle list exactly when this is 0 */
     int32_t chain;        /* next in the same hash bucket */
-    int32_t older, newer; /* in the idle list */
+    enum idle list;       /* which */
+    int32_t older, newer; /* in it */
     pthread_cond_t done;  /* the state is no longer FILLING */
 };
 
 struct weir_tile_cache {
     pthread_mutex_t lock;
-    pthread_cond_t idle_again; /* a slot has come back to the idle list */
+    pthread_cond_t idle_again; /* a slot has come back to an idle list */
     size_t n_slots;
     unsigned bucket_bits;
-    int32_t *bucket;        /* 1 << bucket_bits heads of chains */
-    int32_t oldest, newest; /* ends of the idle list; empty slots are at the oldest end */
+    int32_t *bucket;               /* 1 << bucket_bits heads of chains */
+    struct idle_list idle[N_IDLE]; /* empty slots are at the oldest end of IDLE_USED */
     struct slot *slot;
     uint8_t *bytes; /* n_slots * WEIR_TILE_BYTES */
     struct weir_tile_cache_counts counts;
 };
 
-/* ---- the idle list ---- */
+/* ---- idle slots ---- */
 
 static void idle_remove(struct weir_tile_cache *c, int32_t i)
 {
     struct slot *s = &c->slot[i];
-    *(s->older == NONE ? &c->oldest : &c->slot[s->older].newer) = s->newer;
-    *(s->newer == NONE ? &c->newest : &c->slot[s->newer].older) = s->older;
+    struct idle_list *list = &c->idle[s->list];
+    *(s->older == NONE ? &list->oldest : &c->slot[s->older].newer) = s->newer;
+    *(s->newer == NONE ? &list->newest : &c->slot[s->newer].older) = s->older;
+    list->n--;
 }
 
-static void idle_add_newest(struct weir_tile_cache *c, int32_t i)
+static void idle_add_newest(struct weir_tile_cache *c, enum idle which, int32_t i)
 {
     struct slot *s = &c->slot[i];
-    s->older = c->newest;
+    struct idle_list *list = &c->idle[which];
+    s->list = which;
+    s->older = list->newest;
     s->newer = NONE;
-    *(c->newest == NONE ? &c->oldest : &c->slot[c->newest].newer) = i;
-    c->newest = i;
+    *(list->newest == NONE ? &list->oldest : &c->slot[list->newest].newer) = i;
+    list->newest = i;
+    list->n++;
 }
 
-static void idle_add_oldest(struct weir_tile_cache *c, int32_t i)
+static void idle_add_oldest(struct weir_tile_cache *c, enum idle which, int32_t i)
 {
     struct slot *s = &c->slot[i];
-    s->newer = c->oldest;
+    struct idle_list *list = &c->idle[which];
+    s->list = which;
+    s->newer = list->oldest;
     s->older = NONE;
-    *(c->oldest == NONE ? &c->newest : &c->slot[c->oldest].older) = i;
-    c->oldest = i;
+    *(list->oldest == NONE ? &list->newest : &c->slot[list->oldest].older) = i;
+    list->oldest = i;
+    list->n++;
+}
+
+/* The slot to take next; NONE if all are pinned. */
+static int32_t idle_first(const struct weir_tile_cache *c)
+{
+    const struct idle_list *used = &c->idle[IDLE_USED], *spent = &c->idle[IDLE_SPENT];
+    if (used->n == 0 || spent->n > WEIR_TILE_CACHE_SPENT)
+        return spent->oldest;
+    return used->oldest;
 }
 
 /* ---- the hash table ---- */
@@ -108,16 +137,16 @@ static void slot_pin(struct weir_tile_cache *c, int32_t i)
         idle_remove(c, i);
 }
 
-static void slot_unpin(struct weir_tile_cache *c, int32_t i)
+static void slot_unpin(struct weir_tile_cache *c, int32_t i, enum idle list)
 {
     struct slot *s = &c->slot[i];
     assert(s->n_pins > 0);
     if (--s->n_pins > 0)
         return;
     if (s->state == SLOT_READY)
-        idle_add_newest(c, i);
+        idle_add_newest(c, list, i);
     else
-        idle_add_oldest(c, i);
+        idle_add_oldest(c, IDLE_USED, i);
     pthread_cond_broadcast(&c->idle_again); /* who wakes may find its tile and leave the slot */
 }
 
@@ -131,14 +160,14 @@ static weir_err join(struct weir_tile_cache *c, int32_t i)
     if (s->state == SLOT_READY)
         return WEIR_OK;
     weir_err err = s->err;
-    slot_unpin(c, i);
+    slot_unpin(c, i, IDLE_USED);
     return err;
 }
 
-/* Makes the oldest idle slot, which exists, the one that `tile` is filled into. */
+/* Makes an idle slot, which exists, the one that `tile` is filled into. */
 static int32_t claim(struct weir_tile_cache *c, uint64_t tile)
 {
-    int32_t i = c->oldest;
+    int32_t i = idle_first(c);
     struct slot *s = &c->slot[i];
     if (s->state == SLOT_READY)
         table_remove(c, i);
@@ -152,7 +181,7 @@ static int32_t claim(struct weir_tile_cache *c, uint64_t tile)
 static weir_err pin_locked(struct weir_tile_cache *c, uint64_t tile, struct weir_tile_pin *out)
 {
     int32_t i = table_find(c, tile);
-    while (i == NONE && c->oldest == NONE) {
+    while (i == NONE && idle_first(c) == NONE) {
         pthread_cond_wait(&c->idle_again, &c->lock);
         i = table_find(c, tile);
     }
@@ -193,16 +222,17 @@ void weir_tile_cache_filled(struct weir_tile_cache *cache, struct weir_tile_pin 
     pthread_cond_broadcast(&s->done);
     if (err) {
         table_remove(cache, i);
-        slot_unpin(cache, i);
+        slot_unpin(cache, i, IDLE_USED);
     }
     pthread_mutex_unlock(&cache->lock);
 }
 
-void weir_tile_cache_unpin(struct weir_tile_cache *cache, const struct weir_tile_pin *pin)
+void weir_tile_cache_unpin(struct weir_tile_cache *cache, const struct weir_tile_pin *pin,
+                           bool spent)
 {
     pthread_mutex_lock(&cache->lock);
     assert(!pin->must_fill);
-    slot_unpin(cache, (int32_t)pin->slot);
+    slot_unpin(cache, (int32_t)pin->slot, spent ? IDLE_SPENT : IDLE_USED);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -231,11 +261,12 @@ static weir_err fill(struct weir_tile_cache *c, size_t n_slots)
 
     for (size_t i = 0; i < n_buckets; i++)
         c->bucket[i] = NONE;
-    c->oldest = c->newest = NONE;
+    for (int k = 0; k < N_IDLE; k++)
+        c->idle[k].oldest = c->idle[k].newest = NONE;
     /* In order, so that memory is touched only as far as a small store needs it. */
     for (size_t i = 0; i < n_slots; i++) {
         pthread_cond_init(&c->slot[i].done, NULL);
-        idle_add_newest(c, (int32_t)i);
+        idle_add_newest(c, IDLE_USED, (int32_t)i);
     }
     c->n_slots = n_slots;
     return WEIR_OK;

@@ -2,8 +2,8 @@
  *
  * A fixed set of slots of WEIR_TILE_BYTES, allocated up front.  Who wants a tile pins its slot: if
  * it is there, at once; if another thread is filling it, when that is done; otherwise the caller
- * has to fill it.  Unpinned slots are taken again, least recently used first.  Knows nothing of
- * stores, decoders or FUSE: a tile is a number.
+ * has to fill it.  Unpinned slots are taken again: spent ones first, then the least recently used.
+ * Knows nothing of stores, decoders or FUSE: a tile is a number.
  *
  * All functions but new and free may be called from several threads at once.  A thread that holds
  * a pin may pin another tile only if there are more slots than pins can be held at once, else it
@@ -53,7 +53,13 @@ WEIR_MUST_CHECK weir_err weir_tile_cache_pin(struct weir_tile_cache *cache, uint
  * error: everybody who waits for the tile gets it, and *pin is a pin no more. */
 void weir_tile_cache_filled(struct weir_tile_cache *cache, struct weir_tile_pin *pin, weir_err err);
 
-void weir_tile_cache_unpin(struct weir_tile_cache *cache, const struct weir_tile_pin *pin);
+/* `spent`: whoever reads in order will not ask again.  Spent slots are taken first, but for the
+ * last WEIR_TILE_CACHE_SPENT: so a stream goes round in few slots, which stay in the processor's
+ * caches, and leaves the others their tiles. */
+enum { WEIR_TILE_CACHE_SPENT = 32 };
+
+void weir_tile_cache_unpin(struct weir_tile_cache *cache, const struct weir_tile_pin *pin,
+                           bool spent);
 
 struct weir_tile_cache_counts weir_tile_cache_counts(struct weir_tile_cache *cache);
 

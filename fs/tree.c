@@ -1,8 +1,9 @@
 #include "tree.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { STORE_ROOT = 0 };
 
 /* ---- parents and children ---- */
 
@@ -13,7 +14,7 @@ static int compare_prefix(const char *path, const char *prefix, size_t n)
     return order ? order : path[n] != 0;
 }
 
-/* The node of the directory path[0 .. n), among the first `n_nodes`; TREE_ROOT if there is none. */
+/* The node of the directory path[0 .. n), among the first `n_nodes`; TREE_NONE if there is none. */
 static uint32_t find_dir(const struct tree *t, uint32_t n_nodes, const char *path, size_t n)
 {
     uint32_t low = 1, high = n_nodes;
@@ -21,13 +22,13 @@ static uint32_t find_dir(const struct tree *t, uint32_t n_nodes, const char *pat
         uint32_t mid = low + (high - low) / 2;
         int order = compare_prefix(t->node[mid].entry->path, path, n);
         if (order == 0)
-            return t->node[mid].entry->kind == WEIR_ENTRY_DIR ? mid : TREE_ROOT;
+            return t->node[mid].entry->kind == WEIR_ENTRY_DIR ? mid : TREE_NONE;
         if (order < 0)
             low = mid + 1;
         else
             high = mid;
     }
-    return TREE_ROOT;
+    return TREE_NONE;
 }
 
 static weir_err link_to_parent(struct tree *t, uint32_t i)
@@ -38,7 +39,7 @@ static weir_err link_to_parent(struct tree *t, uint32_t i)
     if (slash) {
         size_t n = (size_t)(slash - node->entry->path);
         node->parent = find_dir(t, i, node->entry->path, n);
-        if (node->parent == TREE_ROOT)
+        if (node->parent == TREE_NONE)
             return WEIR_ERR_CORRUPT;
     }
     struct tree_node *parent = &t->node[node->parent];
@@ -131,9 +132,54 @@ static weir_err count_stored_bytes(struct tree *t, const struct weir_store *stor
     return fine ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
+/* ---- what is shown ---- */
+
+static weir_err find_root(struct tree *t, const char *subdir)
+{
+    subdir += strspn(subdir, "/");
+    size_t n = strlen(subdir);
+    while (n > 0 && subdir[n - 1] == '/')
+        n--;
+    t->root = n ? find_dir(t, t->n_nodes, subdir, n) : STORE_ROOT;
+    return t->root == TREE_NONE ? WEIR_ERR_NOT_FOUND : WEIR_OK;
+}
+
+/* How many directories `node` lies below the root; n_nodes if it does not. */
+static uint32_t depth_of(const struct tree *t, uint32_t node)
+{
+    uint32_t depth = 0;
+    for (; node != t->root; node = t->node[node].parent, depth++)
+        if (node == STORE_ROOT)
+            return t->n_nodes;
+    return depth;
+}
+
+static void count_shown(struct tree *t)
+{
+    for (uint32_t i = 0; i < t->n_nodes; i++) {
+        if (depth_of(t, i) == t->n_nodes)
+            continue;
+        t->n_shown++;
+        const struct weir_entry *entry = t->node[i].entry;
+        if (entry && entry->kind == WEIR_ENTRY_FILE)
+            t->plain_bytes += entry->size;
+    }
+}
+
+/* A target has ".." only in front (docs/format.md, 3.4), so it goes up as often as it has them. */
+bool tree_link_leaves(const struct tree *t, uint32_t link)
+{
+    uint32_t n_up = 0;
+    for (const char *c = t->node[link].entry->target; *c; c += strcspn(c, "/"), c += *c == '/') {
+        size_t n = strcspn(c, "/");
+        n_up += n == 2 && strncmp(c, "..", n) == 0;
+    }
+    return n_up >= depth_of(t, link);
+}
+
 /* ---- the tree ---- */
 
-static weir_err fill(struct tree *t, const struct weir_store *store)
+static weir_err fill(struct tree *t, const struct weir_store *store, const char *subdir)
 {
     /* An entry takes more than 4 bytes of an index of at most WEIR_MAX_INDEX_BYTES: + 1 fits. */
     t->n_nodes = weir_store_info(store)->n_entries + 1;
@@ -141,7 +187,7 @@ static weir_err fill(struct tree *t, const struct weir_store *store)
     t->child = calloc(t->n_nodes, sizeof(t->child[0]));
     if (!t->node || !t->child)
         return WEIR_ERR_NOMEM;
-    t->node[TREE_ROOT].name = "";
+    t->node[STORE_ROOT].name = "";
     for (uint32_t i = 1; i < t->n_nodes; i++) {
         t->node[i].entry = weir_store_entry(store, i - 1);
         weir_err err = link_to_parent(t, i);
@@ -149,15 +195,19 @@ static weir_err fill(struct tree *t, const struct weir_store *store)
             return err;
     }
     list_children(t);
+    weir_err err = find_root(t, subdir ? subdir : "");
+    if (err)
+        return err;
+    count_shown(t);
     return count_stored_bytes(t, store);
 }
 
-weir_err tree_new(const struct weir_store *store, struct tree **out)
+weir_err tree_new(const struct weir_store *store, const char *subdir, struct tree **out)
 {
     struct tree *t = calloc(1, sizeof(*t));
     if (!t)
         return WEIR_ERR_NOMEM;
-    weir_err err = fill(t, store);
+    weir_err err = fill(t, store, subdir);
     if (err) {
         tree_free(t);
         return err;
@@ -188,5 +238,5 @@ uint32_t tree_find(const struct tree *t, uint32_t dir, const char *name)
         else
             high = mid;
     }
-    return TREE_ROOT;
+    return TREE_NONE;
 }

@@ -27,6 +27,6 @@ for ((i = 0; i < outside; i++)); do
     cmp -n 200000 "$work/tree/noise" "$mnt/noise" || fail "bytes of mount $i"
     fusermount3 -u "$mnt" || fail "unmount $i"
 done
-wait_for none_left
+wait_for no_process_of "$work/t.weir"
 ! is_mounted "$mnt" || fail "still mounted"
 [ "$(grep -c "$work" /proc/mounts)" = 0 ] || fail "a mount is left"

@@ -128,5 +128,5 @@ done
 mount_up "$work/t.weir"
 bytes_are_right
 mount_down
-wait_for none_left
+wait_for no_process_of "$work/t.weir"
 [ ! -s "$log" ] || fail "there was something to say"

@@ -83,13 +83,6 @@ mount_down() {
     mount_ends
 }
 
-ours() { # processes that have this test's store on their command line
-    grep -lzxF -f <(echo "$work/t.weir") /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 || true
-}
-none_left() {
-    [ -z "$(ours)" ]
-}
-
 flip() { # flip FILE OFFSET: one bit
     local byte
     byte=$(od -An -tu1 -j "$2" -N 1 "$1")
@@ -111,4 +104,55 @@ forget() { # forget [all]: the page cache goes; as root with `all`, that of the 
     else
         find "$mnt" -type f -exec "$probe" forget {} +
     fi
+}
+
+processes_of() { # processes_of STORE: that have it on their command line
+    grep -lzxF -f <(echo "$1") /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 || true
+}
+no_process_of() {
+    [ -z "$(processes_of "$1")" ]
+}
+
+expect() { # expect CODE COMMAND...: its stderr in $said
+    local want=$1 got=0
+    shift
+    said=$("$@" 2>&1 >"$work/printed" </dev/null) || got=$?
+    [ "$got" = "$want" ] || fail "exit code $got, not $want: $* ($said)"
+}
+says() { # says TEXT: in the last command's stderr
+    [[ $said == *"$1"* ]] || fail "'$1' is not said: $said"
+}
+
+private_mounts() { # the script begins again in a mount namespace of its own, as root
+    [ "${WEIR_PRIVATE:-}" != yes ] || return 0
+    trap - EXIT
+    rm -rf "$work"
+    [ "$(id -u)" = 0 ] || skip "not root"
+    unshare -m true 2>/dev/null || skip "no mount namespaces"
+    WEIR_PRIVATE=yes exec unshare -m bash "$0"
+}
+
+private_dev() { # a /dev whose fuse is everybody's and whose log is free; after private_mounts
+    mkdir "$work/.dev"
+    mount -t tmpfs -o mode=755 none "$work/.dev" || skip "no tmpfs"
+    cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/fuse "$work/.dev/" ||
+        skip "no device nodes can be made"
+    chmod 666 "$work/.dev/fuse"
+    ln -s /proc/self/fd "$work/.dev/fd"
+    mount --move "$work/.dev" /dev
+    rmdir "$work/.dev"
+}
+
+helpers_in_sbin() { # mount.weir and mount.fuse.weir where mount(8) looks; after private_mounts
+    local sbin
+    sbin=$(readlink -f /sbin)
+    mkdir "$work/.over"
+    mount -t tmpfs -o mode=755 none "$work/.over" || skip "no tmpfs"
+    mkdir "$work/.over/up" "$work/.over/work"
+    mount -t overlay -o "lowerdir=$sbin,upperdir=$work/.over/up,workdir=$work/.over/work" none "$sbin" \
+        2>/dev/null || skip "no overlay on $sbin"
+    ln -sf "$WEIR" "$sbin/mount.weir"
+    ln -sf "$WEIR" "$sbin/mount.fuse.weir"
+    umount -l "$work/.over"
+    rmdir "$work/.over"
 }

@@ -49,7 +49,7 @@ static bool touch(struct weir_tile_cache *c, uint64_t tile)
         weir_tile_cache_filled(c, &pin, WEIR_OK);
     }
     cr_assert(is_tile(pin.bytes, tile), "tile %llu", (unsigned long long)tile);
-    weir_tile_cache_unpin(c, &pin);
+    weir_tile_cache_unpin(c, &pin, false);
     return filled;
 }
 
@@ -91,7 +91,7 @@ Test(tile_cache, a_pinned_tile_stays)
     for (uint64_t tile = 2; tile < 9; tile++)
         cr_expect(touch(c, tile));
     cr_expect(is_tile(pin.bytes, 1));
-    weir_tile_cache_unpin(c, &pin);
+    weir_tile_cache_unpin(c, &pin, false);
     cr_expect_not(touch(c, 1));
     weir_tile_cache_free(c);
 }
@@ -116,6 +116,57 @@ Test(tile_cache, a_failed_fill_is_tried_anew)
     weir_tile_cache_free(c);
 }
 
+/* As touch(), by somebody who reads in order. */
+static bool pass(struct weir_tile_cache *c, uint64_t tile)
+{
+    struct weir_tile_pin pin;
+    cr_assert_eq(weir_tile_cache_pin(c, tile, &pin), WEIR_OK);
+    bool filled = pin.must_fill;
+    if (filled) {
+        write_tile(pin.bytes, tile);
+        weir_tile_cache_filled(c, &pin, WEIR_OK);
+    }
+    cr_assert(is_tile(pin.bytes, tile));
+    weir_tile_cache_unpin(c, &pin, true);
+    return filled;
+}
+
+Test(tile_cache, a_stream_leaves_the_others_their_tiles)
+{
+    enum { N_USED = 20, N_SLOTS = N_USED + WEIR_TILE_CACHE_SPENT + 4 };
+    struct weir_tile_cache *c = new_cache(N_SLOTS);
+    for (uint64_t tile = 0; tile < N_USED; tile++)
+        touch(c, tile);
+    for (uint64_t tile = 1000; tile < 2000; tile++)
+        cr_assert(pass(c, tile));
+    for (uint64_t tile = 0; tile < N_USED; tile++)
+        cr_expect_not(touch(c, tile), "tile %llu is gone", (unsigned long long)tile);
+    for (uint64_t tile = 2000 - WEIR_TILE_CACHE_SPENT; tile < 2000; tile++)
+        cr_expect_not(pass(c, tile), "spent tile %llu is gone at once", (unsigned long long)tile);
+    weir_tile_cache_free(c);
+}
+
+Test(tile_cache, what_is_wanted_again_is_spent_no_more)
+{
+    struct weir_tile_cache *c = new_cache(WEIR_TILE_CACHE_SPENT + 8);
+    cr_expect(pass(c, 1));
+    cr_expect_not(touch(c, 1));
+    for (uint64_t tile = 1000; tile < 1200; tile++)
+        pass(c, tile);
+    cr_expect_not(touch(c, 1));
+    weir_tile_cache_free(c);
+}
+
+Test(tile_cache, spent_tiles_are_all_there_is)
+{
+    struct weir_tile_cache *c = new_cache(2);
+    for (uint64_t tile = 0; tile < 9; tile++)
+        cr_expect(pass(c, tile));
+    cr_expect_not(pass(c, 8));
+    cr_expect_not(pass(c, 7));
+    weir_tile_cache_free(c);
+}
+
 /* ---- several threads ---- */
 
 enum { N_THREADS = 8 };
@@ -135,7 +186,7 @@ static void *join_fill(void *arg)
     j->fine = err == j->want;
     if (!err) {
         j->fine = j->fine && !pin.must_fill && is_tile(pin.bytes, j->tile);
-        weir_tile_cache_unpin(j->cache, &pin);
+        weir_tile_cache_unpin(j->cache, &pin, false);
     }
     return NULL;
 }
@@ -159,7 +210,7 @@ static void check_single_flight(weir_err end)
     write_tile(pin.bytes, 3);
     weir_tile_cache_filled(c, &pin, end);
     if (!end)
-        weir_tile_cache_unpin(c, &pin);
+        weir_tile_cache_unpin(c, &pin, false);
     for (size_t i = 0; i < N_THREADS; i++) {
         pthread_join(thread[i], NULL);
         cr_expect(joiner[i].fine, "thread %zu", i);
@@ -204,7 +255,7 @@ Test(tile_cache, waits_for_a_slot)
     pause_ms(50);
     cr_expect_eq(weir_tile_cache_counts(c).misses, 1, "nobody took the pinned slot");
     cr_expect(is_tile(pin.bytes, 1));
-    weir_tile_cache_unpin(c, &pin);
+    weir_tile_cache_unpin(c, &pin, false);
     for (size_t i = 0; i < 2; i++) {
         pthread_join(thread[i], NULL);
         cr_expect(joiner[i].fine);
@@ -254,7 +305,7 @@ static void visit(struct crowd *w, uint64_t tile)
     if (err)
         return;
     w->n_wrong += !is_tile(pin.bytes, tile);
-    weir_tile_cache_unpin(w->cache, &pin);
+    weir_tile_cache_unpin(w->cache, &pin, false);
 }
 
 static void *walk(void *arg)

@@ -1,0 +1,99 @@
+#include "xattr.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mounted.h"
+#include "special.h"
+#include "tree.h"
+
+void mount_hex(const uint8_t digest[WEIR_DIGEST_BYTES], char out[MOUNT_DIGEST_CHARS + 1])
+{
+    for (size_t i = 0; i < WEIR_DIGEST_BYTES; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+void mount_digest(const struct mount *m, char out[MOUNT_DIGEST_CHARS + 1])
+{
+    mount_hex(weir_store_info(m->store)->digest, out);
+}
+
+/* ---- values ---- */
+
+static void put_digest(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
+{
+    (void)node;
+    mount_digest(m, out);
+}
+
+static void put_sha256(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
+{
+    mount_hex(m->tree->node[node].entry->sha256, out);
+}
+
+static void put_ratio(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
+{
+    const struct tree_node *n = &m->tree->node[node];
+    double stored = (double)n->stored_bytes;
+    snprintf(out, XATTR_MAX_BYTES, "%.3f", stored > 0 ? (double)n->entry->size / stored : 1.0);
+}
+
+static void put_tensors(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
+{
+    const struct weir_entry *entry = m->tree->node[node].entry;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < entry->n_segments; i++)
+        n += entry->segment[i].tensor != NULL;
+    snprintf(out, XATTR_MAX_BYTES, "%" PRIu32, n);
+}
+
+/* ---- names ---- */
+
+static const struct {
+    const char *name;
+    bool dirs_too;
+    void (*put)(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES]);
+} attributes[] = {
+    {"user.weir.digest", true, put_digest},
+    {"user.weir.sha256", false, put_sha256},
+    {"user.weir.ratio", false, put_ratio},
+    {"user.weir.tensors", false, put_tensors},
+};
+
+enum { N_ATTRIBUTES = sizeof(attributes) / sizeof(attributes[0]) };
+
+static bool has(const struct mount *m, uint32_t node, size_t i)
+{
+    if (is_special(m, node))
+        return false;
+    const struct weir_entry *entry = m->tree->node[node].entry;
+    if (!entry || entry->kind == WEIR_ENTRY_DIR)
+        return attributes[i].dirs_too;
+    return entry->kind == WEIR_ENTRY_FILE;
+}
+
+size_t xattr_get(const struct mount *m, uint32_t node, const char *name, char out[XATTR_MAX_BYTES])
+{
+    for (size_t i = 0; i < N_ATTRIBUTES; i++) {
+        if (strcmp(name, attributes[i].name) != 0 || !has(m, node, i))
+            continue;
+        attributes[i].put(m, node, out);
+        return strlen(out);
+    }
+    return 0;
+}
+
+size_t xattr_list(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_ATTRIBUTES; i++) {
+        size_t bytes = strlen(attributes[i].name) + 1;
+        if (!has(m, node, i) || n + bytes > XATTR_MAX_BYTES)
+            continue;
+        memcpy(out + n, attributes[i].name, bytes);
+        n += bytes;
+    }
+    return n;
+}
