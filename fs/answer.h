@@ -1,6 +1,6 @@
-/* answer.h - threads that answer reads.
+/* answer.h - threads that answer what takes time: reads.
  *
- * One thread hears the kernel's requests and answers at once what needs no decoding; a read is a
+ * One thread hears the kernel's requests and answers at once what needs no reading; a read is a
  * job that it leaves here, so that nothing waits in the kernel's queue behind a tile.  That matters
  * for more than speed: the kernel keeps the pages of a read locked until it is answered, and
  * nobody may store into them meanwhile.  A read that has been heard is in a list, and
@@ -20,10 +20,12 @@
 struct answer;
 
 struct answer_job {
-    void *request; /* the caller's */
+    void *request; /* the caller's, as is kind */
+    int kind;
     uint32_t node;
-    uint64_t at;
-    size_t n;
+    uint64_t at; /* of what is read; */
+    size_t n;    /* 0: nothing is */
+    size_t room; /* the caller's */
 };
 
 struct answer_options {

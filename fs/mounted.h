@@ -52,7 +52,12 @@ void mount_hex(const uint8_t digest[WEIR_DIGEST_BYTES], char out[MOUNT_DIGEST_CH
 
 extern const struct fuse_lowlevel_ops mount_ops;
 
-/* Answers one read; what struct answer_options wants.  `self` is the mount. */
+enum mount_job {
+    MOUNT_READ,
+    MOUNT_RATIO, /* of a file, as getxattr asks for it with `room` bytes */
+};
+
+/* Answers a job; what struct answer_options wants.  `self` is the mount. */
 struct answer_job;
 void mount_answer(void *self, unsigned thread, const struct answer_job *job);
 

@@ -3,6 +3,7 @@
 #define FUSE_USE_VERSION 312
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdio.h>
 
 #include "answer.h"
 #include "inode.h"
@@ -11,6 +12,7 @@
 #include "reader.h"
 #include "special.h"
 #include "tree.h"
+#include "xattr.h"
 
 #define NEWS_OF_STORE (UINT64_MAX - 1) /* for log_is_news(); tiles have smaller numbers */
 
@@ -69,10 +71,8 @@ static void answer_store(struct mount *m, struct reader_worker *worker,
 static void answer_status(struct mount *m, const struct answer_job *job)
 {
     char status[STATUS_BYTES];
-    if (status_write(m, status))
-        (void)fuse_reply_buf(job->request, status + job->at, job->n);
-    else
-        (void)fuse_reply_err(job->request, ENOMEM);
+    status_write(m, status);
+    (void)fuse_reply_buf(job->request, status + job->at, job->n);
 }
 
 static void answer_file(struct mount *m, struct reader_worker *worker, const struct answer_job *job)
@@ -91,11 +91,28 @@ static void answer_file(struct mount *m, struct reader_worker *worker, const str
     reader_end_view(m->reader, &view);
 }
 
+static void answer_ratio(struct mount *m, struct reader_worker *worker,
+                         const struct answer_job *job)
+{
+    const struct weir_entry *file = m->tree->node[job->node].entry;
+    uint64_t stored = 0;
+    weir_err err = reader_stored_bytes(m->reader, worker, file, &stored);
+    if (err) {
+        (void)fuse_reply_err(job->request, errno_of(err));
+        return;
+    }
+    char text[XATTR_MAX_BYTES];
+    int n = snprintf(text, sizeof(text), "%.3f", stored ? (double)file->size / (double)stored : 1);
+    xattr_reply(job->request, job->room, text, (size_t)n);
+}
+
 void mount_answer(void *self, unsigned thread, const struct answer_job *job)
 {
     struct mount *m = self;
     struct reader_worker *worker = reader_worker(m->reader, thread);
-    if (!is_special(m, job->node))
+    if (job->kind == MOUNT_RATIO)
+        answer_ratio(m, worker, job);
+    else if (!is_special(m, job->node))
         answer_file(m, worker, job);
     else if (special_of(m, job->node) == SPECIAL_STORE)
         answer_store(m, worker, job);

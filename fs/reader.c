@@ -176,6 +176,26 @@ void reader_end_view(struct reader *r, const struct reader_view *view)
         weir_tile_cache_unpin(r->cache, &view->pin[i], view->is_spent[i]);
 }
 
+weir_err reader_stored_bytes(struct reader *r, struct reader_worker *worker,
+                             const struct weir_entry *file, uint64_t *out)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < file->n_segments; i++) {
+        if (file->segment[i].object == WEIR_NO_OBJECT)
+            continue;
+        const struct weir_object *o = weir_store_object(r->store, file->segment[i].object);
+        for (uint64_t tile = 0; tile < o->n_tiles; tile++) {
+            struct weir_tile_head head;
+            weir_err err = weir_store_tile_head(worker->cursor, o->first_tile + tile, &head);
+            if (err)
+                return err;
+            sum += WEIR_TILE_HEAD_BYTES + head.payload_bytes;
+        }
+    }
+    *out = sum;
+    return WEIR_OK;
+}
+
 struct reader_counts reader_counts(struct reader *r)
 {
     return (struct reader_counts){

@@ -75,6 +75,11 @@ WEIR_MUST_CHECK weir_err reader_view(struct reader *r, struct reader_worker *wor
                                      struct reader_view *out);
 void reader_end_view(struct reader *r, const struct reader_view *view);
 
+/* What the store keeps of all tiles that `file` shows, their heads included.  Reads the heads.
+ * Errors are those of weir_store_tile_head(). */
+WEIR_MUST_CHECK weir_err reader_stored_bytes(struct reader *r, struct reader_worker *worker,
+                                             const struct weir_entry *file, uint64_t *out);
+
 /* The tile that holds byte `at` of `file`: its bytes are [*from, *to) of the file. */
 void reader_tile_at(const struct reader *r, const struct weir_entry *file, uint64_t at,
                     uint64_t *from, uint64_t *to);

@@ -31,7 +31,7 @@ uint32_t special_node(const struct mount *m, enum special which);
 /* Whether `name` in `parent` is one of them. */
 bool special_find(const struct mount *m, uint32_t parent, const char *name, uint32_t *out);
 
-/* The whole of status.json.  False: no memory. */
-bool status_write(const struct mount *m, char out[STATUS_BYTES]);
+/* The whole of status.json. */
+void status_write(const struct mount *m, char out[STATUS_BYTES]);
 
 #endif
