@@ -93,7 +93,8 @@ static void idle_add_oldest(struct weir_tile_cache *c, enum idle which, int32_t 
 static int32_t idle_first(const struct weir_tile_cache *c)
 {
     const struct idle_list *used = &c->idle[IDLE_USED], *spent = &c->idle[IDLE_SPENT];
-    if (used->n == 0 || spent->n > WEIR_TILE_CACHE_SPENT)
+    bool has_empty = used->n > 0 && c->slot[used->oldest].state == SLOT_EMPTY;
+    if (!has_empty && (used->n == 0 || spent->n > WEIR_TILE_CACHE_SPENT))
         return spent->oldest;
     return used->oldest;
 }

@@ -2,7 +2,8 @@
  *
  * A fixed set of slots of WEIR_TILE_BYTES, allocated up front.  Who wants a tile pins its slot: if
  * it is there, at once; if another thread is filling it, when that is done; otherwise the caller
- * has to fill it.  Unpinned slots are taken again: spent ones first, then the least recently used.
+ * has to fill it.  Unpinned slots are taken again: empty ones first, then spent ones, then the
+ * least recently used.
  * Knows nothing of stores, decoders or FUSE: a tile is a number.
  *
  * All functions but new and free may be called from several threads at once.  A thread that holds
