@@ -125,8 +125,10 @@ static void fill_options(struct job *job)
     const struct mount_settings *s = &job->order->settings;
     struct stat st;
     struct weir_mount_options *how = &job->how;
-    if (stat(job->order->store, &st) == 0)
+    if (stat(job->order->store, &st) == 0) {
         how->mtime = st.st_mtim;
+        how->store_mode = st.st_mode & 0444;
+    }
     how->store = job->in.store;
     how->source = &job->in.src;
     /* As mount(8) compares it with fstab, from any directory. */
@@ -141,6 +143,7 @@ static void fill_options(struct job *job)
     how->n_threads = s->n_threads;
     how->idle_seconds = s->idle_seconds;
     how->allow_other = s->allow_other;
+    how->noexec = s->noexec;
 
     bool here = job->order->foreground;
     job->loglevel = s->has_loglevel           ? s->loglevel

@@ -199,6 +199,20 @@ static weir_err set_syslog(struct mount_settings *s, const char *value, struct w
     return WEIR_OK;
 }
 
+static weir_err set_noexec(struct mount_settings *s, const char *value, struct weir_diag *diag)
+{
+    (void)value, (void)diag;
+    s->noexec = true;
+    return WEIR_OK;
+}
+
+static weir_err set_exec(struct mount_settings *s, const char *value, struct weir_diag *diag)
+{
+    (void)value, (void)diag;
+    s->noexec = false;
+    return WEIR_OK;
+}
+
 /* ---- the table ---- */
 
 static const struct known {
@@ -208,6 +222,9 @@ static const struct known {
     weir_err (*set)(struct mount_settings *s, const char *value, struct weir_diag *diag);
 } known[] = {
     {"allow_other", NULL, "other users may look, too", set_allow_other},
+    {"noexec", NULL, "nothing there can be executed; user, users, owner, group mean it, too",
+     set_noexec},
+    {"exec", NULL, "the opposite, if it comes later", set_exec},
     {"uid", "N|NAME", "owner of everything (default: you)", set_uid},
     {"gid", "N|NAME", "group of everything (default: yours)", set_gid},
     {"umask", "OCTAL", "permission bits that nothing gets (default: 0)", set_umask},
@@ -222,22 +239,33 @@ static const struct known {
 
 enum { N_KNOWN = sizeof(known) / sizeof(known[0]) };
 
+static bool is_one_of(const char *name, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, words[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Whoever may mount it is not to run what is in it, as mount(8) has it. */
+static bool means_noexec(const char *name)
+{
+    static const char *const word[] = {"user", "users", "owner", "group"};
+    return is_one_of(name, word, sizeof(word) / sizeof(word[0]));
+}
+
 /* Said by fstab and mount(8) to others than us, or true anyway. */
 static bool is_ignored(const char *name)
 {
     static const char *const word[] = {
-        "ro",       "defaults",   "auto",     "noauto",     "user",          "users",
-        "nouser",   "owner",      "group",    "nofail",     "_netdev",       "exec",
-        "noexec",   "dev",        "nodev",    "suid",       "nosuid",        "atime",
+        "ro",       "defaults",   "auto",     "noauto",     "nouser",        "nofail",
+        "_netdev",  "dev",        "nodev",    "suid",       "nosuid",        "atime",
         "noatime",  "diratime",   "relatime", "nodiratime", "norelatime",    "strictatime",
         "lazytime", "nolazytime", "sync",     "async",      "nostrictatime", "comment",
     };
     if ((name[0] == 'x' || name[0] == 'X') && name[1] == '-')
         return true;
-    for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++)
-        if (strcmp(name, word[i]) == 0)
-            return true;
-    return false;
+    return is_one_of(name, word, sizeof(word) / sizeof(word[0]));
 }
 
 static const struct known *find(const char *name)
@@ -300,7 +328,9 @@ static weir_err take_item(struct mount_settings *s, char *item, unsigned toleran
     char *value = strchr(item, '=');
     if (value)
         *value++ = 0;
-    if (is_ignored(item))
+    if (means_noexec(item))
+        s->noexec = true;
+    if (means_noexec(item) || is_ignored(item))
         return WEIR_OK;
     if (strcmp(item, "rw") == 0) {
         if (tolerance & MOUNT_TAKES_RW)

@@ -18,7 +18,7 @@
 /* Zeroed: nothing was said.  What has no "has" is its default when zero, as in fs/mount.h. */
 struct mount_settings {
     bool has_uid, has_gid, has_digest, has_loglevel;
-    bool allow_other, to_syslog;
+    bool allow_other, noexec, to_syslog;
     uid_t uid;
     gid_t gid;
     mode_t umask;

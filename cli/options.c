@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -21,8 +22,9 @@ static const char exit_codes[] =
 static int count_own(const struct cmd *cmd)
 {
     int n = 0;
-    while (cmd->option && n < CLI_MAX_OPTIONS && cmd->option[n].name)
+    while (cmd->option && cmd->option[n].name)
         n++;
+    assert(n <= CLI_MAX_OPTIONS);
     return n;
 }
 

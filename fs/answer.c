@@ -5,7 +5,7 @@
 
 #include "threads.h"
 
-enum { N_JOBS = 256 };
+enum { N_JOBS = 1024 };
 
 struct job {
     struct answer_job what;

@@ -20,11 +20,10 @@
 struct answer;
 
 struct answer_job {
-    void *request; /* the caller's, as is kind */
-    int kind;
+    void *request; /* the caller's */
     uint32_t node;
-    uint64_t at; /* of what is read; */
-    size_t n;    /* 0: nothing is */
+    uint64_t at;
+    size_t n;    /* bytes that are read; 0: none */
     size_t room; /* the caller's */
 };
 

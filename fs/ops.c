@@ -114,8 +114,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         (void)fuse_reply_err(req, EIO);
         return;
     }
-    const struct answer_job job = {
-        .request = req, .kind = MOUNT_READ, .node = node, .at = at, .n = n};
+    const struct answer_job job = {.request = req, .node = node, .at = at, .n = n};
     answer_later(m->answer, &job); /* first, so that nothing is stored into its pages */
     if (!is_special(m, node))
         ahead_saw(m->ahead, node, at, n, fi->flags & O_DIRECT);
@@ -211,9 +210,8 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     char value[XATTR_MAX_BYTES];
     size_t n = xattr_get(m, node, name, value);
     if (xattr_is_ratio(m, node, name)) {
-        const struct answer_job job = {
-            .request = req, .kind = MOUNT_RATIO, .node = node, .room = size};
-        answer_later(m->answer, &job);
+        const struct answer_job job = {.request = req, .node = node, .room = size};
+        answer_later(m->slow, &job);
     } else if (n == 0) {
         (void)fuse_reply_err(req, ENODATA);
     } else {

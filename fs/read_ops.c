@@ -87,16 +87,35 @@ static void answer_file(struct mount *m, struct reader_worker *worker, const str
         return;
     }
     atomic_fetch_add(&m->read_bytes, job->n);
-    (void)fuse_reply_iov(job->request, view.part, (int)view.n);
+    if (view.n == 1) /* which allocates nothing */
+        (void)fuse_reply_buf(job->request, view.part[0].iov_base, view.part[0].iov_len);
+    else
+        (void)fuse_reply_iov(job->request, view.part, (int)view.n);
     reader_end_view(m->reader, &view);
 }
 
-static void answer_ratio(struct mount *m, struct reader_worker *worker,
-                         const struct answer_job *job)
+void mount_answer(void *self, unsigned thread, const struct answer_job *job)
 {
+    struct mount *m = self;
+    struct reader_worker *worker = reader_worker(m->reader, thread);
+    if (atomic_load(&m->stops))
+        (void)fuse_reply_err(job->request, EIO);
+    else if (!is_special(m, job->node))
+        answer_file(m, worker, job);
+    else if (special_of(m, job->node) == SPECIAL_STORE)
+        answer_store(m, worker, job);
+    else
+        answer_status(m, job);
+}
+
+void mount_answer_ratio(void *self, unsigned thread, const struct answer_job *job)
+{
+    (void)thread;
+    struct mount *m = self;
     const struct weir_entry *file = m->tree->node[job->node].entry;
     uint64_t stored = 0;
-    weir_err err = reader_stored_bytes(m->reader, worker, file, &stored);
+    weir_err err = reader_stored_bytes(m->reader, reader_worker(m->reader, m->slow_worker), file,
+                                       &m->stops, &stored);
     if (err) {
         (void)fuse_reply_err(job->request, errno_of(err));
         return;
@@ -104,20 +123,6 @@ static void answer_ratio(struct mount *m, struct reader_worker *worker,
     char text[XATTR_MAX_BYTES];
     int n = snprintf(text, sizeof(text), "%.3f", stored ? (double)file->size / (double)stored : 1);
     xattr_reply(job->request, job->room, text, (size_t)n);
-}
-
-void mount_answer(void *self, unsigned thread, const struct answer_job *job)
-{
-    struct mount *m = self;
-    struct reader_worker *worker = reader_worker(m->reader, thread);
-    if (job->kind == MOUNT_RATIO)
-        answer_ratio(m, worker, job);
-    else if (!is_special(m, job->node))
-        answer_file(m, worker, job);
-    else if (special_of(m, job->node) == SPECIAL_STORE)
-        answer_store(m, worker, job);
-    else
-        answer_status(m, job);
 }
 
 /* What the kernel says does not matter: an inode that it has forgotten needs no pages. */

@@ -176,21 +176,51 @@ void reader_end_view(struct reader *r, const struct reader_view *view)
         weir_tile_cache_unpin(r->cache, &view->pin[i], view->is_spent[i]);
 }
 
+/* Of the tiles [tile, stop), which lie in one extent. */
+static weir_err add_heads(struct reader_worker *worker, uint64_t tile, uint64_t stop, uint64_t *sum)
+{
+    for (; tile < stop; tile++) {
+        struct weir_tile_head head;
+        weir_err err = weir_store_tile_head(worker->cursor, tile, &head);
+        if (err)
+            return err;
+        *sum += WEIR_TILE_HEAD_BYTES + head.payload_bytes;
+    }
+    return WEIR_OK;
+}
+
+static weir_err add_object(struct reader *r, struct reader_worker *worker,
+                           const struct weir_object *o, const _Atomic bool *stop, uint64_t *sum)
+{
+    uint64_t tile = o->first_tile, end = o->first_tile + o->n_tiles;
+    while (tile < end) {
+        uint32_t extent = (uint32_t)(tile / WEIR_EXTENT_TILES);
+        uint64_t next = ((uint64_t)extent + 1) * WEIR_EXTENT_TILES;
+        if (atomic_load(stop))
+            return WEIR_ERR_CANCELLED;
+        if (tile % WEIR_EXTENT_TILES == 0 && next <= end) {
+            *sum += weir_store_extent(r->store, extent).bytes;
+        } else {
+            weir_err err = add_heads(worker, tile, next < end ? next : end, sum);
+            if (err)
+                return err;
+        }
+        tile = next;
+    }
+    return WEIR_OK;
+}
+
 weir_err reader_stored_bytes(struct reader *r, struct reader_worker *worker,
-                             const struct weir_entry *file, uint64_t *out)
+                             const struct weir_entry *file, const _Atomic bool *stop, uint64_t *out)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < file->n_segments; i++) {
         if (file->segment[i].object == WEIR_NO_OBJECT)
             continue;
         const struct weir_object *o = weir_store_object(r->store, file->segment[i].object);
-        for (uint64_t tile = 0; tile < o->n_tiles; tile++) {
-            struct weir_tile_head head;
-            weir_err err = weir_store_tile_head(worker->cursor, o->first_tile + tile, &head);
-            if (err)
-                return err;
-            sum += WEIR_TILE_HEAD_BYTES + head.payload_bytes;
-        }
+        weir_err err = add_object(r, worker, o, stop, &sum);
+        if (err)
+            return err;
     }
     *out = sum;
     return WEIR_OK;

@@ -30,6 +30,11 @@ uint32_t special_node(const struct mount *m, enum special which)
     return m->tree->n_nodes + (uint32_t)which;
 }
 
+bool special_is_there(const struct mount *m, enum special which)
+{
+    return which != SPECIAL_STORE || m->tree->root == TREE_STORE_ROOT;
+}
+
 bool special_find(const struct mount *m, uint32_t parent, const char *name, uint32_t *out)
 {
     enum special from = SPECIAL_STORE, to = N_SPECIAL;
@@ -40,7 +45,7 @@ bool special_find(const struct mount *m, uint32_t parent, const char *name, uint
         return false;
     }
     for (enum special i = from; i < to; i++) {
-        if (strcmp(name, special_name[i]) != 0)
+        if (strcmp(name, special_name[i]) != 0 || !special_is_there(m, i))
             continue;
         *out = special_node(m, i);
         return true;

@@ -149,10 +149,10 @@ static void set_limit(struct stream *s, const struct weir_streams_read *read)
 {
     if (!s->first_limit)
         s->first_limit = read->unit_to;
-    bool goes_on = read->at > s->first_limit + SLACK;
-    if (goes_on && s->limit != read->file_bytes)
+    bool is_beyond = read->at > s->first_limit + SLACK;
+    if (is_beyond && s->limit != read->file_bytes)
         s->bytes = WEIR_STREAMS_FIRST_WINDOW; /* carefully at first */
-    s->limit = goes_on ? read->file_bytes : max_of(s->limit, read->unit_to);
+    s->limit = is_beyond ? read->file_bytes : max_of(s->limit, read->unit_to);
 }
 
 /* An equal share for all who are reading. */

@@ -3,9 +3,9 @@
  * A program that copies a checkpoint reads forward through a file, often at several places at once,
  * and tensor by tensor in an order of its own.  Each such place is a stream.  A stream is known by
  * two reads that adjoin, or by one read in which a tensor begins; then a window ahead of it is laid
- * out as work.  When it comes there, two more are, and one each time it comes into the next; they
- * double.  A stream
- * stays inside its tensor until it has been seen to go on into the next.
+ * out as work.  When it comes there, two more are, and one each time it comes into the next; each
+ * is twice as long as the one before, up to a limit.  A stream stays inside its tensor until it has
+ * been seen to go on into the next.
  *
  * What is stored ahead into the page cache is read without our hearing of it.  So the first page of
  * every window is left out: the read of that page says how far the stream has come.
