@@ -22,7 +22,7 @@ static bool sleep_until(struct idle *idle, const struct timespec *deadline)
 static void try_unmount(struct idle *idle)
 {
     pthread_mutex_unlock(&idle->lock);
-    weir_err err = unmount_device(idle->mountpoint, idle->device, false, NULL);
+    weir_err err = own_mount_end(idle->own, false, NULL);
     pthread_mutex_lock(&idle->lock);
     if (!err)
         log_line(idle->log, WEIR_MOUNT_LOG_INFO, "unmounted: nobody used it for %u s",

@@ -61,7 +61,7 @@ struct run {
     struct idle idle;
     unsigned n_threads, n_ahead;
     char *mountpoint;     /* absolute */
-    char device[32];      /* "MAJOR:MINOR" of the mount; "": not known */
+    struct own_mount own; /* the mount at it */
     bool mounted_already; /* it is "/dev/fd/N", to be served and not to be mounted */
     bool handles_signals, is_mounted;
 };
@@ -236,7 +236,9 @@ static void find_device(struct run *run)
 {
     struct mount_place place;
     if (!run->mounted_already && mount_table_find(run->mountpoint, &place) == MOUNT_FOUND)
-        snprintf(run->device, sizeof(run->device), "%s", place.device);
+        snprintf(run->own.device, sizeof(run->own.device), "%s", place.device);
+    run->own.path = run->mountpoint;
+    run->own.fd = fuse_session_fd(run->mount.session);
 }
 
 /* What fusermount3 has to say, when it is needed, it writes to stderr itself. */
@@ -262,8 +264,9 @@ static weir_err put_up(struct run *run)
 static weir_err build_ahead(struct run *run)
 {
     /* Where it is not known, it may be somebody else's mount, who may have raised it. */
-    size_t kernel_bytes = run->device[0] ? kernel_ahead_raise(run->device, KERNEL_AHEAD_BYTES)
-                                         : (size_t)KERNEL_AHEAD_BYTES;
+    size_t kernel_bytes = run->own.device[0]
+                              ? kernel_ahead_raise(run->own.device, KERNEL_AHEAD_BYTES)
+                              : (size_t)KERNEL_AHEAD_BYTES;
     const struct ahead_options ahead = {
         .tree = run->mount.tree,
         .reader = run->mount.reader,
@@ -287,14 +290,13 @@ static weir_err start_threads(struct run *run)
         err = ahead_start(run->mount.ahead);
     if (err || !run->options->idle_seconds)
         return err;
-    if (!run->device[0]) {
+    if (!run->own.device[0]) {
         log_line(&run->log, WEIR_MOUNT_LOG_WARNING,
                  "%s: it cannot be told what is mounted there; stays mounted when nobody uses it",
                  run->mountpoint);
         return WEIR_OK;
     }
-    run->idle.mountpoint = run->mountpoint;
-    run->idle.device = run->device;
+    run->idle.own = &run->own;
     run->idle.n_heard = &run->mount.n_heard;
     run->idle.log = &run->log;
     run->idle.seconds = run->options->idle_seconds;
@@ -343,7 +345,7 @@ static bool ahead_is_done(void *self)
 static void hide_device(struct run *run)
 {
     int ends[2];
-    if (!run->device[0] || pipe2(ends, O_CLOEXEC) != 0)
+    if (!own_mount_lives(&run->own) || pipe2(ends, O_CLOEXEC) != 0)
         return;
     (void)close(ends[0]);
     (void)dup3(ends[1], fuse_session_fd(run->mount.session), O_CLOEXEC);
@@ -355,8 +357,8 @@ static void hide_device(struct run *run)
 static void take_down(struct run *run)
 {
     struct mount *m = &run->mount;
-    if (run->device[0]) /* may be gone, or somewhere below another */
-        (void)!unmount_device(run->mountpoint, run->device, true, NULL);
+    if (run->is_mounted) /* may be gone, or somewhere below another */
+        (void)!own_mount_end(&run->own, true, NULL);
     idle_stop(&run->idle);
     atomic_store(&m->stops, true);
     if (m->ahead) {

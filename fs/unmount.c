@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,10 +127,18 @@ static weir_err find(const char *path, const char *name, const char *device, str
     return found == MOUNT_NO_TABLE ? WEIR_ERR_IO : WEIR_ERR_NOT_FOUND;
 }
 
-weir_err unmount_device(const char *path, const char *device, bool lazy, struct weir_diag *diag)
+bool own_mount_lives(const struct own_mount *own)
 {
-    weir_err err = find(path, path, device, diag);
-    return err ? err : unmount(path, path, lazy, diag);
+    struct pollfd fd = {.fd = own->fd};
+    return own->device[0] && poll(&fd, 1, 0) >= 0 && !(fd.revents & POLLERR);
+}
+
+weir_err own_mount_end(const struct own_mount *own, bool lazy, struct weir_diag *diag)
+{
+    if (!own_mount_lives(own))
+        return WEIR_ERR_NOT_FOUND;
+    weir_err err = find(own->path, own->path, own->device, diag);
+    return err ? err : unmount(own->path, own->path, lazy, diag);
 }
 
 weir_err weir_mount_end(const char *mountpoint, bool lazy, struct weir_diag *diag)

@@ -6,10 +6,20 @@
 
 #include "codec/err.h"
 
-/* As weir_mount_end(), for an absolute path without symbolic links, and only if the uppermost mount
- * there has this device ("MAJOR:MINOR"): another one may have been mounted in its place or over it.
- * WEIR_ERR_NOT_FOUND if it has not. */
-WEIR_MUST_CHECK weir_err unmount_device(const char *path, const char *device, bool lazy,
-                                        struct weir_diag *diag);
+/* A mount of this process. */
+struct own_mount {
+    const char *path; /* absolute, without symbolic links */
+    char device[32];  /* "MAJOR:MINOR"; "": not known */
+    int fd;           /* its /dev/fuse */
+};
+
+/* Whether the kernel still has it, mounted or on its way: only so long is its device number its own
+ * and not already the next mount's. */
+bool own_mount_lives(const struct own_mount *own);
+
+/* As weir_mount_end(), if it lives and is the uppermost mount at its path: another one may have
+ * been mounted in its place or over it.  WEIR_ERR_NOT_FOUND if not. */
+WEIR_MUST_CHECK weir_err own_mount_end(const struct own_mount *own, bool lazy,
+                                       struct weir_diag *diag);
 
 #endif
