@@ -46,7 +46,8 @@ WEIR_MUST_CHECK weir_err weir_source_revision(const struct weir_source *src, uin
  * Its revision is made of size, mtime and ctime, and is 0 for a second after a change.  Opening
  * waits until the last change is 20 ms old, as another one could leave the same times, but 100 ms
  * at most.  Changes that show in no time are not noticed: through a mapping, until the page is
- * written back; below the file system; in the same second, where times are that coarse; by a
+ * written back; below the file system; in the same second, where times are that coarse;
+ * on a network file system, as long as it serves attributes from its cache; by a
  * write() that takes longer than a second, or is already going on when the file is opened.
  *
  * WEIR_ERR_NOT_FOUND    no such file
