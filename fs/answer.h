@@ -42,7 +42,7 @@ WEIR_MUST_CHECK weir_err answer_new(const struct answer_options *options, struct
 WEIR_MUST_CHECK weir_err answer_start(struct answer *a);
 
 /* Leaves a job. */
-void answer_later(struct answer *a, const struct answer_job *job);
+void answer_later(struct answer *a, const struct answer_job *what);
 
 /* Whether a job that is not answered yet has a byte of [from, to) of `node`. */
 bool answer_overlaps(struct answer *a, uint32_t node, uint64_t from, uint64_t to);
