@@ -172,9 +172,7 @@ static weir_err build_mount(struct run *run)
     run->n_threads = choose_threads(o->n_threads, MIN_THREADS);
     run->n_ahead = choose_threads(o->n_ahead, 1);
 
-    weir_err err = weir_source_revision(o->source, &m->revision);
-    if (!err)
-        err = build_tree(run);
+    weir_err err = build_tree(run);
     if (!err)
         err = build_reader(run);
     return err ? err : build_answer(run);
