@@ -1,7 +1,7 @@
 /* cursor.h - little-endian numbers and runs of bytes read in order, never past the end.
  *
  * What is missing reads as zero (bytes: NULL) and sets `bad`, which stays set: a parser reads a
- * whole record and then looks at `bad` once. */
+ * whole record and then looks at `bad` once.  And a number written. */
 #ifndef WEIR_CODEC_CURSOR_PRIVATE_H
 #define WEIR_CODEC_CURSOR_PRIVATE_H
 
@@ -55,6 +55,13 @@ static inline uint32_t cursor_u32(struct cursor *c)
 static inline uint64_t cursor_u64(struct cursor *c)
 {
     return cursor_number(c, 8);
+}
+
+/* The low n bytes of it. */
+static inline void put_number(uint8_t *to, uint64_t value, size_t n)
+{
+    for (size_t i = 0; i < n; i++, value >>= 8)
+        to[i] = (uint8_t)value;
 }
 
 #endif

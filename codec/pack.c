@@ -5,19 +5,15 @@
 
 #include <zstd.h>
 
+#include "ends.h"
 #include "pack_plan.h"
 #include "sha256.h"
 
 enum {
-    VERSION = 1,
-    TRAILER_BYTES = 64, /* docs/format.md, 2.2 */
     INDEX_LEVEL = 19,
     LARGE_INDEX_BYTES = 4 << 20, /* from here on that takes too long */
     LARGE_INDEX_LEVEL = 9,
 };
-
-static const uint8_t header_magic[8] = {0x89, 'w', 'e', 'i', 'r', '\r', '\n', 0x1a};
-static const uint8_t trailer_magic[8] = {'w', 'e', 'i', 'r', 'e', 'n', 'd', '\n'};
 
 weir_err pack_write(struct pack *p, const void *bytes, size_t n)
 {
@@ -57,26 +53,18 @@ static void release_readers(struct pack *p)
     pack_reader_release(&p->there);
 }
 
-/* docs/format.md, 2.1: 64 bytes, then zeros up to the first extent. */
 static weir_err write_header(struct pack *p)
 {
-    uint8_t header[WEIR_ALIGN] = {0};
-    memcpy(header, header_magic, sizeof(header_magic));
-    pack_put(header + 8, VERSION, 2);
+    uint8_t header[HEADER_BYTES];
+    header_write(header);
     return pack_write(p, header, sizeof(header));
 }
 
-static weir_err write_trailer(struct pack *p, uint64_t index_at, size_t stored_bytes,
-                              size_t plain_bytes, const uint8_t *digest)
+static weir_err write_trailer(struct pack *p, const struct trailer *trailer)
 {
-    uint8_t trailer[TRAILER_BYTES] = {0};
-    pack_put(trailer, index_at, 8);
-    pack_put(trailer + 8, stored_bytes, 4);
-    pack_put(trailer + 12, plain_bytes, 4);
-    memcpy(trailer + 16, digest, WEIR_DIGEST_BYTES);
-    pack_put(trailer + 48, VERSION, 2);
-    memcpy(trailer + 56, trailer_magic, sizeof(trailer_magic));
-    return pack_write(p, trailer, sizeof(trailer));
+    uint8_t bytes[TRAILER_BYTES];
+    trailer_write(trailer, bytes);
+    return pack_write(p, bytes, sizeof(bytes));
 }
 
 /* plain and room: the index, and memory for its compressed form. */
@@ -89,11 +77,14 @@ static weir_err write_compressed(struct pack *p, const uint8_t *plain, size_t n_
         return WEIR_ERR_NOMEM; /* there is room for any result */
     if (n > WEIR_MAX_INDEX_BYTES)
         return WEIR_ERR_INVALID;
-    uint64_t index_at = p->stored_bytes;
+    struct trailer trailer = {
+        .index_at = p->stored_bytes, .stored_bytes = (uint32_t)n, .plain_bytes = (uint32_t)n_plain};
     weir_err err = sha256_of(room, n, digest);
-    if (!err)
-        err = pack_write(p, room, n);
-    return err ? err : write_trailer(p, index_at, n, n_plain, digest);
+    if (err)
+        return err;
+    memcpy(trailer.digest, digest, WEIR_DIGEST_BYTES);
+    err = pack_write(p, room, n);
+    return err ? err : write_trailer(p, &trailer);
 }
 
 static weir_err write_index(struct pack *p, uint8_t *digest, struct weir_diag *diag)

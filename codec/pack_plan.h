@@ -127,11 +127,4 @@ size_t pack_coding_bytes(const struct weir_coding *coding);
 /* The elements of a segment; NULL: no idea. */
 const struct weir_elements *pack_elements(const struct pack *p, uint32_t entry, uint32_t segment);
 
-/* Little-endian, n bytes of it. */
-static inline void pack_put(uint8_t *to, uint64_t value, size_t n)
-{
-    for (size_t i = 0; i < n; i++, value >>= 8)
-        to[i] = (uint8_t)value;
-}
-
 #endif

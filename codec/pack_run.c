@@ -6,6 +6,7 @@
 
 #include <xxhash.h>
 
+#include "cursor.h"
 #include "sha256.h"
 
 struct run_job {
@@ -179,8 +180,8 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
 
     uint8_t *to = slot->stored + (size_t)number * WEIR_TILE_HEAD_BYTES; /* docs/format.md, 4 */
     memset(to, 0, WEIR_TILE_HEAD_BYTES);
-    pack_put(to, head.xxh3, 8);
-    pack_put(to + 8, head.payload_bytes, 4);
+    put_number(to, head.xxh3, 8);
+    put_number(to + 8, head.payload_bytes, 4);
     to[12] = head.mode;
     return WEIR_OK;
 }

@@ -134,6 +134,19 @@ uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, 
 WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object,
                                               uint64_t tile, uint8_t *out, struct weir_diag *diag);
 
+/* Reads n bytes of the store itself, from offset `at`: those that the index and the digest, read
+ * when the store was opened, stand for, or none; dst is undefined on error.  If the source has
+ * changed, header, trailer and padding are compared with what they must be, and a first read of an
+ * extent or of the index checks all of it by its SHA-256.  While the source is just changing, waits
+ * for the end of that, but 1.5 s at most.
+ *
+ * WEIR_ERR_IO       also when the range passes the end
+ * WEIR_ERR_CHANGED  a byte of the range, or of what it was checked with, is another one now, or
+ *                   changing does not end; *diag says which
+ * WEIR_ERR_NOMEM, and what src->read and src->revision return. */
+WEIR_MUST_CHECK weir_err weir_store_read_stored(struct weir_store_cursor *cur, uint64_t at,
+                                                uint8_t *dst, size_t n, struct weir_diag *diag);
+
 /* How a tile is stored, without decoding it: for listings and statistics.  Errors as above. */
 WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
                                               struct weir_tile_head *out);

@@ -7,97 +7,17 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#include "cursor.h"
 #include "sha256.h"
 #include "store_private.h"
 
-/* docs/format.md, 2 */
-enum {
-    MAGIC_BYTES = 8,
-    HEADER_BYTES = WEIR_ALIGN, /* with the zeros up to the first extent */
-    TRAILER_BYTES = 64,
-    VERSION = 1,
-    MAX_RATIO = 16384, /* plain bytes of the files per byte of the store */
-};
+enum { MAX_RATIO = 16384 }; /* plain bytes of the files per byte of the store */
 
-static const uint8_t header_magic[MAGIC_BYTES] = {0x89, 'w', 'e', 'i', 'r', '\r', '\n', 0x1a};
-static const uint8_t trailer_magic[MAGIC_BYTES] = {'w', 'e', 'i', 'r', 'e', 'n', 'd', '\n'};
 static const uint8_t frame_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
-
-struct trailer {
-    uint64_t index_at;
-    uint32_t stored_bytes, plain_bytes; /* of the index */
-    uint8_t digest[WEIR_DIGEST_BYTES];
-};
 
 static weir_err corrupt(struct weir_diag *diag, const char *what)
 {
     weir_diag_set(diag, "%s", what);
     return WEIR_ERR_CORRUPT;
-}
-
-static weir_err check_version(uint16_t version, const char *where, struct weir_diag *diag)
-{
-    if (version == VERSION)
-        return WEIR_OK;
-    weir_diag_set(diag, "%s: version %u, this reader knows version %d", where, version, VERSION);
-    return version > VERSION ? WEIR_ERR_UNSUPPORTED : WEIR_ERR_CORRUPT;
-}
-
-static weir_err read_header(const struct weir_source *src, struct weir_diag *diag)
-{
-    uint8_t bytes[HEADER_BYTES];
-    weir_err err = weir_source_read(src, 0, bytes, sizeof(bytes));
-    if (err) {
-        weir_diag_set(diag, "header: cannot be read");
-        return err;
-    }
-    struct cursor c = {bytes, sizeof(bytes), false};
-    if (memcmp(cursor_take(&c, MAGIC_BYTES), header_magic, MAGIC_BYTES) != 0)
-        return corrupt(diag, "header: not a store (wrong magic)");
-    err = check_version(cursor_u16(&c), "header", diag);
-    if (err)
-        return err;
-    uint16_t zero = cursor_u16(&c);
-    uint32_t features = cursor_u32(&c);
-    if (features) {
-        weir_diag_set(diag, "header: features 0x%" PRIx32 " are unknown to this reader", features);
-        return WEIR_ERR_UNSUPPORTED;
-    }
-    while (c.left)
-        zero |= cursor_u8(&c);
-    return zero ? corrupt(diag, "header: a byte that must be zero is not") : WEIR_OK;
-}
-
-static weir_err read_trailer(const struct weir_source *src, struct trailer *trailer,
-                             struct weir_diag *diag)
-{
-    uint64_t at = src->size - TRAILER_BYTES;
-    uint8_t bytes[TRAILER_BYTES];
-    weir_err err = weir_source_read(src, at, bytes, sizeof(bytes));
-    if (err) {
-        weir_diag_set(diag, "trailer: cannot be read");
-        return err;
-    }
-    if (memcmp(bytes + TRAILER_BYTES - MAGIC_BYTES, trailer_magic, MAGIC_BYTES) != 0)
-        return corrupt(diag, "trailer: wrong magic: the store is cut short or has bytes behind it");
-    struct cursor c = {bytes, sizeof(bytes), false};
-    trailer->index_at = cursor_u64(&c);
-    trailer->stored_bytes = cursor_u32(&c);
-    trailer->plain_bytes = cursor_u32(&c);
-    memcpy(trailer->digest, cursor_take(&c, WEIR_DIGEST_BYTES), WEIR_DIGEST_BYTES);
-    err = check_version(cursor_u16(&c), "trailer", diag);
-    if (err)
-        return err;
-    if (cursor_u16(&c) || cursor_u32(&c))
-        return corrupt(diag, "trailer: a byte that must be zero is not");
-    if (trailer->stored_bytes == 0 || trailer->stored_bytes > WEIR_MAX_INDEX_BYTES ||
-        trailer->plain_bytes == 0 || trailer->plain_bytes > WEIR_MAX_INDEX_BYTES)
-        return corrupt(diag, "trailer: bytes of the index are not 1 to 67108864");
-    /* That it begins where the extents end is seen when they are known. */
-    if (trailer->index_at > at || at - trailer->index_at != trailer->stored_bytes)
-        return corrupt(diag, "trailer: the index does not end where the trailer begins");
-    return WEIR_OK;
 }
 
 /* ---- the index, stored and plain ---- */
@@ -171,15 +91,16 @@ static weir_err place_extents(struct weir_store *store, struct weir_diag *diag)
     if (!store->extent_at || !store->hashed)
         return WEIR_ERR_NOMEM;
     uint64_t end = WEIR_ALIGN;
+    store->extent_at[ix->n_extents] = store->trailer.index_at;
     for (uint32_t i = 0; i < ix->n_extents; i++) {
         /* No overflow: 2^32 extents of less than 2^23 bytes. */
         uint64_t at = (end + WEIR_ALIGN - 1) / WEIR_ALIGN * WEIR_ALIGN;
         store->extent_at[i] = at;
         end = at + ix->extent[i].bytes;
     }
-    if (end != store->index_at) {
+    if (end != store->trailer.index_at) {
         weir_diag_set(diag, "index: its extents end at %" PRIu64 ", but it begins at %" PRIu64, end,
-                      store->index_at);
+                      store->trailer.index_at);
         return WEIR_ERR_CORRUPT;
     }
     return WEIR_OK;
@@ -199,18 +120,13 @@ static weir_err fill(struct weir_store *store, struct weir_diag *diag)
     const struct weir_source *src = &store->src;
     if (src->size <= HEADER_BYTES + TRAILER_BYTES)
         return corrupt(diag, "not a store: too short for a header, an index and a trailer");
-    weir_err err = read_header(src, diag);
-    if (err)
-        return err;
-    struct trailer trailer;
-    err = read_trailer(src, &trailer, diag);
-    if (err)
-        return err;
-    store->index_at = trailer.index_at;
-    err = read_index(src, &trailer, &store->index, diag);
-    if (err)
-        return err;
-    err = place_extents(store, diag);
+    weir_err err = header_read(src, diag);
+    if (!err)
+        err = trailer_read(src, &store->trailer, diag);
+    if (!err)
+        err = read_index(src, &store->trailer, &store->index, diag);
+    if (!err)
+        err = place_extents(store, diag);
     if (err)
         return err;
     const struct index *ix = store->index;
@@ -220,7 +136,7 @@ static weir_err fill(struct weir_store *store, struct weir_diag *diag)
                                            .n_objects = ix->n_objects,
                                            .n_extents = ix->n_extents,
                                            .n_tiles = ix->n_tiles};
-    memcpy(store->info.digest, trailer.digest, WEIR_DIGEST_BYTES);
+    memcpy(store->info.digest, store->trailer.digest, WEIR_DIGEST_BYTES);
     return check_ratio(store, diag);
 }
 

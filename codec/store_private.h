@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "ends.h"
 #include "index.h"
 #include "sha256.h"
 
@@ -16,11 +17,11 @@ struct weir_store {
     struct weir_source src; /* borrowed: never closed */
     uint64_t revision;      /* of src when header and index were read; not 0 */
     struct index *index;
-    uint64_t *extent_at; /* offset of each extent */
-    /* Of each extent: the last revision of src at which it was hashed, 0: never.  With EXTENT_BAD
-     * if its SHA-256 was not the one in the index. */
+    struct trailer trailer;
+    uint64_t *extent_at; /* offset of each unit: see below */
+    /* Of each unit: the last revision of src at which it was hashed, 0: never.  With EXTENT_BAD if
+     * its SHA-256 was not the one in the index. */
     _Atomic uint64_t *hashed;
-    uint64_t index_at; /* where the last extent ends */
     struct weir_store_info info;
 };
 
@@ -67,15 +68,27 @@ WEIR_MUST_CHECK weir_err extent_heads_parse(const struct weir_store *store, uint
 WEIR_MUST_CHECK weir_err store_decode(struct weir_store_cursor *cur,
                                       const struct tile_wanted *wanted, struct weir_diag *diag);
 
-/* ---- a source that changes: store_changed.c ---- */
+/* ---- a source that changes: store_changed.c ----
+ *
+ * A unit is what has a SHA-256: an extent has its number, and the stored index, whose is the
+ * digest, that behind them: n_extents. */
 
 /* The source's revision now, without the bit EXTENT_BAD. */
 WEIR_MUST_CHECK weir_err store_revision(const struct weir_store *store, uint64_t *out,
                                         struct weir_diag *diag);
 
-/* Whether the extent's bytes at `revision` are those that the index names: nothing has changed
- * since the store was opened, or the extent was hashed at that revision. */
-bool store_trusts(const struct weir_store *store, uint32_t extent, uint64_t revision);
+uint32_t store_unit_bytes(const struct weir_store *store, uint32_t unit);
+
+/* Whether the unit's bytes at `revision` are those that the SHA-256 names: nothing has changed
+ * since the store was opened, or the unit was hashed at that revision. */
+bool store_trusts(const struct weir_store *store, uint32_t unit, uint64_t revision);
+
+/* Hashes the unit, unless it is known what it is at cur->revision, which the source has just
+ * given.  It is up to date afterwards: if it is another one, the answer says nothing.
+ *
+ * WEIR_ERR_CHANGED  the unit is not the one that the SHA-256 names */
+WEIR_MUST_CHECK weir_err store_verify(struct weir_store_cursor *cur, uint32_t unit,
+                                      struct weir_diag *diag);
 
 /* Hashes the whole extent and decodes the tile on the way, so that it is right whatever happens to
  * the source meanwhile.  cur->revision is up to date.  If it is the same afterwards, it is known to

@@ -184,9 +184,7 @@ static weir_err build_mount(struct run *run)
     run->n_ahead = choose_threads(o->n_ahead, 1);
     m->slow_worker = run->n_threads + run->n_ahead;
 
-    weir_err err = weir_source_revision(o->source, &m->revision);
-    if (!err)
-        err = build_tree(run);
+    weir_err err = build_tree(run);
     if (!err)
         err = build_reader(run);
     return err ? err : build_answer(run);

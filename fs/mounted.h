@@ -23,7 +23,6 @@ struct tree;
 struct mount {
     const struct weir_store *store;   /* borrowed, as all pointers here */
     const struct weir_source *source; /* of the store */
-    uint64_t revision;                /* of the source, when it was mounted */
     struct log *log;
     const char *store_name;
     struct tree *tree;

@@ -42,16 +42,12 @@ static int errno_of(weir_err err)
     return EIO;
 }
 
-/* Who reads a store here reads it as a file that never changes, so it must not.  Its tiles, in the
- * files, are checked one by one and go on as long as they are right. */
-static weir_err read_store(struct mount *m, uint8_t *to, const struct answer_job *job)
+/* Who reads a store here reads it as a file that never changes: the bytes that it had when it was
+ * mounted, or none. */
+static weir_err read_store(struct mount *m, struct reader_worker *worker,
+                           const struct answer_job *job)
 {
-    uint64_t now;
-    weir_err err = weir_source_read(m->source, job->at, to, job->n);
-    if (!err)
-        err = weir_source_revision(m->source, &now);
-    if (!err && now != m->revision)
-        err = WEIR_ERR_CHANGED;
+    weir_err err = weir_store_read_stored(worker->cursor, job->at, worker->buffer, job->n, NULL);
     if (err && log_is_news(m->log, NEWS_OF_STORE))
         log_line(m->log, WEIR_MOUNT_LOG_ERROR, ".weir/store: %s%s", weir_err_text(err),
                  err == WEIR_ERR_CHANGED ? "; mount it again" : "");
@@ -61,7 +57,7 @@ static weir_err read_store(struct mount *m, uint8_t *to, const struct answer_job
 static void answer_store(struct mount *m, struct reader_worker *worker,
                          const struct answer_job *job)
 {
-    weir_err err = read_store(m, worker->buffer, job);
+    weir_err err = read_store(m, worker, job);
     if (err)
         (void)fuse_reply_err(job->request, errno_of(err));
     else

@@ -127,6 +127,65 @@ head -c 5000 /dev/urandom >>"$work/t.weir"
 all_right
 mount_down
 
+# .weir/store, the store itself, is for its readers a file that never changes.
+it_is_whole() {
+    cmp "$work/old.weir" "$mnt/.weir/store" || fail "the store itself, after: $1"
+    "$probe" pread "$work/old.weir" "$mnt/.weir/store" || fail "the store at random, after: $1"
+    [ ! -s "$log" ] || fail "there was something to say, after: $1"
+}
+for what in "touch t.weir" "chmod 600 t.weir" "ln t.weir t2.weir" "mv -f new2.weir t.weir" "rm t.weir"; do
+    begin
+    cp "$work/new.weir" "$work/new2.weir"
+    (cd "$work" && $what)
+    it_is_whole "$what"
+    mount_down
+    rm -f "$work/t2.weir" "$work/new2.weir"
+done
+
+# Damaged in place: right bytes or EIO, and only what cannot be told is lost.
+same_bytes() { # same_bytes FROM BYTES
+    cmp -s -i "$1" -n "$2" "$work/old.weir" "$mnt/.weir/store"
+}
+refused() { # refused FROM BYTES
+    expect 1 dd if="$mnt/.weir/store" of=/dev/null bs="$2" count=1 iflag=skip_bytes,fullblock skip="$1"
+    says "Input/output error"
+}
+size=$(stat -c %s "$work/old.weir")
+trailer=$((size - 64))
+index=$(od -An -tu8 -j "$trailer" -N 8 "$work/old.weir")
+index=$((index))
+extent0=4096 padding=$((4096 + 4194816)) extent1=$((4096 + 4198400))
+for case in "2000 0 4096" "5000 $extent0 4194816" "$((padding + 99)) $padding 3584" \
+    "$((index + 5)) $index $((trailer - index))" "$((trailer + 20)) $((trailer + 20)) 1"; do
+    read -r at from bytes <<<"$case"
+    begin
+    flip "$work/t.weir" "$at"
+    refused "$at" 1
+    logged ".weir/store: "
+    # The kernel reads ahead into what is lost, but then again the page that somebody waits for.
+    page=$((from / 4096 * 4096)) next=$(((from + bytes + 4095) / 4096 * 4096))
+    [ "$page" = 0 ] || same_bytes 0 "$page" || fail "what lies before $from"
+    [ "$next" -gt "$size" ] || same_bytes "$next" $((size - next)) || fail "what lies behind $from"
+    bad=$("$probe" pages "$work/old.weir" "$mnt/.weir/store") || fail "$case: $bad"
+    [ "$bad" = "$(((next - page) / 4096)) $((page / 4096)) $((next / 4096 - 1))" ] || fail "$case: $bad"
+    flip "$work/t.weir" "$at"
+    same_bytes 0 "$size" || fail "put back: $case"
+    mount_down
+    : >"$log"
+done
+begin
+overwrite new
+"$probe" pages "$work/old.weir" "$mnt/.weir/store" >"$work/out" || fail "overwritten: $(cat "$work/out")"
+refused "$extent1" 10
+refused "$extent0" 10
+mount_down
+begin
+truncate -s "$extent1" "$work/t.weir"
+same_bytes 0 "$extent1" || fail "what is left of it"
+refused "$extent1" 1
+mount_down
+: >"$log"
+
 # Two models of one shape with other weights.
 [ -n "${WEIR_GEN:-}" ] || exit 0
 for seed in 1 2; do
