@@ -47,10 +47,11 @@ static int errno_of(weir_err err)
 static weir_err read_store(struct mount *m, struct reader_worker *worker,
                            const struct answer_job *job)
 {
-    weir_err err = weir_store_read_stored(worker->cursor, job->at, worker->buffer, job->n, NULL);
+    struct weir_diag diag = {""};
+    weir_err err = weir_store_read_stored(worker->cursor, job->at, worker->buffer, job->n, &diag);
     if (err && log_is_news(m->log, NEWS_OF_STORE))
-        log_line(m->log, WEIR_MOUNT_LOG_ERROR, ".weir/store: %s%s", weir_err_text(err),
-                 err == WEIR_ERR_CHANGED ? "; mount it again" : "");
+        log_line(m->log, WEIR_MOUNT_LOG_ERROR, ".weir/store: %s",
+                 diag.text[0] ? diag.text : weir_err_text(err));
     return err;
 }
 
