@@ -19,7 +19,6 @@
 #include "idle.h"
 #include "kernel_ahead.h"
 #include "log.h"
-#include "mount_table.h"
 #include "mounted.h"
 #include "reader.h"
 #include "tree.h"
@@ -229,16 +228,6 @@ static weir_err new_session(struct run *run)
 
 /* ---- up and down ---- */
 
-/* By path there is no telling later what is ours: others may mount in the same place. */
-static void find_device(struct run *run)
-{
-    struct mount_place place;
-    if (!run->mounted_already && mount_table_find(run->mountpoint, &place) == MOUNT_FOUND)
-        snprintf(run->own.device, sizeof(run->own.device), "%s", place.device);
-    run->own.path = run->mountpoint;
-    run->own.fd = fuse_session_fd(run->mount.session);
-}
-
 /* What fusermount3 has to say, when it is needed, it writes to stderr itself. */
 static weir_err put_up(struct run *run)
 {
@@ -249,10 +238,10 @@ static weir_err put_up(struct run *run)
     run->handles_signals = fuse_set_signal_handlers(run->mount.session) == 0;
     run->is_mounted =
         run->handles_signals && fuse_session_mount(run->mount.session, run->mountpoint) == 0;
-    if (run->is_mounted) {
-        find_device(run);
+    if (run->is_mounted && !run->mounted_already)
+        own_mount_find(&run->own, run->mountpoint, fuse_session_fd(run->mount.session));
+    if (run->is_mounted)
         return WEIR_OK;
-    }
     weir_diag_set(run->diag, "cannot mount on %s: %s", run->options->mountpoint,
                   run->log.last_error[0] ? run->log.last_error : "the system refuses");
     return WEIR_ERR_IO;
@@ -338,18 +327,6 @@ static bool ahead_is_done(void *self)
     return ahead_stopped(self);
 }
 
-/* libfuse unmounts whatever is at its path.  It leaves the path alone when the device is dead,
- * which the end of a pipe that nobody reads is, too; what is ours has been unmounted by then. */
-static void hide_device(struct run *run)
-{
-    int ends[2];
-    if (!own_mount_lives(&run->own) || pipe2(ends, O_CLOEXEC) != 0)
-        return;
-    (void)close(ends[0]);
-    (void)dup3(ends[1], fuse_session_fd(run->mount.session), O_CLOEXEC);
-    (void)close(ends[1]);
-}
-
 /* The mount goes first, so that nobody waits for what may take long.  Who stores into the page
  * cache may be waiting for an answer: requests are heard and answered until that has ended. */
 static void take_down(struct run *run)
@@ -367,7 +344,7 @@ static void take_down(struct run *run)
     answer_free(m->slow);
     answer_free(m->answer);
     if (run->is_mounted) {
-        hide_device(run);
+        own_mount_hide(&run->own);
         fuse_session_unmount(m->session);
     }
     if (run->handles_signals)

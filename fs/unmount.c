@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <spawn.h>
@@ -127,6 +128,15 @@ static weir_err find(const char *path, const char *name, const char *device, str
     return found == MOUNT_NO_TABLE ? WEIR_ERR_IO : WEIR_ERR_NOT_FOUND;
 }
 
+void own_mount_find(struct own_mount *own, const char *path, int fd)
+{
+    struct mount_place place;
+    own->path = path;
+    own->fd = fd;
+    if (mount_table_find(path, &place) == MOUNT_FOUND)
+        snprintf(own->device, sizeof(own->device), "%s", place.device);
+}
+
 bool own_mount_lives(const struct own_mount *own)
 {
     struct pollfd fd = {.fd = own->fd};
@@ -139,6 +149,17 @@ weir_err own_mount_end(const struct own_mount *own, bool lazy, struct weir_diag 
         return WEIR_ERR_NOT_FOUND;
     weir_err err = find(own->path, own->path, own->device, diag);
     return err ? err : unmount(own->path, own->path, lazy, diag);
+}
+
+/* The end of a pipe that nobody reads is in error for poll(), which is what libfuse asks. */
+void own_mount_hide(const struct own_mount *own)
+{
+    int ends[2];
+    if (!own_mount_lives(own) || pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    (void)close(ends[0]);
+    (void)dup3(ends[1], own->fd, O_CLOEXEC);
+    (void)close(ends[1]);
 }
 
 weir_err weir_mount_end(const char *mountpoint, bool lazy, struct weir_diag *diag)

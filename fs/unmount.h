@@ -13,6 +13,9 @@ struct own_mount {
     int fd;           /* its /dev/fuse */
 };
 
+/* What has just been mounted at `path`, which is borrowed. */
+void own_mount_find(struct own_mount *own, const char *path, int fd);
+
 /* Whether the kernel still has it, mounted or on its way: only so long is its device number its own
  * and not already the next mount's. */
 bool own_mount_lives(const struct own_mount *own);
@@ -21,5 +24,10 @@ bool own_mount_lives(const struct own_mount *own);
  * been mounted in its place or over it.  WEIR_ERR_NOT_FOUND if not. */
 WEIR_MUST_CHECK weir_err own_mount_end(const struct own_mount *own, bool lazy,
                                        struct weir_diag *diag);
+
+/* Keeps libfuse from unmounting whatever is at the path by now: closes the mount's connection and
+ * puts something into the place of its descriptor that looks as dead as a connection that was
+ * closed before. */
+void own_mount_hide(const struct own_mount *own);
 
 #endif
