@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The mount goes while many read from it: the daemon is killed, ended by a signal, unmounted.  The
 # readers get errors, nobody hangs, nothing stays, and the next mount is right.
-# WEIR_ROUNDS is how often; half of them kill.
+# WEIR_ROUNDS is how often; half of them kill.  In most of them weir is reading ahead when it ends.
 # shellcheck source=tests/fs/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -52,6 +52,14 @@ start_readers() { # $readers: each ends with 0 when it was stopped by an error
     have_begun() { [ "$(cat "$work"/reader.* | grep -c reading)" = ${#readers[@]} ]; }
     wait_for have_begun
     sleep "0.$(printf %03d $((RANDOM % 250)))"
+}
+
+n_ahead=0 # rounds in which something had been decoded ahead
+count_ahead() {
+    local bytes
+    bytes=$(sed -n 's/.*"ahead_bytes": *\([0-9]*\).*/\1/p' "$mnt/.weir/status.json")
+    [ -n "$bytes" ] || fail "no ahead_bytes in status.json"
+    [ "$bytes" = 0 ] || n_ahead=$((n_ahead + 1))
 }
 
 no_reader() {
@@ -122,9 +130,12 @@ for ((i = 0; i < rounds; i++)); do
     mount_up "$work/t.weir"
     [ $((i % 10)) != 9 ] || bytes_are_right # after nine endings
     start_readers
+    count_ahead
     ${endings[i % ${#endings[@]}]}
     ! is_mounted "$mnt" || fail "still mounted: ${endings[i % ${#endings[@]}]}"
 done
+echo "read ahead in $n_ahead of $rounds rounds"
+[ $((2 * n_ahead)) -ge "$rounds" ] || fail "hardly anything was read ahead"
 mount_up "$work/t.weir"
 bytes_are_right
 mount_down

@@ -32,7 +32,7 @@ cleanup() {
         wait "$daemon" || true
     fi
     for dir in "$work"/*/; do
-        ! is_mounted "${dir%/}" || fusermount3 -uz "$dir" || true
+        while is_mounted "${dir%/}" && fusermount3 -uz "$dir"; do :; done # one may lie over another
     done
     [ ! -e "$log" ] || sed 's/^/log: /' "$log" # a sanitizer's report, perhaps
     rm -rf "$work"

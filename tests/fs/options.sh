@@ -78,6 +78,15 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     fi
 fi
 
+# As root, the kernel reads 1 MiB ahead.  (Not as root: user.sh)
+"$WEIR" mount "$work/t.weir" mnt
+read_ahead=/sys/class/bdi/$(mountpoint -d mnt)/read_ahead_kb
+if [ "$(id -u)" = 0 ] && [ -w "$read_ahead" ]; then
+    [ "$(cat "$read_ahead")" = 1024 ] || fail "the kernel reads $(cat "$read_ahead") KiB ahead"
+fi
+"$WEIR" umount mnt
+wait_for no_process_of "$work/t.weir"
+
 # What is logged: every request, or nothing but errors.
 mount_up t.weir -o loglevel=debug
 cat "$mnt/file" >/dev/null

@@ -32,6 +32,9 @@ for how in "weir umount" "fusermount3 -u"; do
     user cmp tree/noise mnt/noise
     ! other ls mnt >/dev/null 2>&1 || fail "others may look"
     [ "$(user stat -c '%u %g' mnt/noise)" = "65534 65534" ] || fail "the owner"
+    read_ahead=/sys/class/bdi/$(user mountpoint -d mnt)/read_ahead_kb # root's to change
+    [ ! -r "$read_ahead" ] || [ "$(cat "$read_ahead")" = 128 ] ||
+        fail "the kernel reads $(cat "$read_ahead") KiB ahead"
     # shellcheck disable=SC2086
     PATH=$work:$PATH user $how mnt
     wait_for no_process_of "$work/t.weir"
