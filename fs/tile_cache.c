@@ -46,6 +46,7 @@ struct weir_tile_cache {
     pthread_mutex_t lock;
     pthread_cond_t idle_again; /* a slot has come back to an idle list */
     size_t n_slots;
+    size_t n_kept; /* of the spent slots: the last so many */
     unsigned bucket_bits;
     int32_t *bucket;               /* 1 << bucket_bits heads of chains */
     struct idle_list idle[N_IDLE]; /* empty slots are at the oldest end of IDLE_USED */
@@ -94,7 +95,7 @@ static int32_t idle_first(const struct weir_tile_cache *c)
 {
     const struct idle_list *used = &c->idle[IDLE_USED], *spent = &c->idle[IDLE_SPENT];
     bool has_empty = used->n > 0 && c->slot[used->oldest].state == SLOT_EMPTY;
-    if (!has_empty && (used->n == 0 || spent->n > WEIR_TILE_CACHE_SPENT))
+    if (!has_empty && (used->n == 0 || spent->n > c->n_kept))
         return spent->oldest;
     return used->oldest;
 }
@@ -270,6 +271,7 @@ static weir_err fill(struct weir_tile_cache *c, size_t n_slots)
         idle_add_newest(c, IDLE_USED, (int32_t)i);
     }
     c->n_slots = n_slots;
+    c->n_kept = n_slots / 8 < WEIR_TILE_CACHE_SPENT ? n_slots / 8 : WEIR_TILE_CACHE_SPENT;
     return WEIR_OK;
 }
 

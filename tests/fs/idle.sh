@@ -30,7 +30,6 @@ never_used() {
 }
 
 in_the_background() { # its process goes, too
-    ln t.weir "$mnt.weir"
     "$WEIR" mount "$mnt.weir" "$mnt" -o "timeout=$longer"
     cmp tree/noise "$mnt/noise"
     sleep 2
@@ -85,6 +84,7 @@ before_its_time() {
     mount_down
 }
 
+ln t.weir in_the_background.weir # now: a link is a change to the store, too
 cases=(never_used in_the_background open_file working_directory being_read without_timeout before_its_time)
 for name in "${cases[@]}"; do
     mkdir "$name"

@@ -259,7 +259,7 @@ in_three_tries unread "$model"
 mount_down
 decoded_once noise
 decoded_once "$model"
-decoded_once_in_order noise 16M
+for cache in 4M 8M 16M; do decoded_once_in_order noise "$cache"; done
 shares
 [ ! -s "$log" ] || fail "there was something to say"
 

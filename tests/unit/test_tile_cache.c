@@ -133,7 +133,7 @@ static bool pass(struct weir_tile_cache *c, uint64_t tile)
 
 Test(tile_cache, a_stream_leaves_the_others_their_tiles)
 {
-    enum { N_USED = 20, N_SLOTS = N_USED + WEIR_TILE_CACHE_SPENT + 4 };
+    enum { N_USED = 20, N_SLOTS = 8 * WEIR_TILE_CACHE_SPENT };
     struct weir_tile_cache *c = new_cache(N_SLOTS);
     for (uint64_t tile = 0; tile < N_USED; tile++)
         touch(c, tile);
