@@ -18,7 +18,8 @@
 
 /* What the child tells the parent, once. */
 struct report {
-    weir_err err; /* WEIR_OK: the mount answers */
+    weir_err err;  /* WEIR_OK: the mount answers */
+    bool of_store; /* it is the store's, not the folder's */
     struct weir_diag diag;
 };
 
@@ -26,7 +27,8 @@ struct job {
     const struct cli *cli;
     struct opened in;
     struct weir_mount_options how;
-    int to_parent; /* -1 in the foreground */
+    unsigned timeout_io; /* seconds; 0: the default */
+    int to_parent;       /* -1 in the foreground */
 };
 
 static void say_mounted(const struct cli *cli, pid_t pid)
@@ -83,28 +85,48 @@ static void log_behind(void *self, enum weir_mount_log level, const char *line)
     syslog(priority[level], "%s", line);
 }
 
-static weir_err mount(struct job *job, struct weir_diag *diag)
+/* Opens the store here: the threads that fetch a remote one do not survive a fork. */
+static struct report mount(struct job *job)
 {
-    weir_err err = weir_mount_run(&job->how, diag);
+    struct report report = {.of_store = true};
+    report.err = opened_open(&job->in, job->cli->operand[0], job->timeout_io, &report.diag);
+    if (report.err)
+        return report;
+    job->how.store = job->in.store;
+    job->how.source = &job->in.src;
+    job->how.mtime = job->in.mtime;
+    job->how.store_name = job->in.name;
+    report.of_store = false;
+    report.err = weir_mount_run(&job->how, &report.diag);
+    opened_close(&job->in);
     /* The command line is fine: it is what lies at DIR that is not a directory. */
-    return err == WEIR_ERR_INVALID ? WEIR_ERR_IO : err;
+    if (report.err == WEIR_ERR_INVALID)
+        report.err = WEIR_ERR_IO;
+    return report;
+}
+
+static int fail_mount(const struct cli *cli, const struct report *report)
+{
+    char shown[OPENED_SHOWN];
+    const char *store = cli->operand[0];
+    if (is_url(store))
+        store = url_name(store, shown, sizeof(shown));
+    return fail(cli, report->err, report->of_store ? store : cli->operand[1], &report->diag);
 }
 
 static int run_here(struct job *job)
 {
-    struct weir_diag diag = {""};
     job->how.events = (struct weir_mount_events){job, ready_here, log_here};
-    weir_err err = mount(job, &diag);
-    return err ? fail(job->cli, err, job->cli->operand[1], &diag) : EXIT_FINE;
+    struct report report = mount(job);
+    return report.err ? fail_mount(job->cli, &report) : EXIT_FINE;
 }
 
 /* In the child; its exit code is seen only by whoever adopts it. */
 static int run_behind(struct job *job)
 {
     openlog("weir", LOG_PID, LOG_DAEMON);
-    struct report report = {.err = WEIR_OK};
     job->how.events = (struct weir_mount_events){job, ready_behind, log_behind};
-    report.err = mount(job, &report.diag);
+    struct report report = mount(job);
     /* Unmounted before anybody could see it: the parent must not wait for ever. */
     if (job->to_parent >= 0) {
         (void)write_all(job->to_parent, &report, sizeof(report));
@@ -139,7 +161,7 @@ static int wait_for_child(const struct cli *cli, int from, pid_t child)
     }
     if (report.err) {
         (void)waitpid(child, NULL, 0);
-        return fail(cli, report.err, cli->operand[1], &report.diag);
+        return fail_mount(cli, &report);
     }
     say_mounted(cli, child);
     return EXIT_FINE;
@@ -168,16 +190,26 @@ static int run_forked(struct job *job)
     return code;
 }
 
+static bool is_number(const char *text, size_t n)
+{
+    enum { MAX_DIGITS = 6 };
+    size_t n_digits = strspn(text, "0123456789");
+    return n == n_digits && n > 0 && n <= MAX_DIGITS;
+}
+
 /* -o LIST; false: reported. */
-static bool parse_list(const struct cli *cli, struct weir_mount_options *how)
+static bool parse_list(const struct cli *cli, struct job *job)
 {
     const char *list = cli->value[MOUNT_OPTIONS] ? cli->value[MOUNT_OPTIONS] : "";
     while (*list) {
         size_t n = strcspn(list, ",");
         if (n == strlen("allow_other") && strncmp(list, "allow_other", n) == 0)
-            how->allow_other = true;
+            job->how.allow_other = true;
+        else if (strncmp(list, "timeout_io=", 11) == 0 && is_number(list + 11, n - 11))
+            job->timeout_io = (unsigned)strtoul(list + 11, NULL, 10);
         else if (n && !(n == 2 && strncmp(list, "ro", n) == 0)) {
-            fail_usage(cli, "-o knows allow_other and ro, not '%.*s'", (int)n, list);
+            fail_usage(cli, "-o knows allow_other, timeout_io=SECONDS and ro, not '%.*s'", (int)n,
+                       list);
             return false;
         }
         list += n + (list[n] == ',');
@@ -185,10 +217,11 @@ static bool parse_list(const struct cli *cli, struct weir_mount_options *how)
     return true;
 }
 
-static bool parse(const struct cli *cli, struct weir_mount_options *how)
+static bool parse(const struct cli *cli, struct job *job)
 {
+    struct weir_mount_options *how = &job->how;
     uint64_t cache;
-    if (!parse_list(cli, how) || !option_bytes(cli, MOUNT_CACHE, WEIR_MOUNT_CACHE_BYTES, &cache) ||
+    if (!parse_list(cli, job) || !option_bytes(cli, MOUNT_CACHE, WEIR_MOUNT_CACHE_BYTES, &cache) ||
         !option_number(cli, MOUNT_THREADS, WEIR_MOUNT_MAX_THREADS, 0, &how->n_threads))
         return false;
     if (cache < WEIR_TILE_BYTES) {
@@ -202,20 +235,8 @@ static bool parse(const struct cli *cli, struct weir_mount_options *how)
 int mount_run(struct cli *cli)
 {
     struct job job = {.cli = cli, .to_parent = -1};
-    if (!parse(cli, &job.how))
+    if (!parse(cli, &job))
         return EXIT_USAGE;
-    struct weir_diag diag = {""};
-    weir_err err = opened_open(&job.in, cli->operand[0], &diag);
-    if (err)
-        return fail(cli, err, cli->operand[0], &diag);
-    struct stat st;
-    if (stat(cli->operand[0], &st) == 0)
-        job.how.mtime = st.st_mtim;
-    job.how.store = job.in.store;
-    job.how.source = &job.in.src;
-    job.how.store_name = cli->operand[0];
     job.how.mountpoint = cli->operand[1];
-    int code = option_given(cli, MOUNT_FOREGROUND) ? run_here(&job) : run_forked(&job);
-    opened_close(&job.in);
-    return code;
+    return option_given(cli, MOUNT_FOREGROUND) ? run_here(&job) : run_forked(&job);
 }

@@ -99,6 +99,12 @@ uint64_t weir_http_file_size(const struct weir_http_file *file)
     return file->known.size;
 }
 
+int64_t weir_http_file_modified(const struct weir_http_file *file)
+{
+    time_t when = curl_getdate(file->known.modified, NULL);
+    return when > 0 ? (int64_t)when : 0;
+}
+
 static bool is_inside(const struct weir_http_file *file, uint64_t at, uint64_t n)
 {
     return n && at <= file->known.size && n <= file->known.size - at;

@@ -72,6 +72,8 @@ WEIR_MUST_CHECK weir_err weir_http_open(struct weir_http *http, const char *url,
 void weir_http_file_free(struct weir_http_file *file); /* NULL is fine */
 
 uint64_t weir_http_file_size(const struct weir_http_file *file);
+/* Its Last-Modified, in seconds since 1970; 0: the server does not tell. */
+int64_t weir_http_file_modified(const struct weir_http_file *file);
 
 /* A range to be handed over.  Both functions are called from the client's thread and must not wait
  * for the network; they may start other ranges. */

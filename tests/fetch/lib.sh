@@ -32,7 +32,7 @@ serve() {
     python3 "$here/fault_server.py" "$file" "$log" "$@" <"$tmp/stay.$n_served" >"$tmp/port.$n_served" 2>&1 &
     servers+=($!)
     exec {stay}>"$tmp/stay.$n_served" # the server ends when the test does
-    until port=$(head -n 1 "$tmp/port.$n_served") && [[ $port =~ ^[0-9]+$ ]]; do
+    until port=$(head -n 1 "$tmp/port.$n_served" 2>/dev/null) && [[ $port =~ ^[0-9]+$ ]]; do
         n=$((n + 1))
         [ "$n" -lt 200 ] || die "no server: $(cat "$tmp/port.$n_served")"
         sleep 0.05
