@@ -10,8 +10,8 @@
 #include "fail.h"
 #include "options.h"
 
-static const struct cmd *const commands[] = {&cmd_pack, &cmd_unpack, &cmd_verify,
-                                             &cmd_ls,   &cmd_mount,  &cmd_bench};
+static const struct cmd *const commands[] = {&cmd_pack,  &cmd_unpack, &cmd_verify, &cmd_ls,
+                                             &cmd_mount, &cmd_fetch,  &cmd_bench};
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

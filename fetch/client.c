@@ -7,11 +7,8 @@
 #include <time.h>
 
 enum {
-    LOOK_MS = 100,   /* how often stop(), stalls and patience are looked after */
     IDLE_MS = 60000, /* without any range; a new one wakes the thread */
 };
-
-static const double burst_seconds = 0.1; /* that the rate limit lets through at once */
 
 double client_now(void)
 {
@@ -69,9 +66,13 @@ static struct range *take_due(struct weir_http *http, double now)
 static void begin_tries(struct weir_http *http)
 {
     double now = client_now();
+    unsigned n_free = atomic_load(&http->n_wanted);
+    for (unsigned i = 0; i < http->options.n_connections; i++)
+        n_free -= http->try[i].range && n_free;
     for (unsigned i = 0; i < http->options.n_connections && now >= http->hold_until; i++) {
-        if (http->try[i].range)
+        if (http->try[i].range || n_free == 0)
             continue;
+        n_free--;
         struct range *r = take_due(http, now);
         if (!r)
             return;
@@ -108,30 +109,6 @@ static void watch_tries(struct weir_http *http)
             try_watch(http, &http->try[i], now);
 }
 
-/* Keeps to the rate limit: tries that found the allowance used up go on when there is some again.
- * Milliseconds until then. */
-static double limit_rate(struct weir_http *http)
-{
-    const struct weir_http_options *o = &http->options;
-    double rate = (double)o->limit_rate;
-    if (rate == 0)
-        return LOOK_MS;
-    double now = client_now();
-    http->allowance =
-        fmin(http->allowance + rate * (now - http->allowance_at), rate * burst_seconds);
-    http->allowance_at = now;
-    /* A little each, and another one first each time: nobody starves. */
-    http->first = (http->first + 1) % o->n_connections;
-    for (unsigned i = 0; i < o->n_connections && http->allowance >= 0; i++) {
-        struct try *t = &http->try[(http->first + i) % o->n_connections];
-        if (t->range && t->paused) {
-            t->paused = false;
-            (void)curl_easy_pause(t->easy, CURLPAUSE_CONT);
-        }
-    }
-    return http->allowance >= 0 ? LOOK_MS : 1 - 1e3 * http->allowance / rate;
-}
-
 static int wait_ms(const struct weir_http *http, double ms)
 {
     bool running = false;
@@ -140,7 +117,7 @@ static int wait_ms(const struct weir_http *http, double ms)
     if (!running && !http->waiting)
         return IDLE_MS;
     double now = client_now();
-    ms = fmin(ms, LOOK_MS);
+    ms = fmin(ms, CLIENT_LOOK_MS);
     for (const struct range *r = http->waiting; r && !running; r = r->next)
         ms = fmin(ms, 1e3 * (fmax(r->not_before, http->hold_until) - now));
     return ms > 0 ? (int)ms + 1 : 0;
@@ -150,13 +127,13 @@ static void *run(void *self)
 {
     struct weir_http *http = self;
     const struct weir_http_options *o = &http->options;
-    bool stopped = false;
     while (take_queued(http)) {
-        stopped = stopped || (o->stop && o->stop(o->self));
-        if (stopped)
+        if (o->stop && o->stop(o->self))
+            atomic_store(&http->cancelled, true);
+        if (atomic_load(&http->cancelled))
             cancel_all(http);
         begin_tries(http);
-        double ms = limit_rate(http);
+        double ms = client_limit_rate(http);
         int n_running;
         (void)curl_multi_perform(http->multi, &n_running);
         end_tries(http);
@@ -186,6 +163,7 @@ static weir_err take_options(struct weir_http *http, const struct weir_http_opti
     own->backoff_ms = o->backoff_ms ? o->backoff_ms : 500;
     own->speed_limit = o->speed_limit ? o->speed_limit : 1000;
     own->speed_seconds = o->speed_seconds ? o->speed_seconds : 20;
+    atomic_store(&http->n_wanted, own->n_connections);
     weir_err err = copy_text(o->ca_file, &own->ca_file);
     if (!err)
         err = copy_text(o->token, &own->token);
@@ -272,6 +250,18 @@ void weir_http_free(struct weir_http *http)
     free(http);
 }
 
+void weir_http_set_connections(struct weir_http *http, unsigned n)
+{
+    atomic_store(&http->n_wanted,
+                 n < http->options.n_connections ? n : http->options.n_connections);
+}
+
+void weir_http_cancel(struct weir_http *http)
+{
+    atomic_store(&http->cancelled, true);
+    (void)curl_multi_wakeup(http->multi);
+}
+
 weir_err client_queue(struct weir_http_file *file, const struct weir_http_range *want, bool tail)
 {
     struct weir_http *http = file->http;
@@ -289,5 +279,6 @@ weir_err client_queue(struct weir_http_file *file, const struct weir_http_range 
 
 struct weir_http_counts weir_http_counts(const struct weir_http *http)
 {
-    return (struct weir_http_counts){atomic_load(&http->n_requests), atomic_load(&http->n_bytes)};
+    return (struct weir_http_counts){atomic_load(&http->n_requests), atomic_load(&http->n_failed),
+                                     atomic_load(&http->n_bytes)};
 }

@@ -13,6 +13,7 @@
 #include "judge.h"
 
 enum {
+    CLIENT_LOOK_MS = 100,       /* how often stop(), stalls and patience are looked after */
     TRY_MAX_SKIPPED = 16 << 10, /* of an error's body, so that its connection can go on living */
 };
 
@@ -77,7 +78,9 @@ struct weir_http {
     unsigned first;                 /* try to go on when there is an allowance */
     uint64_t random;
 
-    _Atomic uint64_t n_requests, n_bytes;
+    _Atomic unsigned n_wanted; /* connections in use at most */
+    _Atomic bool cancelled;
+    _Atomic uint64_t n_requests, n_failed, n_bytes;
 };
 
 double client_now(void); /* seconds of a clock that never goes back */
@@ -121,5 +124,9 @@ void range_decide(struct weir_http *http, struct range *r, const struct verdict 
 
 /* Breaks off a try that is slower than the options allow, or brings nothing at all for too long. */
 void try_watch(struct weir_http *http, struct try *t, double now);
+
+/* Keeps to the rate limit: tries that found the allowance used up go on when there is some again.
+ * Milliseconds until then. */
+double client_limit_rate(struct weir_http *http);
 
 #endif

@@ -99,9 +99,16 @@ WEIR_MUST_CHECK weir_err weir_http_start(struct weir_http_file *file,
 WEIR_MUST_CHECK weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst,
                                         size_t n, struct weir_diag *diag);
 
-/* Requests sent so far, redirects and retries included, and bytes of bodies that came. */
+/* Has at most n (1 to n_connections) ranges on their way from now on; what is on its way stays. */
+void weir_http_set_connections(struct weir_http *http, unsigned n);
+
+/* Ends all ranges, and those that will be started, with WEIR_ERR_CANCELLED.  From any thread. */
+void weir_http_cancel(struct weir_http *http);
+
+/* Requests sent so far, redirects and retries included, tries that the server (or the way to it)
+ * made fail, and bytes of bodies that came. */
 struct weir_http_counts {
-    uint64_t n_requests, n_bytes;
+    uint64_t n_requests, n_failed, n_bytes;
 };
 struct weir_http_counts weir_http_counts(const struct weir_http *http);
 

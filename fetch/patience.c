@@ -1,4 +1,5 @@
-/* patience.c - how long a range is tried for: what follows a try, and when a try is too slow. */
+/* patience.c - how long a range is tried for, and how fast: what follows a try, when one is too
+ * slow, when all are too quick. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@ enum {
      * a time does not hold us for ever. */
     FORGIVEN_BYTES = 64 << 10,
 };
+
+static const double burst_seconds = 0.1; /* that the rate limit lets through at once */
 
 void range_finish(struct range *r, weir_err err, const struct weir_diag *diag)
 {
@@ -103,6 +106,7 @@ void range_decide(struct weir_http *http, struct range *r, const struct verdict 
     case VERDICT_LATER:
         forget_redirects(r);
         r->n_failed++;
+        atomic_fetch_add(&http->n_failed, 1);
         try_later(http, r, v);
         return;
     case VERDICT_FAIL:
@@ -137,4 +141,26 @@ void try_watch(struct weir_http *http, struct try *t, double now)
     uint64_t n_got = t->n_got;
     try_abort(t);
     range_decide(http, r, &v, n_got);
+}
+
+double client_limit_rate(struct weir_http *http)
+{
+    const struct weir_http_options *o = &http->options;
+    double rate = (double)o->limit_rate;
+    if (rate == 0)
+        return CLIENT_LOOK_MS;
+    double now = client_now();
+    http->allowance =
+        fmin(http->allowance + rate * (now - http->allowance_at), rate * burst_seconds);
+    http->allowance_at = now;
+    /* A little each, and another one first each time: nobody starves. */
+    http->first = (http->first + 1) % o->n_connections;
+    for (unsigned i = 0; i < o->n_connections && http->allowance >= 0; i++) {
+        struct try *t = &http->try[(http->first + i) % o->n_connections];
+        if (t->range && t->paused) {
+            t->paused = false;
+            (void)curl_easy_pause(t->easy, CURLPAUSE_CONT);
+        }
+    }
+    return http->allowance >= 0 ? CLIENT_LOOK_MS : 1 - 1e3 * http->allowance / rate;
 }
