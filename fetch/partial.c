@@ -216,10 +216,14 @@ void partial_close(struct partial *p)
 void partial_forget(const char *target)
 {
     char *side = with_ending(target, ".weir-fetch");
+    char *data = with_ending(target, ".weir-partial");
     int fd = side ? open(side, O_RDWR | O_NOFOLLOW | O_CLOEXEC) : -1;
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && same_file(fd, side))
+    if (data && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && same_file(fd, side)) {
+        (void)unlink(data);
         (void)unlink(side);
+    }
     if (fd >= 0)
         (void)close(fd);
     free(side);
+    free(data);
 }

@@ -47,7 +47,7 @@ WEIR_MUST_CHECK weir_err partial_commit(struct partial *p, bool replace, struct 
  */
 void partial_close(struct partial *p);
 
-/* Removes what a run left that died between naming the target and removing its sidecar. */
+/* Removes what earlier runs have left of a target that is there now, unless somebody is at it. */
 void partial_forget(const char *target);
 
 /* "NAME: what errno says", with what to do about it. */

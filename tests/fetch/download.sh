@@ -142,6 +142,24 @@ serve other.weir
 expect 0 "$WEIR" fetch "$root/d.weir"
 cmp other.weir d.weir || die "other bytes"
 
+# What earlier runs have left of a target that is there goes.
+echo x >d.weir.weir-partial
+echo x >d.weir.weir-fetch
+expect 0 "$WEIR" fetch "$root/d.weir"
+nothing_left .
+
+# On a terminal there is a bar, unless the Hugging Face tools' switch says no.
+if command -v script >/dev/null; then
+    serve a.weir slow:12000000
+    for off in '' 1; do
+        rm -f t.weir
+        TERM=xterm HF_HUB_DISABLE_PROGRESS_BARS=$off script -qec "'$WEIR' fetch '$root/t.weir'" /dev/null \
+            >shown </dev/null || die "$(cat shown)"
+        bars=$(grep -caE 'fetching \[[#.]+\] +[0-9]+%' shown || true)
+        [ "$bars" = "$([ -n "$off" ] && echo 0 || echo 1)" ] || die "bars: $bars, switch '$off'"
+    done
+fi
+
 # A store without extents.
 mkdir empty
 expect 0 "$WEIR" pack empty empty.weir

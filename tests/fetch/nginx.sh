@@ -103,11 +103,14 @@ fi
 
 # The file changes while it is fetched.
 rm -f b.weir
-"$WEIR" fetch --limit-rate 10M "http://127.0.0.1:$plain/a.weir" b.weir >changed.out 2>&1 &
-pid=$!
-sleep 1.5
 echo different >tree/words
 expect 0 "$WEIR" pack tree other.weir
+"$WEIR" fetch --limit-rate 4M "http://127.0.0.1:$plain/a.weir" b.weir >changed.out 2>&1 &
+pid=$!
+for _ in {1..200}; do
+    [ ! -s b.weir.weir-partial ] || break
+    sleep 0.05
+done
 mv other.weir www/a.weir
 code=0
 wait "$pid" || code=$?

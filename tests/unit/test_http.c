@@ -18,6 +18,7 @@
 enum { FILE_BYTES = 100000 };
 static uint8_t plain[FILE_BYTES];
 static int listener = -1;
+static pthread_t server;
 static char url[64];
 static _Atomic bool silent; /* takes requests and answers nothing */
 
@@ -85,7 +86,7 @@ static void set_up(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof(at);
-    pthread_t thread;
+    silent = false;
     for (size_t i = 0; i < sizeof(plain); i++)
         plain[i] = (uint8_t)(i * 7 + i / 256);
     listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -93,8 +94,15 @@ static void set_up(void)
     cr_assert_eq(listen(listener, 16), 0);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&at, &n), 0);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/file", (unsigned)ntohs(at.sin_port));
-    cr_assert_eq(pthread_create(&thread, NULL, serve, NULL), 0);
-    (void)pthread_detach(thread);
+    cr_assert_eq(pthread_create(&server, NULL, serve, NULL), 0);
+}
+
+/* The clients are gone, and their connections with them. */
+static void tear_down(void)
+{
+    (void)shutdown(listener, SHUT_RDWR);
+    (void)pthread_join(server, NULL);
+    (void)close(listener);
 }
 
 static struct weir_http *new_client(const struct weir_http_options *options)
@@ -119,7 +127,7 @@ static struct weir_http_file *open_file(struct weir_http *http)
     return file;
 }
 
-Test(http, reads_ranges, .init = set_up)
+Test(http, reads_ranges, .init = set_up, .fini = tear_down)
 {
     const struct weir_http_options options = {.n_connections = 1};
     struct weir_http *http = new_client(&options);
@@ -177,7 +185,7 @@ static void on_done(void *self, weir_err err, const struct weir_diag *diag)
     atomic_fetch_add(&o->n_done, 1);
 }
 
-Test(http, passes_on_what_the_owner_says, .init = set_up)
+Test(http, passes_on_what_the_owner_says, .init = set_up, .fini = tear_down)
 {
     const struct weir_http_options options = {.n_connections = 1};
     struct weir_http *http = new_client(&options);
@@ -195,7 +203,7 @@ Test(http, passes_on_what_the_owner_says, .init = set_up)
     weir_http_file_free(file);
 }
 
-Test(http, ends_what_is_on_its_way, .init = set_up)
+Test(http, ends_what_is_on_its_way, .init = set_up, .fini = tear_down)
 {
     for (int cancel = 0; cancel < 2; cancel++) {
         const struct weir_http_options options = {.n_connections = 2};
@@ -241,7 +249,7 @@ static weir_err try_all(const struct weir_http_options *options)
     return err;
 }
 
-Test(http, survives_failing_allocations, .init = set_up)
+Test(http, survives_failing_allocations, .init = set_up, .fini = tear_down)
 {
     const struct weir_http_options options = {
         .n_connections = 1, .token = "secret", .token_url = url, .ca_file = "/none"};
