@@ -12,10 +12,9 @@
 
 #include "client.h"
 
-enum {
-    SYNC_EXTENTS = 32, /* a sync is due after so many marks, ... */
-    SYNC_SECONDS = 5,  /* ... or after so long */
-};
+/* A sync is due so long after the last one ended.  (After every 32 extents 800 MB took 8.4 s
+ * instead of 4.3 s; and waiting costs nothing when we are killed, only when the power is cut.) */
+enum { SYNC_SECONDS = 5 };
 
 void partial_errno(struct weir_diag *diag, const char *name)
 {
@@ -145,8 +144,7 @@ void partial_mark(struct partial *p, uint32_t extent)
 weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag)
 {
     double time = client_now();
-    bool due = p->n_unsynced >= SYNC_EXTENTS || time - p->synced >= SYNC_SECONDS;
-    if (p->n_unsynced == 0 || (!now && !due))
+    if (p->n_unsynced == 0 || (!now && time - p->synced < SYNC_SECONDS))
         return WEIR_OK;
     if (fdatasync(p->data) != 0)
         return fail(p->data_name, diag);

@@ -35,8 +35,7 @@ WEIR_MUST_CHECK weir_err partial_open(struct partial *p, const char *target,
 /* Extent number `extent` is written to p->data and verified. */
 void partial_mark(struct partial *p, uint32_t extent);
 
-/* Brings data and marks to disk, in this order, when that is due, by time or by number; with `now`
- * in any case. */
+/* Brings data and marks to disk, in this order, when that is due; with `now` in any case. */
 WEIR_MUST_CHECK weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag);
 
 /* Everything is there: syncs, gives the file its name, removes the sidecar.  WEIR_ERR_IO, also when
