@@ -36,8 +36,12 @@ rm -f a.weir*
 
 # Repair: damage in extents, in the padding behind one, in header, index and trailer.
 flip() { # flip FILE OFFSET
-    printf '\x%02x' $((0x$(dd if="$1" bs=1 skip="$2" count=1 status=none | od -An -tx1 | tr -d ' \n') ^ 0x41)) |
-        xargs -0 printf | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+    python3 -c 'import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    byte = f.read(1)[0] ^ 0x41
+    f.seek(int(sys.argv[2]))
+    f.write(bytes([byte]))' "$1" "$2"
 }
 for spots in 5000 "5000 20000000" 3 $((size - 1)) $((size - 70)) "3 5000 $((size - 70)) 9000000"; do
     cp new.weir hurt.weir
