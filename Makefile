@@ -1,5 +1,5 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test lint format bench install clean
+.PHONY: all demo test test-clients lint format bench bench-mount install clean
 
 all:
 	tools/install-deps build
@@ -15,6 +15,10 @@ test:
 	    cmake --workflow --preset $$preset || failed="$$failed $$preset"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
+test-clients: all
+	tools/install-deps clients
+	tests/clients/run.sh build/release
+
 lint:
 	tools/install-deps test
 	cmake --preset dev
@@ -25,6 +29,10 @@ format:
 
 bench: all
 	build/release/cli/weir bench codec
+
+bench-mount: all
+	tools/install-deps bench
+	tests/bench/mount.py build/release
 
 install: all
 	cmake --install build/release

@@ -10,9 +10,9 @@
 #include <stdio.h>
 
 enum {
-    CLI_MAX_OPTIONS = 8, /* of one command, the common ones not counted */
-    CLI_MAX_OPERANDS = 2,
-    CLI_MAX_THREADS = 1024, /* what -j takes; the library uses fewer */
+    CLI_MAX_OPTIONS = 9,      /* of one command, the common ones not counted */
+    CLI_ANY_NUMBER = 1 << 20, /* of operands */
+    CLI_MAX_THREADS = 1024,   /* what -j takes; the library uses fewer */
 };
 
 /* One option of a command.  A table of them ends with a zeroed entry. */
@@ -28,11 +28,14 @@ struct cli;
 
 struct cmd {
     const char *name;     /* "pack" */
+    const char *called;   /* how it introduces itself; NULL: "weir NAME" */
     const char *operands; /* "SRC DST" */
     const char *summary;  /* one line, no full stop */
     const char *text;     /* what --help says between summary and options */
     const char *examples;
     const struct cli_option *option; /* its own; -q, --json and --help are everybody's */
+    void (*more_help)(FILE *to);     /* after the options; NULL: nothing */
+    const char *exit_codes;          /* for --help; NULL: the usual ones */
     int min_operands, max_operands;
     int (*run)(struct cli *cli);
 };
@@ -42,10 +45,11 @@ struct cli {
     bool quiet, json;
     FILE *out; /* where results go: stdout, or stderr while stdout carries a store */
     int n_operands;
-    const char *operand[CLI_MAX_OPERANDS];
+    char **operand;               /* NULL after the last */
     char *value[CLI_MAX_OPTIONS]; /* by position in cmd->option; "" for a flag; NULL: not given */
 };
 
-extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_fetch, cmd_bench;
+extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_umount, cmd_fetch,
+    cmd_bench;
 
 #endif

@@ -1,17 +1,48 @@
 /* cmd_mount.c - the command line of `weir mount`. */
 #include "cmd_mount.h"
 
+#include "cmd.h"
+#include "fail.h"
+#include "options.h"
+
+enum { OPT_FOREGROUND, OPT_OPTIONS, OPT_CACHE, OPT_THREADS };
+
 static const struct cli_option options[] = {
-    [MOUNT_FOREGROUND] = {'f', "foreground", NULL, "stay here until it is unmounted", false},
-    [MOUNT_OPTIONS] = {'o', "options", "LIST",
-                       "allow_other: other users may look too; timeout_io=SECONDS;\n"
-                       "                           ro: as it is",
-                       true},
-    [MOUNT_CACHE] = {0, "cache", "BYTES", "of decoded tiles kept in memory (default: 64Mi)", false},
-    [MOUNT_THREADS] = {'j', "threads", "N",
-                       "that answer requests (default: one per processor, 4 at least)", false},
+    [OPT_FOREGROUND] = {'f', "foreground", NULL, "stay here until it is unmounted", false},
+    [OPT_OPTIONS] = {'o', "options", "LIST", "mount options, separated by ',' (see below)", true},
+    [OPT_CACHE] = {0, "cache", "BYTES", "the same as -o cache=BYTES", false},
+    [OPT_THREADS] = {'j', "threads", "N", "the same as -o threads=N", false},
     {0},
 };
+
+static weir_err read_settings(const struct cli *cli, struct mount_settings *s,
+                              struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    if (option_given(cli, OPT_OPTIONS))
+        err = mount_settings_add(s, cli->value[OPT_OPTIONS], 0, diag);
+    if (!err && option_given(cli, OPT_CACHE))
+        err = mount_settings_set(s, "cache", cli->value[OPT_CACHE], diag);
+    if (!err && option_given(cli, OPT_THREADS))
+        err = mount_settings_set(s, "threads", cli->value[OPT_THREADS], diag);
+    return err;
+}
+
+static int run(struct cli *cli)
+{
+    struct mount_order order = {.store = cli->operand[0],
+                                .dir = cli->operand[1],
+                                .foreground = option_given(cli, OPT_FOREGROUND)};
+    struct weir_diag diag = {""};
+    int code;
+    weir_err err = read_settings(cli, &order.settings, &diag);
+    if (err == WEIR_ERR_INVALID)
+        code = fail_usage(cli, "%s", diag.text);
+    else
+        code = err ? fail(cli, err, NULL, &diag) : mount_start(cli, &order);
+    mount_settings_free(&order.settings);
+    return code;
+}
 
 const struct cmd cmd_mount = {
     .name = "mount",
@@ -19,17 +50,16 @@ const struct cmd cmd_mount = {
     .summary = "Show a store as the plain directory it was made of",
     .text =
         "DIR is an existing directory; it shows the files read-only, decoded as they are read.\n"
-        "Returns when the mount answers; 'umount DIR' or 'fusermount3 -u DIR' ends it. With -f it\n"
-        "stays in the foreground and SIGINT or SIGTERM unmounts. Of a URL, what is read is "
-        "fetched\n"
-        "and verified before anybody sees it; reads wait for a server that is gone, for "
-        "timeout_io\n"
-        "(default: 60) seconds.\n",
+        "Returns when the mount answers, and 'weir umount DIR' ends it; 'fusermount3 -u DIR' and\n"
+        "umount(8) do as well. With -f it stays in the foreground and SIGINT or SIGTERM unmounts.\n"
+        "Of a URL, what is read is fetched and verified before anybody sees it.\n"
+        "DIR may be /dev/fd/N, where N is /dev/fuse, mounted already by whoever started weir.\n",
     .examples = "  weir mount llama.weir /mnt/llama\n"
                 "  weir mount https://host/llama.weir /mnt/llama\n"
-                "  weir mount -f -o allow_other --cache 256Mi llama.weir /mnt/llama\n",
+                "  weir mount -f -o allow_other,cache=256M llama.weir /mnt/llama\n",
     .option = options,
+    .more_help = mount_settings_help,
     .min_operands = 2,
     .max_operands = 2,
-    .run = mount_run,
+    .run = run,
 };

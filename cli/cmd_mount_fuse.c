@@ -1,242 +1,271 @@
 /* cmd_mount_fuse.c - the mount in the foreground, or behind a fork that reports back. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "behind.h"
+#include "cmd.h"
 #include "cmd_mount.h"
 #include "fail.h"
 #include "fs/mount.h"
 #include "opened.h"
-#include "options.h"
 #include "output.h"
-#include "place.h"
 
-/* What the child tells the parent, once. */
-struct report {
-    weir_err err;  /* WEIR_OK: the mount answers */
-    bool of_store; /* it is the store's, not the folder's */
-    struct weir_diag diag;
-};
+/* What an error is about. */
+enum subject { SUBJECT_DIR, SUBJECT_STORE, SUBJECT_NONE };
 
 struct job {
     const struct cli *cli;
+    const struct mount_order *order;
+    const char *store; /* for messages */
     struct opened in;
     struct weir_mount_options how;
-    unsigned timeout_io; /* seconds; 0: the default */
-    int to_parent;       /* -1 in the foreground */
+    char *store_name; /* absolute, for /proc/mounts; NULL: as in messages */
+    int mount_ns;     /* -1: ours */
+    enum weir_mount_log loglevel;
+    bool to_syslog;
+    struct behind behind; /* in the background */
+    char shown[OPENED_SHOWN];
 };
 
-static void say_mounted(const struct cli *cli, pid_t pid)
+/* ---- what is told ---- */
+
+static void say_mounted(const struct job *job, pid_t pid)
 {
-    if (cli->json) {
-        (void)print_json(cli, json_pack("{s:o,s:o,s:I}", "store", json_text(cli->operand[0]),
-                                        "mountpoint", json_text(cli->operand[1]), "pid",
-                                        (json_int_t)pid));
+    if (job->cli->json) {
+        (void)print_json(job->cli,
+                         json_pack("{s:o,s:o,s:I}", "store", json_text(job->store), "mountpoint",
+                                   json_text(job->order->dir), "pid", (json_int_t)pid));
         (void)fflush(stdout); /* whoever reads it waits for the mount */
     }
 }
 
-static void ready_here(void *self)
-{
-    const struct job *job = self;
-    say_mounted(job->cli, getpid());
-    if (job->cli->json || job->cli->quiet || !isatty(STDERR_FILENO))
-        return;
-    fprintf(stderr, "%s shows %s; ^C unmounts\n", job->cli->operand[1], job->cli->operand[0]);
-}
-
-static void log_here(void *self, enum weir_mount_log level, const char *line)
-{
-    const struct job *job = self;
-    if (level == WEIR_MOUNT_LOG_ERROR || !job->cli->quiet)
-        fprintf(stderr, "weir mount: %s\n", line);
-}
-
-/* The child lets go of the terminal and the folder it was started in. */
-static void ready_behind(void *self)
-{
-    struct job *job = self;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; fd < 3 && null >= 0; fd++)
-        (void)dup2(null, fd);
-    if (null > 2)
-        (void)close(null);
-    (void)setsid();
-    if (chdir("/") != 0)
-        syslog(LOG_WARNING, "cannot leave the working directory: %m");
-    struct report report = {.err = WEIR_OK};
-    (void)write_all(job->to_parent, &report, sizeof(report));
-    (void)close(job->to_parent);
-    job->to_parent = -1;
-}
-
-static void log_behind(void *self, enum weir_mount_log level, const char *line)
+static void log_line(void *self, enum weir_mount_log level, const char *line)
 {
     static const int priority[] = {[WEIR_MOUNT_LOG_ERROR] = LOG_ERR,
                                    [WEIR_MOUNT_LOG_WARNING] = LOG_WARNING,
                                    [WEIR_MOUNT_LOG_INFO] = LOG_INFO,
                                    [WEIR_MOUNT_LOG_DEBUG] = LOG_DEBUG};
-    (void)self;
-    syslog(priority[level], "%s", line);
+    const struct job *job = self;
+    if (level > job->loglevel)
+        return;
+    if (job->to_syslog)
+        syslog(priority[level], "%s: %s", job->order->dir, line);
+    else
+        fprintf(stderr, "weir mount: %s\n", line);
 }
 
-/* Opens the store here: the threads that fetch a remote one do not survive a fork. */
-static struct report mount(struct job *job)
+static void ready_here(void *self)
 {
-    struct report report = {.of_store = true};
-    report.err = opened_open(&job->in, job->cli->operand[0], job->timeout_io, &report.diag);
-    if (report.err)
-        return report;
-    job->how.store = job->in.store;
-    job->how.source = &job->in.src;
-    job->how.mtime = job->in.mtime;
-    job->how.store_name = job->in.name;
-    report.of_store = false;
-    report.err = weir_mount_run(&job->how, &report.diag);
-    opened_close(&job->in);
+    const struct job *job = self;
+    say_mounted(job, getpid());
+    if (job->cli->json || job->cli->quiet || !isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "%s shows %s; ^C unmounts\n", job->order->dir, job->store);
+}
+
+static void ready_behind(void *self)
+{
+    struct job *job = self;
+    /* Nobody was told that it is mounted, so it must not be. */
+    if (!behind_ready(&job->behind, behind_fd_of(job->order->dir)))
+        (void)kill(getpid(), SIGTERM);
+}
+
+/* ---- what is asked for ---- */
+
+static weir_err check_digest(const struct job *job, struct weir_diag *diag)
+{
+    const struct mount_settings *s = &job->order->settings;
+    const uint8_t *digest = weir_store_info(job->in.store)->digest;
+    if (!s->has_digest || memcmp(digest, s->digest, WEIR_DIGEST_BYTES) == 0)
+        return WEIR_OK;
+    char is[HEX_DIGEST], wanted[HEX_DIGEST];
+    weir_diag_set(diag, "its digest is %s, not the %s of -o digest; it is another store",
+                  hex_digest(is, digest), hex_digest(wanted, s->digest));
+    return WEIR_ERR_MISMATCH;
+}
+
+static weir_err open_store(struct job *job, struct weir_diag *diag)
+{
+    /* enter_namespace() leaves a client's thread where it is, in the working directory, too. */
+    if (job->order->mount_ns && is_url(job->order->store) && chdir("/") != 0) {
+        weir_diag_set(diag, "/: %s", strerror(errno));
+        return WEIR_ERR_IO;
+    }
+    weir_err err = opened_open(&job->in, job->order->store, job->order->settings.timeout_io, diag);
+    return err ? err : check_digest(job, diag);
+}
+
+/* A process in the namespace, or the file of one. */
+static weir_err open_namespace(struct job *job, struct weir_diag *diag)
+{
+    const char *name = job->order->mount_ns;
+    if (!name)
+        return WEIR_OK;
+    char path[64];
+    if (name[strspn(name, "0123456789")] == 0) {
+        snprintf(path, sizeof(path), "/proc/%.20s/ns/mnt", name);
+        name = path;
+    }
+    job->mount_ns = open(name, O_RDONLY | O_CLOEXEC);
+    if (job->mount_ns >= 0)
+        return WEIR_OK;
+    weir_diag_set(diag, "mount namespace %s: %s", name, strerror(errno));
+    return WEIR_ERR_IO;
+}
+
+/* Later than the store is opened: that lies in our namespace (mount(8), --namespace).  So do the
+ * names and certificates that a client's thread looks up, with which we must share nothing here. */
+static weir_err enter_namespace(const struct job *job, struct weir_diag *diag)
+{
+    if (job->mount_ns < 0 || (unshare(CLONE_FS) == 0 && setns(job->mount_ns, CLONE_NEWNS) == 0))
+        return WEIR_OK;
+    weir_diag_set(diag, "mount namespace %s: %s", job->order->mount_ns, strerror(errno));
+    return WEIR_ERR_IO;
+}
+
+static void fill_options(struct job *job)
+{
+    const struct mount_settings *s = &job->order->settings;
+    struct weir_mount_options *how = &job->how;
+    how->store = job->in.store;
+    how->source = &job->in.src;
+    how->mtime = job->in.mtime;
+    how->store_mode = job->in.mode;
+    /* As mount(8) compares it with fstab, from any directory. */
+    job->store_name = is_url(job->order->store) ? NULL : realpath(job->order->store, NULL);
+    how->store_name = job->store_name ? job->store_name : job->store;
+    how->mountpoint = job->order->dir;
+    how->subdir = s->subdir;
+    how->uid = s->has_uid ? &s->uid : NULL;
+    how->gid = s->has_gid ? &s->gid : NULL;
+    how->umask = s->umask;
+    how->cache_bytes = s->cache_bytes;
+    how->n_threads = s->n_threads;
+    how->idle_seconds = s->idle_seconds;
+    how->allow_other = s->allow_other;
+    how->noexec = s->noexec;
+
+    bool here = job->order->foreground;
+    job->loglevel = s->has_loglevel           ? s->loglevel
+                    : here && job->cli->quiet ? WEIR_MOUNT_LOG_ERROR
+                                              : WEIR_MOUNT_LOG_INFO;
+    how->debug = job->loglevel == WEIR_MOUNT_LOG_DEBUG;
+    job->to_syslog = !here || s->to_syslog;
+    how->events = (struct weir_mount_events){job, here ? ready_here : ready_behind, log_line};
+}
+
+/* ---- here and behind ---- */
+
+/* Opens the store in the process that will read it: a client's threads do not survive a fork. */
+static weir_err prepare(struct job *job, enum subject *subject, struct weir_diag *diag)
+{
+    *subject = SUBJECT_STORE;
+    weir_err err = open_store(job, diag);
+    if (err)
+        return err;
+    *subject = SUBJECT_NONE;
+    err = open_namespace(job, diag);
+    if (err)
+        return err;
+    fill_options(job);
+    return enter_namespace(job, diag);
+}
+
+static weir_err mount(struct job *job, enum subject *subject, struct weir_diag *diag)
+{
+    weir_err err = prepare(job, subject, diag);
+    if (err)
+        return err;
+    if (job->to_syslog)
+        openlog("weir", LOG_PID, LOG_DAEMON);
+    *subject = SUBJECT_DIR;
+    err = weir_mount_run(&job->how, diag);
     /* The command line is fine: it is what lies at DIR that is not a directory. */
-    if (report.err == WEIR_ERR_INVALID)
-        report.err = WEIR_ERR_IO;
-    return report;
+    return err == WEIR_ERR_INVALID ? WEIR_ERR_IO : err;
 }
 
-static int fail_mount(const struct cli *cli, const struct report *report)
+static int report_failure(const struct job *job, weir_err err, enum subject subject,
+                          struct weir_diag *diag)
 {
-    char shown[OPENED_SHOWN];
-    const char *store = cli->operand[0];
-    if (is_url(store))
-        store = url_name(store, shown, sizeof(shown));
-    return fail(cli, report->err, report->of_store ? store : cli->operand[1], &report->diag);
+    if (subject != SUBJECT_DIR)
+        return fail(job->cli, err, subject == SUBJECT_STORE ? job->store : NULL, diag);
+    if (err == WEIR_ERR_IO && job->order->settings.allow_other && geteuid() != 0) {
+        char text[sizeof(diag->text)];
+        memcpy(text, diag->text, sizeof(text));
+        weir_diag_set(diag, "%.400s; allow_other takes user_allow_other in /etc/fuse.conf", text);
+    }
+    bool named = strstr(diag->text, job->order->dir);
+    return fail(job->cli, err, named ? NULL : job->order->dir, diag);
 }
 
 static int run_here(struct job *job)
 {
-    job->how.events = (struct weir_mount_events){job, ready_here, log_here};
-    struct report report = mount(job);
-    return report.err ? fail_mount(job->cli, &report) : EXIT_FINE;
+    struct weir_diag diag = {""};
+    enum subject subject;
+    weir_err err = mount(job, &subject, &diag);
+    return err ? report_failure(job, err, subject, &diag) : EXIT_FINE;
 }
 
-/* In the child; its exit code is seen only by whoever adopts it. */
 static int run_behind(struct job *job)
 {
-    openlog("weir", LOG_PID, LOG_DAEMON);
-    job->how.events = (struct weir_mount_events){job, ready_behind, log_behind};
-    struct report report = mount(job);
-    /* Unmounted before anybody could see it: the parent must not wait for ever. */
-    if (job->to_parent >= 0) {
-        (void)write_all(job->to_parent, &report, sizeof(report));
-        (void)close(job->to_parent);
+    struct weir_diag diag = {""};
+    enum subject subject;
+    weir_err err = behind_fork(&job->behind, &diag);
+    if (err)
+        return fail(job->cli, err, NULL, &diag);
+    if (job->behind.child == 0) {
+        err = mount(job, &subject, &diag);
+        if (!err && job->behind.pipe >= 0)
+            err = WEIR_ERR_CANCELLED; /* ended before anybody could see it */
+        behind_failed(&job->behind, err, (int)subject, &diag);
+        return exit_code_of(err); /* seen only by whoever adopts it */
     }
-    return exit_code_of(report.err);
-}
-
-static bool read_report(int from, struct report *report)
-{
-    size_t got = 0;
-    while (got < sizeof(*report)) {
-        ssize_t n = read(from, (char *)report + got, sizeof(*report) - got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        got += (size_t)n;
-    }
-    report->diag.text[sizeof(report->diag.text) - 1] = 0;
-    return true;
-}
-
-static int wait_for_child(const struct cli *cli, int from, pid_t child)
-{
-    struct report report = {.err = WEIR_ERR_IO};
-    if (!read_report(from, &report)) {
-        int status = 0;
-        (void)waitpid(child, &status, 0);
-        weir_diag_set(&report.diag, "the mount's process died (status %d); try -f", status);
-        report.err = WEIR_ERR_IO;
-    }
-    if (report.err) {
-        (void)waitpid(child, NULL, 0);
-        return fail_mount(cli, &report);
-    }
-    say_mounted(cli, child);
+    int about = SUBJECT_DIR;
+    err = behind_wait(&job->behind, &about, &diag);
+    if (err)
+        return report_failure(job, err, (enum subject)about, &diag);
+    say_mounted(job, job->behind.child);
     return EXIT_FINE;
 }
 
-static int run_forked(struct job *job)
+static int run_fake(struct job *job)
 {
-    int pipes[2];
-    pid_t child = -1;
-    (void)fflush(NULL); /* or the child prints it again */
-    if (pipe2(pipes, O_CLOEXEC) == 0)
-        child = fork();
-    if (child < 0) {
-        struct weir_diag diag;
-        weir_diag_set(&diag, "cannot start the mount's process: %s; try -f", strerror(errno));
-        return fail(job->cli, WEIR_ERR_IO, NULL, &diag);
+    struct weir_diag diag = {""};
+    enum subject subject;
+    weir_err err = prepare(job, &subject, &diag);
+    struct stat st;
+    if (!err && (stat(job->order->dir, &st) != 0 || !S_ISDIR(st.st_mode))) {
+        weir_diag_set(&diag, "%s: not an existing directory", job->order->dir);
+        subject = SUBJECT_NONE;
+        err = WEIR_ERR_NOT_FOUND;
     }
-    if (child == 0) {
-        (void)close(pipes[0]);
-        job->to_parent = pipes[1];
-        return run_behind(job);
-    }
-    (void)close(pipes[1]);
-    int code = wait_for_child(job->cli, pipes[0], child);
-    (void)close(pipes[0]);
+    return err ? report_failure(job, err, subject, &diag) : EXIT_FINE;
+}
+
+int mount_start(const struct cli *cli, const struct mount_order *order)
+{
+    struct job job = {.cli = cli, .order = order, .store = order->store, .mount_ns = -1};
+    if (is_url(order->store))
+        job.store = url_name(order->store, job.shown, sizeof(job.shown));
+    if (!order->foreground)
+        behind_close_inherited(behind_fd_of(order->store), behind_fd_of(order->dir));
+    int code = order->fake ? run_fake(&job) : order->foreground ? run_here(&job) : run_behind(&job);
+    opened_close(&job.in);
+    free(job.store_name);
+    if (job.mount_ns >= 0)
+        (void)close(job.mount_ns);
     return code;
 }
 
-static bool is_number(const char *text, size_t n)
+weir_err mount_end(const char *dir, bool lazy, struct weir_diag *diag)
 {
-    enum { MAX_DIGITS = 6 };
-    size_t n_digits = strspn(text, "0123456789");
-    return n == n_digits && n > 0 && n <= MAX_DIGITS;
-}
-
-/* -o LIST; false: reported. */
-static bool parse_list(const struct cli *cli, struct job *job)
-{
-    const char *list = cli->value[MOUNT_OPTIONS] ? cli->value[MOUNT_OPTIONS] : "";
-    while (*list) {
-        size_t n = strcspn(list, ",");
-        if (n == strlen("allow_other") && strncmp(list, "allow_other", n) == 0)
-            job->how.allow_other = true;
-        else if (strncmp(list, "timeout_io=", 11) == 0 && is_number(list + 11, n - 11))
-            job->timeout_io = (unsigned)strtoul(list + 11, NULL, 10);
-        else if (n && !(n == 2 && strncmp(list, "ro", n) == 0)) {
-            fail_usage(cli, "-o knows allow_other, timeout_io=SECONDS and ro, not '%.*s'", (int)n,
-                       list);
-            return false;
-        }
-        list += n + (list[n] == ',');
-    }
-    return true;
-}
-
-static bool parse(const struct cli *cli, struct job *job)
-{
-    struct weir_mount_options *how = &job->how;
-    uint64_t cache;
-    if (!parse_list(cli, job) || !option_bytes(cli, MOUNT_CACHE, WEIR_MOUNT_CACHE_BYTES, &cache) ||
-        !option_number(cli, MOUNT_THREADS, WEIR_MOUNT_MAX_THREADS, 0, &how->n_threads))
-        return false;
-    if (cache < WEIR_TILE_BYTES) {
-        fail_usage(cli, "--cache is at least 128Ki, one tile");
-        return false;
-    }
-    how->cache_bytes = cache < SIZE_MAX ? (size_t)cache : SIZE_MAX;
-    return true;
-}
-
-int mount_run(struct cli *cli)
-{
-    struct job job = {.cli = cli, .to_parent = -1};
-    if (!parse(cli, &job))
-        return EXIT_USAGE;
-    job.how.mountpoint = cli->operand[1];
-    return option_given(cli, MOUNT_FOREGROUND) ? run_here(&job) : run_forked(&job);
+    return weir_mount_end(dir, lazy, diag);
 }

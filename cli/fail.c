@@ -42,9 +42,20 @@ const char *err_kind(weir_err err)
     return meaning[known(err)].kind;
 }
 
+/* "weir", "weir NAME" or "mount.weir". */
+static const char *called(const struct cli *cli, char *buf, size_t bytes)
+{
+    const struct cmd *cmd = cli->cmd;
+    if (cmd && cmd->called)
+        return cmd->called;
+    snprintf(buf, bytes, "weir%s%s", cmd ? " " : "", cmd ? cmd->name : "");
+    return buf;
+}
+
 static void print_error(const struct cli *cli, weir_err err, const char *message, json_t *more)
 {
-    fprintf(stderr, "weir%s%s: ", cli->cmd ? " " : "", cli->cmd ? cli->cmd->name : "");
+    char program[64];
+    fprintf(stderr, "%s: ", called(cli, program, sizeof(program)));
     print_escaped(stderr, message);
     fputc('\n', stderr);
     json_t *o = !cli->json
@@ -85,13 +96,13 @@ int fail(const struct cli *cli, weir_err err, const char *subject, const struct 
 
 int fail_usage(const struct cli *cli, const char *format, ...)
 {
-    char text[512], message[640];
+    char text[512], message[640], program[64];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    snprintf(message, sizeof(message), "%s; try 'weir %s%s--help'", text,
-             cli->cmd ? cli->cmd->name : "", cli->cmd ? " " : "");
+    snprintf(message, sizeof(message), "%s; try '%s --help'", text,
+             called(cli, program, sizeof(program)));
     print_error(cli, WEIR_ERR_INVALID, message, NULL);
     return EXIT_USAGE;
 }

@@ -8,10 +8,11 @@
 #include "cmd.h"
 #include "codec/tile.h"
 #include "fail.h"
+#include "mount_helper.h"
 #include "options.h"
 
 static const struct cmd *const commands[] = {&cmd_pack,  &cmd_unpack, &cmd_verify, &cmd_ls,
-                                             &cmd_mount, &cmd_fetch,  &cmd_bench};
+                                             &cmd_mount, &cmd_umount, &cmd_fetch,  &cmd_bench};
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -79,6 +80,8 @@ int main(int argc, char **argv)
 {
     const struct cli nobody = {.out = stdout};
     fill_standard_streams();
+    if (mount_helper_is(argv[0]) && !(argc > 1 && is_either(argv[1], "--version", "-V")))
+        return mount_helper_code(run_command(&cmd_mount_helper, argc, argv));
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -18,6 +18,7 @@ static weir_err open_url(struct opened *o, const char *url, unsigned timeout_sec
     o->src = *remote_source(o->remote);
     o->store = remote_store(o->remote);
     o->mtime.tv_sec = remote_modified(o->remote);
+    o->mode = 0444;
     return WEIR_OK;
 }
 
@@ -35,8 +36,10 @@ weir_err opened_open(struct opened *o, const char *name, unsigned timeout_second
         return WEIR_ERR_IO;
     }
     struct stat st;
-    if (!err && stat(name, &st) == 0)
+    if (!err && stat(name, &st) == 0) {
         o->mtime = st.st_mtim;
+        o->mode = st.st_mode & 0444;
+    }
     if (!err)
         err = weir_store_open(&o->src, &o->file_store, diag);
     o->store = o->file_store;

@@ -16,6 +16,7 @@ struct opened {
     struct weir_source src;
     const struct weir_store *store;
     struct timespec mtime; /* zero: unknown */
+    mode_t mode;           /* who may read it; zero: unknown */
     /* its own */
     struct weir_store *file_store; /* NULL: of a URL */
     struct remote *remote;         /* NULL: of a file */

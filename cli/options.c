@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -21,8 +22,9 @@ static const char exit_codes[] =
 static int count_own(const struct cmd *cmd)
 {
     int n = 0;
-    while (cmd->option && n < CLI_MAX_OPTIONS && cmd->option[n].name)
+    while (cmd->option && cmd->option[n].name)
         n++;
+    assert(n <= CLI_MAX_OPTIONS);
     return n;
 }
 
@@ -151,8 +153,7 @@ bool options_parse(struct cli *cli, int argc, char **argv, int *code)
     if (n < cli->cmd->min_operands || n > cli->cmd->max_operands)
         return false;
     cli->n_operands = n;
-    for (int i = 0; i < n; i++)
-        cli->operand[i] = argv[optind + i];
+    cli->operand = argv + optind;
     return true;
 }
 
@@ -244,11 +245,14 @@ void options_help(const struct cmd *cmd, FILE *to)
         {.name = "json", .help = "print results and errors as JSON on stdout"},
         {.letter = 'h', .name = "help", .help = "print this and stop"},
     };
-    fprintf(to, "Usage: weir %s [OPTION]... %s\n%s.\n\n%s\nOptions:\n", cmd->name, cmd->operands,
-            cmd->summary, cmd->text);
+    fprintf(to, "Usage: %s%s [OPTION]... %s\n%s.\n\n%s\nOptions:\n", cmd->called ? "" : "weir ",
+            cmd->called ? cmd->called : cmd->name, cmd->operands, cmd->summary, cmd->text);
     for (int i = 0; i < count_own(cmd); i++)
         help_option(to, &cmd->option[i]);
     for (int i = 0; i < N_COMMON; i++)
         help_option(to, &common[i]);
-    fprintf(to, "\nExamples:\n%s\n%s", cmd->examples, exit_codes);
+    if (cmd->more_help)
+        cmd->more_help(to);
+    fprintf(to, "\nExamples:\n%s\n%s", cmd->examples,
+            cmd->exit_codes ? cmd->exit_codes : exit_codes);
 }

@@ -38,6 +38,17 @@ uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, 
     return tile + 1 < o->n_tiles ? o->tile_bytes : (uint32_t)(o->bytes - tile * o->tile_bytes);
 }
 
+struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i)
+{
+    const struct index_extent *stored = &store->index->extent[i];
+    uint64_t tiles_left = store->index->n_tiles - (uint64_t)i * WEIR_EXTENT_TILES;
+    struct weir_extent extent = {.at = store->extent_at[i], .bytes = stored->bytes};
+    extent.n_tiles =
+        (uint8_t)(tiles_left < WEIR_EXTENT_TILES ? tiles_left : (uint64_t)WEIR_EXTENT_TILES);
+    memcpy(extent.sha256, stored->sha256, WEIR_DIGEST_BYTES);
+    return extent;
+}
+
 static weir_err bad_tile(struct weir_diag *diag, uint32_t extent, uint32_t slot, const char *what)
 {
     weir_diag_set(diag, "extent %" PRIu32 ", tile %" PRIu64 ": %s", extent,

@@ -1,8 +1,9 @@
 /* source.h - where bytes come from: the seam between the store and the world.
  *
- * A source is an immutable run of bytes of known size that can be read at any offset from any
- * thread.  codec/ implements it over a file and over memory, fetch/ over HTTP ranges, the tests
- * over faulty memory.  Nobody who reads through it knows which one it is. */
+ * A source is a run of bytes of known size that can be read at any offset from any thread.  They
+ * are not meant to change; where somebody else may change them all the same, revision() tells.
+ * codec/ implements it over a file and over memory, fetch/ over HTTP ranges, the tests over faulty
+ * memory.  Nobody who reads through it knows which one it is. */
 #ifndef WEIR_CODEC_SOURCE_H
 #define WEIR_CODEC_SOURCE_H
 
@@ -25,18 +26,34 @@ struct weir_source {
 
     /* Releases `self`.  NULL: nothing to release. */
     void (*close)(void *self);
+
+    /* A number that differs from every earlier answer that the bytes may have changed since, or 0:
+     * they are just changing, remember nothing.  So what was read between two equal answers was
+     * there at both.  Callable like read.  NULL: the bytes never change. */
+    weir_err (*revision)(void *self, uint64_t *out);
 };
 
 /* src->read() with the range checked against src->size first. */
 WEIR_MUST_CHECK weir_err weir_source_read(const struct weir_source *src, uint64_t at, void *dst,
                                           size_t n);
 
+/* src->revision(); 1 where there is none. */
+WEIR_MUST_CHECK weir_err weir_source_revision(const struct weir_source *src, uint64_t *out);
+
 /* A regular file, read with pread: a file that shrinks later gives WEIR_ERR_IO, never a signal.
  * On success the caller owns *out and passes it to weir_source_close(); on error it is untouched.
  *
+ * Its revision is made of size, mtime and ctime, and is 0 for a second after a change.  Opening
+ * waits until the last change is 20 ms old, as another one could leave the same times, but 100 ms
+ * at most.  Changes that show in no time are not noticed: through a mapping, until the page is
+ * written back; below the file system; in the same second, where times are that coarse;
+ * on a network file system, as long as it serves attributes from its cache; by a
+ * write() that takes longer than a second, or is already going on when the file is opened.
+ *
  * WEIR_ERR_NOT_FOUND    no such file
  * WEIR_ERR_INVALID      not a regular file
- * WEIR_ERR_IO           cannot be opened or examined */
+ * WEIR_ERR_IO           cannot be opened or examined
+ * WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err weir_source_open_file(const char *path, struct weir_source *out,
                                                struct weir_diag *diag);
 

@@ -4,8 +4,9 @@
  * tensor or opaque bytes and shows one object; an object is a run of tiles coded one way; 32
  * consecutive tiles make an extent.  Equal tensors share an object.
  *
- * Reads through a weir_source.  Safe on hostile input.  A store never changes after it is open, so
- * threads may share it without locking; each brings its own weir_store_cursor. */
+ * Reads through a weir_source.  Safe on hostile input.  Threads share an open store without
+ * locking; each brings its own weir_store_cursor.  Should the source's bytes change, what is read
+ * is still what the index names, or an error. */
 #ifndef WEIR_CODEC_STORE_H
 #define WEIR_CODEC_STORE_H
 
@@ -88,7 +89,8 @@ struct weir_store; /* opaque */
  *
  * WEIR_ERR_CORRUPT      not a store, truncated, or against docs/format.md
  * WEIR_ERR_UNSUPPORTED  a newer version, or a feature unknown here
- * WEIR_ERR_NOMEM, and what src->read returns. */
+ * WEIR_ERR_CHANGED      somebody writes to it
+ * WEIR_ERR_NOMEM, and what src->read and src->revision return. */
 WEIR_MUST_CHECK weir_err weir_store_open(const struct weir_source *src, struct weir_store **out,
                                          struct weir_diag *diag);
 void weir_store_free(struct weir_store *store); /* NULL is fine */
@@ -123,13 +125,16 @@ void weir_store_cursor_free(struct weir_store_cursor *cur); /* NULL is fine */
 /* Plain bytes of tile `tile` (< n_tiles) of object `object` (< n_objects). */
 uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, uint64_t tile);
 
-/* Reads, decodes and checks one tile into out[0 .. weir_store_tile_bytes()).
- * WEIR_ERR_CORRUPT if its bytes are bad, *diag names extent and tile; and what src->read returns.
- */
+/* Reads, decodes and checks one tile into out[0 .. weir_store_tile_bytes()); undefined on error.
+ * If the source has changed, a first read of an extent checks all of it by its SHA-256.
+ *
+ * WEIR_ERR_CORRUPT      its bytes are bad; *diag names extent and tile
+ * WEIR_ERR_CHANGED      its extent is no longer the one that the index names
+ * WEIR_ERR_NOMEM, and what src->read and src->revision return. */
 WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object,
                                               uint64_t tile, uint8_t *out, struct weir_diag *diag);
 
-/* How a tile is stored, without decoding it: for listings and statistics. */
+/* How a tile is stored, without decoding it: for listings and statistics.  Errors as above. */
 WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
                                               struct weir_tile_head *out);
 

@@ -167,7 +167,8 @@ static weir_err place_extents(struct weir_store *store, struct weir_diag *diag)
 {
     const struct index *ix = store->index;
     store->extent_at = calloc((size_t)ix->n_extents + 1, sizeof(store->extent_at[0]));
-    if (!store->extent_at)
+    store->hashed = calloc((size_t)ix->n_extents + 1, sizeof(store->hashed[0]));
+    if (!store->extent_at || !store->hashed)
         return WEIR_ERR_NOMEM;
     uint64_t end = WEIR_ALIGN;
     for (uint32_t i = 0; i < ix->n_extents; i++) {
@@ -223,6 +224,24 @@ static weir_err fill(struct weir_store *store, struct weir_diag *diag)
     return check_ratio(store, diag);
 }
 
+/* fill() between two equal answers of the source: what it read was there all at once. */
+static weir_err fill_unchanged(struct weir_store *store, struct weir_diag *diag)
+{
+    weir_err err = store_revision(store, &store->revision, diag);
+    if (err)
+        return err;
+    weir_err filled = fill(store, diag);
+    uint64_t now;
+    err = store_revision(store, &now, diag);
+    if (err)
+        return err;
+    if (now != store->revision || now == 0) {
+        weir_diag_set(diag, "the store was being written to while it was opened");
+        return WEIR_ERR_CHANGED;
+    }
+    return filled;
+}
+
 weir_err weir_store_open(const struct weir_source *src, struct weir_store **out,
                          struct weir_diag *diag)
 {
@@ -230,7 +249,7 @@ weir_err weir_store_open(const struct weir_source *src, struct weir_store **out,
     if (!store)
         return WEIR_ERR_NOMEM;
     store->src = *src;
-    weir_err err = fill(store, diag);
+    weir_err err = fill_unchanged(store, diag);
     if (err) {
         if (err == WEIR_ERR_NOMEM)
             weir_diag_set(diag, "out of memory while opening the store");
@@ -247,6 +266,7 @@ void weir_store_free(struct weir_store *store)
         return;
     index_free(store->index);
     free(store->extent_at);
+    free(store->hashed);
     free(store);
 }
 
@@ -276,15 +296,4 @@ const struct weir_entry *weir_store_find(const struct weir_store *store, const c
 const struct weir_object *weir_store_object(const struct weir_store *store, uint32_t i)
 {
     return &store->index->object[i];
-}
-
-struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i)
-{
-    const struct index_extent *stored = &store->index->extent[i];
-    uint64_t tiles_left = store->index->n_tiles - (uint64_t)i * WEIR_EXTENT_TILES;
-    struct weir_extent extent = {.at = store->extent_at[i], .bytes = stored->bytes};
-    extent.n_tiles =
-        (uint8_t)(tiles_left < WEIR_EXTENT_TILES ? tiles_left : (uint64_t)WEIR_EXTENT_TILES);
-    memcpy(extent.sha256, stored->sha256, WEIR_DIGEST_BYTES);
-    return extent;
 }

@@ -1,14 +1,26 @@
-/* store_private.h - an open store from inside, and the heads of an extent's tiles. */
+/* store_private.h - an open store and a cursor from inside, the heads of an extent's tiles, and
+ * what is done about a source whose bytes have changed since the store was opened. */
 #ifndef WEIR_CODEC_STORE_PRIVATE_H
 #define WEIR_CODEC_STORE_PRIVATE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "index.h"
+#include "sha256.h"
+
+#define NO_EXTENT  UINT32_MAX
+#define EXTENT_BAD (UINT64_C(1) << 63) /* no revision has this bit: store_revision() */
 
 struct weir_store {
     struct weir_source src; /* borrowed: never closed */
+    uint64_t revision;      /* of src when header and index were read; not 0 */
     struct index *index;
     uint64_t *extent_at; /* offset of each extent */
-    uint64_t index_at;   /* where the last extent ends */
+    /* Of each extent: the last revision of src at which it was hashed, 0: never.  With EXTENT_BAD
+     * if its SHA-256 was not the one in the index. */
+    _Atomic uint64_t *hashed;
+    uint64_t index_at; /* where the last extent ends */
     struct weir_store_info info;
 };
 
@@ -16,6 +28,25 @@ struct weir_store {
 struct extent_heads {
     struct weir_tile_head tile[WEIR_EXTENT_TILES];
     uint32_t payload_at[WEIR_EXTENT_TILES]; /* from the start of the extent */
+};
+
+struct weir_store_cursor {
+    const struct weir_store *store; /* borrowed */
+    struct weir_tile_decoder *decoder;
+    uint64_t revision; /* of the store's source, the last one heard of */
+    uint32_t extent; /* whose heads are in `heads`, or NO_EXTENT.  Between two calls they are right:
+                        read at a revision at which the extent is trusted, or hashed */
+    struct extent_heads heads;
+    struct sha256 hash; /* empty until an extent must be hashed */
+    uint8_t payload[WEIR_TILE_BYTES];
+};
+
+/* What a cursor is asked for. */
+struct tile_wanted {
+    uint32_t extent, slot; /* slot: of its tiles */
+    uint32_t object;       /* used with `out` only, as is `tile` */
+    uint64_t tile;         /* of the object */
+    uint8_t *out;          /* where its plain bytes go; NULL: the extent's heads will do */
 };
 
 /* The object that shows tile `store_tile` (< n_tiles); O(log n). */
@@ -30,6 +61,29 @@ WEIR_MUST_CHECK weir_err extent_heads_bytes(const struct weir_store *store, uint
  * the extent exactly.  WEIR_ERR_CORRUPT with *diag; *out is undefined then. */
 WEIR_MUST_CHECK weir_err extent_heads_parse(const struct weir_store *store, uint32_t extent,
                                             const uint8_t *bytes, struct extent_heads *out,
+                                            struct weir_diag *diag);
+
+/* Decodes the tile, whose head is in cur->heads and whose payload in cur->payload. */
+WEIR_MUST_CHECK weir_err store_decode(struct weir_store_cursor *cur,
+                                      const struct tile_wanted *wanted, struct weir_diag *diag);
+
+/* ---- a source that changes: store_changed.c ---- */
+
+/* The source's revision now, without the bit EXTENT_BAD. */
+WEIR_MUST_CHECK weir_err store_revision(const struct weir_store *store, uint64_t *out,
+                                        struct weir_diag *diag);
+
+/* Whether the extent's bytes at `revision` are those that the index names: nothing has changed
+ * since the store was opened, or the extent was hashed at that revision. */
+bool store_trusts(const struct weir_store *store, uint32_t extent, uint64_t revision);
+
+/* Hashes the whole extent and decodes the tile on the way, so that it is right whatever happens to
+ * the source meanwhile.  cur->revision is up to date.  If it is the same afterwards, it is known to
+ * all cursors of the store what the extent is at that revision.
+ *
+ * WEIR_ERR_CHANGED  the extent is not the one that the index names */
+WEIR_MUST_CHECK weir_err store_read_changed(struct weir_store_cursor *cur,
+                                            const struct tile_wanted *wanted,
                                             struct weir_diag *diag);
 
 #endif

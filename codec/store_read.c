@@ -6,16 +6,6 @@
 
 #include "store_private.h"
 
-#define NO_EXTENT UINT32_MAX
-
-struct weir_store_cursor {
-    const struct weir_store *store; /* borrowed */
-    struct weir_tile_decoder *decoder;
-    uint32_t extent; /* whose heads are in `heads`, or NO_EXTENT */
-    struct extent_heads heads;
-    uint8_t payload[WEIR_TILE_BYTES];
-};
-
 weir_err weir_store_cursor_new(const struct weir_store *store, const struct weir_kernels *kernels,
                                struct weir_store_cursor **out)
 {
@@ -23,7 +13,9 @@ weir_err weir_store_cursor_new(const struct weir_store *store, const struct weir
     if (!cur)
         return WEIR_ERR_NOMEM;
     cur->store = store;
+    cur->revision = store->revision;
     cur->extent = NO_EXTENT;
+    cur->hash = (struct sha256){0};
     weir_err err = weir_tile_decoder_new(kernels, &cur->decoder);
     if (err) {
         free(cur);
@@ -38,7 +30,17 @@ void weir_store_cursor_free(struct weir_store_cursor *cur)
     if (!cur)
         return;
     weir_tile_decoder_free(cur->decoder);
+    sha256_free(&cur->hash);
     free(cur);
+}
+
+static void tile_diag(const struct weir_store_cursor *cur, const struct tile_wanted *wanted,
+                      const char *what, struct weir_diag *diag)
+{
+    uint64_t store_tile = (uint64_t)wanted->extent * WEIR_EXTENT_TILES + wanted->slot;
+    weir_diag_set(diag, "extent %" PRIu32 ", tile %" PRIu64 " (object %" PRIu32 ", mode %u): %s",
+                  wanted->extent, store_tile, wanted->object, cur->heads.tile[wanted->slot].mode,
+                  what);
 }
 
 static weir_err load_heads(struct weir_store_cursor *cur, uint32_t extent, struct weir_diag *diag)
@@ -62,41 +64,86 @@ static weir_err load_heads(struct weir_store_cursor *cur, uint32_t extent, struc
     return err;
 }
 
+weir_err store_decode(struct weir_store_cursor *cur, const struct tile_wanted *wanted,
+                      struct weir_diag *diag)
+{
+    const struct weir_store *store = cur->store;
+    const struct weir_object *o = &store->index->object[wanted->object];
+    const struct weir_tile_head *head = &cur->heads.tile[wanted->slot];
+    weir_err err = weir_tile_decode(cur->decoder, o->coding, head, cur->payload, wanted->out,
+                                    weir_store_tile_bytes(store, wanted->object, wanted->tile));
+    if (err)
+        tile_diag(cur, wanted,
+                  err == WEIR_ERR_CORRUPT ? "its payload is damaged (format or checksum)"
+                                          : weir_err_text(err),
+                  diag);
+    return err;
+}
+
+/* By the heads that are there, or by those in the source, whatever they are. */
+static weir_err read_as_it_is(struct weir_store_cursor *cur, const struct tile_wanted *wanted,
+                              struct weir_diag *diag)
+{
+    weir_err err = load_heads(cur, wanted->extent, diag);
+    if (err || !wanted->out)
+        return err;
+    uint64_t at = cur->store->extent_at[wanted->extent] + cur->heads.payload_at[wanted->slot];
+    err = weir_source_read(&cur->store->src, at, cur->payload,
+                           cur->heads.tile[wanted->slot].payload_bytes);
+    if (err) {
+        tile_diag(cur, wanted, "cannot be read", diag);
+        return err;
+    }
+    return store_decode(cur, wanted, diag);
+}
+
+/* The source is asked for its revision after the bytes were read.  They are good if the answer is
+ * one that we had before, and at which the extent is trusted: then nothing has changed since. */
+static weir_err read_wanted(struct weir_store_cursor *cur, const struct tile_wanted *wanted,
+                            struct weir_diag *diag)
+{
+    for (int i = 0; i < 2; i++) { /* twice if another cursor has hashed the extent already */
+        struct weir_diag detail;
+        detail.text[0] = 0;
+        weir_err err = read_as_it_is(cur, wanted, &detail);
+        uint64_t now = 0;
+        weir_err asked = store_revision(cur->store, &now, diag);
+        bool trusted = !asked && store_trusts(cur->store, wanted->extent, now);
+        if (trusted && now == cur->revision) {
+            if (err && diag)
+                *diag = detail;
+            return err;
+        }
+        cur->extent = NO_EXTENT;
+        if (asked)
+            return asked;
+        cur->revision = now;
+        if (!trusted)
+            break;
+    }
+    return store_read_changed(cur, wanted, diag);
+}
+
 weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object, uint64_t tile,
                               uint8_t *out, struct weir_diag *diag)
 {
-    const struct weir_store *store = cur->store;
-    assert(object < store->index->n_objects && tile < store->index->object[object].n_tiles);
-    const struct weir_object *o = &store->index->object[object];
-    uint64_t store_tile = o->first_tile + tile;
-    uint32_t extent = (uint32_t)(store_tile / WEIR_EXTENT_TILES);
-    size_t slot = (size_t)(store_tile % WEIR_EXTENT_TILES);
-    weir_err err = load_heads(cur, extent, diag);
-    if (err)
-        return err;
-
-    const struct weir_tile_head *head = &cur->heads.tile[slot];
-    uint64_t at = store->extent_at[extent] + cur->heads.payload_at[slot];
-    err = weir_source_read(&store->src, at, cur->payload, head->payload_bytes);
-    const char *what = "cannot be read";
-    if (!err) {
-        err = weir_tile_decode(cur->decoder, o->coding, head, cur->payload, out,
-                               weir_store_tile_bytes(store, object, tile));
-        what = err == WEIR_ERR_CORRUPT ? "its payload is damaged (format or checksum)"
-                                       : weir_err_text(err);
-    }
-    if (err)
-        weir_diag_set(diag,
-                      "extent %" PRIu32 ", tile %" PRIu64 " (object %" PRIu32 ", mode %u): %s",
-                      extent, store_tile, object, head->mode, what);
-    return err;
+    const struct index *ix = cur->store->index;
+    assert(object < ix->n_objects && tile < ix->object[object].n_tiles);
+    uint64_t store_tile = ix->object[object].first_tile + tile;
+    struct tile_wanted wanted = {.extent = (uint32_t)(store_tile / WEIR_EXTENT_TILES),
+                                 .slot = (uint32_t)(store_tile % WEIR_EXTENT_TILES),
+                                 .object = object,
+                                 .tile = tile,
+                                 .out = out};
+    return read_wanted(cur, &wanted, diag);
 }
 
 weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
                               struct weir_tile_head *out)
 {
     assert(store_tile < cur->store->index->n_tiles);
-    weir_err err = load_heads(cur, (uint32_t)(store_tile / WEIR_EXTENT_TILES), NULL);
+    struct tile_wanted wanted = {.extent = (uint32_t)(store_tile / WEIR_EXTENT_TILES)};
+    weir_err err = cur->extent == wanted.extent ? WEIR_OK : read_wanted(cur, &wanted, NULL);
     if (!err)
         *out = cur->heads.tile[store_tile % WEIR_EXTENT_TILES];
     return err;

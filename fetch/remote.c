@@ -189,7 +189,8 @@ static weir_err fill(struct weir_remote *r, struct weir_http *http, const char *
     weir_err err = weir_http_open(http, url, tail, WEIR_REMOTE_TAIL_BYTES, &n, &r->file, diag);
     if (!err) {
         uint64_t size = weir_http_file_size(r->file);
-        r->src = (struct weir_source){r, size, remote_read, NULL};
+        /* No revision(): what does not verify never comes through. */
+        r->src = (struct weir_source){.self = r, .size = size, .read = remote_read};
         err = keep(r, size - n, tail, n);
     }
     free(tail);

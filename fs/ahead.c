@@ -61,12 +61,13 @@ static weir_err hand_on(struct ahead_worker *w, const struct weir_streams_piece 
                         uint64_t from, uint64_t to, size_t *n_done)
 {
     struct ahead *a = w->ahead;
-    const struct reader_range range = {entry_of(a, piece->file), from, to - from};
+    const struct reader_range range = {entry_of(a, piece->file), from, to - from,
+                                       piece->is_whole && may_store(a, piece)};
     struct reader_view view;
     weir_err err = reader_view(a->how.reader, w->reader, &range, 1, &view);
     if (err)
         return err;
-    if (may_store(a, piece))
+    if (may_store(a, piece)) /* again: decoding took its time */
         a->how.store(a->how.self, piece->file, from, view.part[0].iov_base, to - from);
     *n_done += to - from;
     reader_end_view(a->how.reader, &view);

@@ -5,7 +5,7 @@
 
 #include "threads.h"
 
-enum { N_JOBS = 256 };
+enum { N_JOBS = 1024 };
 
 struct job {
     struct answer_job what;
@@ -120,7 +120,8 @@ bool answer_overlaps(struct answer *a, uint32_t node, uint64_t from, uint64_t to
     bool found = false;
     pthread_mutex_lock(&a->lock);
     for (const struct job *job = a->open; job && !found; job = job->after)
-        found = job->what.node == node && job->what.at < to && from < job->what.at + job->what.n;
+        found = job->what.n > 0 && job->what.node == node && job->what.at < to &&
+                from < job->what.at + job->what.n;
     pthread_mutex_unlock(&a->lock);
     return found;
 }

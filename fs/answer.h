@@ -1,6 +1,6 @@
-/* answer.h - threads that answer reads.
+/* answer.h - threads that answer what takes time: reads.
  *
- * One thread hears the kernel's requests and answers at once what needs no decoding; a read is a
+ * One thread hears the kernel's requests and answers at once what needs no reading; a read is a
  * job that it leaves here, so that nothing waits in the kernel's queue behind a tile.  That matters
  * for more than speed: the kernel keeps the pages of a read locked until it is answered, and
  * nobody may store into them meanwhile.  A read that has been heard is in a list, and
@@ -23,7 +23,8 @@ struct answer_job {
     void *request; /* the caller's */
     uint32_t node;
     uint64_t at;
-    size_t n;
+    size_t n;    /* bytes that are read; 0: none */
+    size_t room; /* the caller's */
 };
 
 struct answer_options {
@@ -41,7 +42,7 @@ WEIR_MUST_CHECK weir_err answer_new(const struct answer_options *options, struct
 WEIR_MUST_CHECK weir_err answer_start(struct answer *a);
 
 /* Leaves a job. */
-void answer_later(struct answer *a, const struct answer_job *job);
+void answer_later(struct answer *a, const struct answer_job *what);
 
 /* Whether a job that is not answered yet has a byte of [from, to) of `node`. */
 bool answer_overlaps(struct answer *a, uint32_t node, uint64_t from, uint64_t to);

@@ -10,7 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-enum { STOP_POLL_MS = 5 };
+enum { STOP_POLL_MS = 5, NS_OF_MS = 1000000 };
 
 /* Waits for a request; signals come in here and nowhere else, so that none comes between a look at
  * whether it has ended and the wait.  False: there is none yet. */
@@ -66,7 +66,7 @@ int hear(struct fuse_session *session, const bool *enough)
 void hear_until(struct fuse_session *session, bool (*done)(void *self), void *self)
 {
     struct fuse_buf buffer = {.mem = NULL};
-    const struct timespec limit = {.tv_nsec = STOP_POLL_MS * 1000000};
+    const struct timespec limit = {.tv_nsec = (long)STOP_POLL_MS * NS_OF_MS};
     sigset_t before;
     take_signals(&before);
     fuse_session_reset(session); /* or it would throw away what it reads */

@@ -6,6 +6,7 @@
 #include "fs/mount.h"
 #include "log.h"
 #include "threads.h"
+#include "unmount.h"
 
 /* Until `deadline`; false: it is time to stop.  With the lock held. */
 static bool sleep_until(struct idle *idle, const struct timespec *deadline)
@@ -17,17 +18,15 @@ static bool sleep_until(struct idle *idle, const struct timespec *deadline)
 }
 
 /* Busy is as good as used: somebody has a file open or is in the directory.  The kernel knows, and
- * unmounts only when it is not so. */
-static bool unmounts(struct idle *idle)
+ * unmounts only when it is not so.  What somebody has mounted over it is not ours to unmount. */
+static void try_unmount(struct idle *idle)
 {
-    struct weir_diag diag = {""};
     pthread_mutex_unlock(&idle->lock);
-    weir_err err = weir_mount_end(idle->mountpoint, false, &diag);
+    weir_err err = own_mount_end(idle->own, false, NULL);
     pthread_mutex_lock(&idle->lock);
     if (!err)
         log_line(idle->log, WEIR_MOUNT_LOG_INFO, "unmounted: nobody used it for %u s",
                  idle->seconds);
-    return !err;
 }
 
 static void *run(void *arg)
@@ -37,12 +36,12 @@ static void *run(void *arg)
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     pthread_mutex_lock(&idle->lock);
-    for (bool done = false; !done;) {
+    for (;;) { /* until the mount has ended, which may not be at once */
         deadline.tv_sec += idle->seconds;
         if (!sleep_until(idle, &deadline))
             break;
-        uint64_t now = atomic_load(idle->n_heard);
-        done = now == seen && unmounts(idle);
+        if (atomic_load(idle->n_heard) == seen)
+            try_unmount(idle);
         seen = atomic_load(idle->n_heard);
         clock_gettime(CLOCK_MONOTONIC, &deadline);
     }

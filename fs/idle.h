@@ -10,9 +10,10 @@
 #include "codec/err.h"
 
 struct log;
+struct own_mount;
 
 struct idle {
-    const char *mountpoint;          /* absolute; borrowed, as the next two */
+    const struct own_mount *own;     /* borrowed, as the next two */
     const _Atomic uint64_t *n_heard; /* grows while somebody uses the mount */
     struct log *log;
     unsigned seconds;
@@ -23,7 +24,7 @@ struct idle {
     bool runs;
 };
 
-/* With mountpoint, n_heard, log and seconds filled in, starts a thread that unmounts when n_heard
+/* With own to seconds filled in, starts a thread that unmounts when n_heard
  * has stayed the same for so long and nothing is open.  WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err idle_start(struct idle *idle);
 void idle_stop(struct idle *idle); /* a zeroed one is fine */

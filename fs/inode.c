@@ -47,6 +47,7 @@ static void fill_special(const struct mount *m, enum special which, struct stat 
         st->st_mode = S_IFDIR | (0555 & ~m->umask);
         st->st_nlink = 2;
     } else if (which == SPECIAL_STORE) {
+        st->st_mode = S_IFREG | (m->store_mode & ~m->umask);
         st->st_size = (off_t)m->source->size;
         st->st_blocks = (st->st_size + STAT_BLOCK_BYTES - 1) / STAT_BLOCK_BYTES;
     } else {
@@ -112,12 +113,14 @@ bool inode_find(const struct mount *m, uint32_t dir, const char *name, uint32_t 
 /* The children of `.weir`. */
 static bool special_line(const struct mount *m, uint64_t k, uint32_t *node, const char **name)
 {
-    if (k >= N_SPECIAL - SPECIAL_STORE)
-        return false;
-    enum special which = (enum special)(SPECIAL_STORE + k);
-    *node = special_node(m, which);
-    *name = special_name[which];
-    return true;
+    for (enum special which = SPECIAL_STORE; which < N_SPECIAL; which++) {
+        if (!special_is_there(m, which) || k-- > 0)
+            continue;
+        *node = special_node(m, which);
+        *name = special_name[which];
+        return true;
+    }
+    return false;
 }
 
 bool inode_line(const struct mount *m, uint32_t dir, uint64_t k, uint32_t *node, const char **name)

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Asks the kernel to read `bytes` ahead on what is mounted at `mountpoint` (absolute), which takes
+/* Asks the kernel to read `bytes` ahead on the mount with this device ("MAJOR:MINOR"), which takes
  * root, and says how far it reads now.  Needs nothing of the mount itself. */
-size_t kernel_ahead_raise(const char *mountpoint, size_t bytes);
+size_t kernel_ahead_raise(const char *device, size_t bytes);
 
 #endif

@@ -2,6 +2,7 @@
 #include "fs/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <limits.h>
 #include <stdatomic.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "ahead.h"
@@ -17,9 +19,11 @@
 #include "idle.h"
 #include "kernel_ahead.h"
 #include "log.h"
+#include "mount_table.h"
 #include "mounted.h"
 #include "reader.h"
 #include "tree.h"
+#include "unmount.h"
 
 enum {
     MIN_THREADS = 4,
@@ -27,6 +31,8 @@ enum {
     /* The kernel asks for as much again while the reader is in what it asked for before; and who
      * says POSIX_FADV_SEQUENTIAL gets twice as much. */
     GUARD_WINDOWS = 2,
+    FUSE_MAJOR = 10, /* of /dev/fuse; Linux' list of devices has it */
+    FUSE_MINOR = 229,
 };
 
 /* libfuse's log hook has no argument to say whose log it is, and its signal handlers serve one
@@ -54,7 +60,9 @@ struct run {
     struct mount mount;
     struct idle idle;
     unsigned n_threads, n_ahead;
-    char *mountpoint; /* absolute, or /dev/fd/N */
+    char *mountpoint;     /* absolute */
+    struct own_mount own; /* the mount at it */
+    bool mounted_already; /* it is "/dev/fd/N", to be served and not to be mounted */
     bool handles_signals, is_mounted;
 };
 
@@ -80,17 +88,26 @@ static unsigned choose_threads(unsigned asked, unsigned least)
     return n < WEIR_MOUNT_MAX_THREADS ? (unsigned)n : WEIR_MOUNT_MAX_THREADS;
 }
 
-static bool is_fd(const char *mountpoint)
+/* Whether it is /dev/fuse, opened and mounted by somebody else, and passed as "/dev/fd/N". */
+static bool is_passed_device(const char *path)
 {
-    return strncmp(mountpoint, "/dev/fd/", strlen("/dev/fd/")) == 0;
+    static const char folder[] = "/dev/fd/";
+    const char *number = path + strlen(folder);
+    struct stat st;
+    if (strncmp(path, folder, strlen(folder)) != 0 || !*number ||
+        number[strspn(number, "0123456789")] || strlen(number) > 9)
+        return false;
+    return fstat(atoi(number), &st) == 0 && S_ISCHR(st.st_mode) &&
+           st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
 }
 
 /* Absolute, because unmounting names it again and `ready` may change the working directory. */
 static weir_err find_mountpoint(struct run *run)
 {
     const char *path = run->options->mountpoint;
-    if (is_fd(path)) {
-        run->mountpoint = strdup(path);
+    if (is_passed_device(path)) {
+        run->mounted_already = true;
+        run->mountpoint = strdup(path); /* libfuse knows what it means */
         return run->mountpoint ? WEIR_OK : WEIR_ERR_NOMEM;
     }
     run->mountpoint = realpath(path, NULL);
@@ -125,7 +142,7 @@ static weir_err build_reader(struct run *run)
         .store = o->store,
         .kernels = o->kernels ? o->kernels : weir_kernels_best(),
         .cache_bytes = run->mount.cache_bytes,
-        .n_workers = run->n_threads + run->n_ahead,
+        .n_workers = run->n_threads + run->n_ahead + 1,
         .log = &run->log,
     };
     return reader_new(&reader, &run->mount.reader);
@@ -138,7 +155,13 @@ static weir_err build_answer(struct run *run)
         .answer = mount_answer,
         .self = &run->mount,
     };
-    return answer_new(&answer, &run->mount.answer);
+    const struct answer_options slow = {
+        .n_threads = 1,
+        .answer = mount_answer_ratio,
+        .self = &run->mount,
+    };
+    weir_err err = answer_new(&answer, &run->mount.answer);
+    return err ? err : answer_new(&slow, &run->mount.slow);
 }
 
 static weir_err build_mount(struct run *run)
@@ -147,18 +170,23 @@ static weir_err build_mount(struct run *run)
     struct mount *m = &run->mount;
     m->store = o->store;
     m->source = o->source;
+    m->log = &run->log;
     m->store_name = o->store_name ? o->store_name : "";
     m->uid = o->uid ? *o->uid : geteuid();
     m->gid = o->gid ? *o->gid : getegid();
     m->umask = o->umask;
     m->mtime = o->mtime;
+    m->store_mode = o->store_mode ? o->store_mode & 0444 : 0400;
     m->hears_opens = o->idle_seconds > 0; /* each of them is a sign of life */
     m->cache_bytes = o->cache_bytes ? o->cache_bytes : WEIR_MOUNT_CACHE_BYTES;
     clock_gettime(CLOCK_MONOTONIC, &m->started);
     run->n_threads = choose_threads(o->n_threads, MIN_THREADS);
     run->n_ahead = choose_threads(o->n_ahead, 1);
+    m->slow_worker = run->n_threads + run->n_ahead;
 
-    weir_err err = build_tree(run);
+    weir_err err = weir_source_revision(o->source, &m->revision);
+    if (!err)
+        err = build_tree(run);
     if (!err)
         err = build_reader(run);
     return err ? err : build_answer(run);
@@ -170,8 +198,9 @@ static char *list_mount_options(const struct weir_mount_options *o)
     const char *name = o->store_name ? o->store_name : "weir";
     char fixed[128];
     snprintf(fixed, sizeof(fixed),
-             "ro,nosuid,nodev,default_permissions,subtype=weir,max_read=%d%s%s", READER_MAX_BYTES,
-             o->allow_other ? ",allow_other" : "", o->debug ? ",debug" : "");
+             "ro,nosuid,nodev,default_permissions,subtype=weir,max_read=%d%s%s%s", READER_MAX_BYTES,
+             o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "",
+             o->debug ? ",debug" : "");
     size_t n = strlen("fsname=") + strlen(name) + 1;
     char *source = malloc(n);
     char *list = NULL;
@@ -202,18 +231,30 @@ static weir_err new_session(struct run *run)
 
 /* ---- up and down ---- */
 
+/* By path there is no telling later what is ours: others may mount in the same place. */
+static void find_device(struct run *run)
+{
+    struct mount_place place;
+    if (!run->mounted_already && mount_table_find(run->mountpoint, &place) == MOUNT_FOUND)
+        snprintf(run->own.device, sizeof(run->own.device), "%s", place.device);
+    run->own.path = run->mountpoint;
+    run->own.fd = fuse_session_fd(run->mount.session);
+}
+
 /* What fusermount3 has to say, when it is needed, it writes to stderr itself. */
 static weir_err put_up(struct run *run)
 {
-    if (!is_fd(run->mountpoint) && access("/dev/fuse", F_OK) != 0) {
+    if (!run->mounted_already && access("/dev/fuse", F_OK) != 0) {
         weir_diag_set(run->diag, "this system has no /dev/fuse");
         return WEIR_ERR_UNSUPPORTED;
     }
     run->handles_signals = fuse_set_signal_handlers(run->mount.session) == 0;
     run->is_mounted =
         run->handles_signals && fuse_session_mount(run->mount.session, run->mountpoint) == 0;
-    if (run->is_mounted)
+    if (run->is_mounted) {
+        find_device(run);
         return WEIR_OK;
+    }
     weir_diag_set(run->diag, "cannot mount on %s: %s", run->options->mountpoint,
                   run->log.last_error[0] ? run->log.last_error : "the system refuses");
     return WEIR_ERR_IO;
@@ -222,7 +263,10 @@ static weir_err put_up(struct run *run)
 /* How far the kernel reads ahead can be changed, and is known, once it has begun to talk. */
 static weir_err build_ahead(struct run *run)
 {
-    size_t kernel_bytes = kernel_ahead_raise(run->mountpoint, KERNEL_AHEAD_BYTES);
+    /* Where it is not known, it may be somebody else's mount, who may have raised it. */
+    size_t kernel_bytes = run->own.device[0]
+                              ? kernel_ahead_raise(run->own.device, KERNEL_AHEAD_BYTES)
+                              : (size_t)KERNEL_AHEAD_BYTES;
     const struct ahead_options ahead = {
         .tree = run->mount.tree,
         .reader = run->mount.reader,
@@ -241,10 +285,18 @@ static weir_err start_threads(struct run *run)
 {
     weir_err err = answer_start(run->mount.answer);
     if (!err)
+        err = answer_start(run->mount.slow);
+    if (!err)
         err = ahead_start(run->mount.ahead);
-    if (err || !run->options->idle_seconds || is_fd(run->mountpoint))
+    if (err || !run->options->idle_seconds)
         return err;
-    run->idle.mountpoint = run->mountpoint;
+    if (!run->own.device[0]) {
+        log_line(&run->log, WEIR_MOUNT_LOG_WARNING,
+                 "%s: it cannot be told what is mounted there; stays mounted when nobody uses it",
+                 run->mountpoint);
+        return WEIR_OK;
+    }
+    run->idle.own = &run->own;
     run->idle.n_heard = &run->mount.n_heard;
     run->idle.log = &run->log;
     run->idle.seconds = run->options->idle_seconds;
@@ -288,20 +340,38 @@ static bool ahead_is_done(void *self)
     return ahead_stopped(self);
 }
 
-/* Who stores into the page cache may be waiting for an answer: requests are heard and answered
- * until that has ended. */
+/* libfuse unmounts whatever is at its path.  It leaves the path alone when the device is dead,
+ * which the end of a pipe that nobody reads is, too; what is ours has been unmounted by then. */
+static void hide_device(struct run *run)
+{
+    int ends[2];
+    if (!own_mount_lives(&run->own) || pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    (void)close(ends[0]);
+    (void)dup3(ends[1], fuse_session_fd(run->mount.session), O_CLOEXEC);
+    (void)close(ends[1]);
+}
+
+/* The mount goes first, so that nobody waits for what may take long.  Who stores into the page
+ * cache may be waiting for an answer: requests are heard and answered until that has ended. */
 static void take_down(struct run *run)
 {
     struct mount *m = &run->mount;
+    if (run->is_mounted) /* may be gone, or somewhere below another */
+        (void)!own_mount_end(&run->own, true, NULL);
     idle_stop(&run->idle);
+    atomic_store(&m->stops, true);
     if (m->ahead) {
         ahead_stop(m->ahead);
         hear_until(m->session, ahead_is_done, m->ahead);
         ahead_free(m->ahead);
     }
+    answer_free(m->slow);
     answer_free(m->answer);
-    if (run->is_mounted)
+    if (run->is_mounted) {
+        hide_device(run);
         fuse_session_unmount(m->session);
+    }
     if (run->handles_signals)
         fuse_remove_signal_handlers(m->session);
     if (m->session)

@@ -7,12 +7,12 @@
  * Beside the store's entries the root has a directory `.weir` that no listing shows (unless the
  * store has an entry of that name, which then wins):
  *
- *   .weir/store        the compressed store itself, readable at any offset
+ *   .weir/store        the compressed store itself, readable at any offset; not with `subdir`
  *   .weir/status.json  what the mount has done so far, as one JSON object (docs/architecture.md)
  *
  * Regular files have the extended attributes user.weir.sha256 (of the plain bytes, 64 hex digits),
  * user.weir.ratio (plain bytes over stored bytes, such as "1.523"), user.weir.tensors (how many);
- * they and directories have user.weir.digest (the store's, 64 hex digits).
+ * they and the store's directories have user.weir.digest (the store's, 64 hex digits).
  *
  * In the background, the order that works: fork, then weir_mount_run() in the child (it starts
  * threads, and threads do not survive a fork).  The child's `ready` tells the parent through a pipe
@@ -71,15 +71,18 @@ struct weir_mount_options {
     const uid_t *uid;       /* owner of everything; NULL: the caller's effective user */
     const gid_t *gid;       /* NULL: the caller's effective group */
     mode_t umask;           /* permission bits that nothing gets, write bits are gone anyway */
+    mode_t store_mode;      /* of .weir/store: those of the store itself; 0: 0400 */
     size_t cache_bytes;     /* ceiling of decoded tiles held; default WEIR_MOUNT_CACHE_BYTES */
     unsigned n_threads;     /* that answer requests, at most WEIR_MOUNT_MAX_THREADS; default: one
                                per processor, at least 4 */
     unsigned n_ahead;       /* threads that read ahead, at most WEIR_MOUNT_MAX_THREADS; default: one
                                per processor */
-    unsigned idle_seconds; /* unmount when nobody asked for so long and nothing is open; 0: never */
+    unsigned idle_seconds;  /* unmount when nobody asked for so long and nothing is open; 0: never.
+                                Not of /dev/fd/N, which is somebody else's to unmount */
     const struct weir_kernels *kernels; /* default: weir_kernels_best() */
     bool allow_other; /* users other than the caller may look; for an ordinary user this takes
                          user_allow_other in /etc/fuse.conf */
+    bool noexec;      /* nothing there can be executed */
     bool debug;       /* events.log hears of every request */
     struct weir_mount_events events;
 };
@@ -87,7 +90,8 @@ struct weir_mount_options {
 /* Mounts the store and answers requests until it is unmounted: by umount or fusermount3 -u, by
  * SIGINT, SIGTERM or SIGHUP to this process (where the caller left them at their default; SIGPIPE
  * is ignored meanwhile), or by being idle.  A signal unmounts at once: programs that still read get
- * errors.  On return nothing is mounted, no thread is left and the signals are as they were.
+ * errors.  On return its mount is gone (but for /dev/fd/N), what others have mounted in its place
+ * or over it is not; no thread is left and the signals are as they were.
  *
  * A file's mode is the store's without write bits and without `umask`.  As root, the kernel's
  * read-ahead of the mount is raised to 1 MiB.  One mount per process at a time (libfuse's signal

@@ -203,27 +203,20 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- attributes of ours ---- */
 
-/* `size` 0 asks how long the value is. */
-static void reply_value(fuse_req_t req, size_t size, const char *value, size_t n)
-{
-    if (size == 0)
-        (void)fuse_reply_xattr(req, n);
-    else if (n > size)
-        (void)fuse_reply_err(req, ERANGE);
-    else
-        (void)fuse_reply_buf(req, value, n);
-}
-
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     uint32_t node;
     const struct mount *m = heard(req, ino, &node);
     char value[XATTR_MAX_BYTES];
     size_t n = xattr_get(m, node, name, value);
-    if (n == 0)
+    if (xattr_is_ratio(m, node, name)) {
+        const struct answer_job job = {.request = req, .node = node, .room = size};
+        answer_later(m->slow, &job);
+    } else if (n == 0) {
         (void)fuse_reply_err(req, ENODATA);
-    else
-        reply_value(req, size, value, n);
+    } else {
+        xattr_reply(req, size, value, n);
+    }
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
@@ -231,7 +224,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     uint32_t node;
     const struct mount *m = heard(req, ino, &node);
     char names[XATTR_MAX_BYTES];
-    reply_value(req, size, names, xattr_list(m, node, names));
+    xattr_reply(req, size, names, xattr_list(m, node, names));
 }
 
 /* No forget: the tree is whole from the start and goes with the mount.  No release: an open file

@@ -3,13 +3,18 @@
 #define FUSE_USE_VERSION 312
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdio.h>
 
 #include "answer.h"
 #include "inode.h"
+#include "log.h"
 #include "mounted.h"
 #include "reader.h"
 #include "special.h"
 #include "tree.h"
+#include "xattr.h"
+
+#define NEWS_OF_STORE (UINT64_MAX - 1) /* for log_is_news(); tiles have smaller numbers */
 
 /* The one place where a weir_err becomes an errno. */
 static int errno_of(weir_err err)
@@ -37,10 +42,26 @@ static int errno_of(weir_err err)
     return EIO;
 }
 
+/* Who reads a store here reads it as a file that never changes, so it must not.  Its tiles, in the
+ * files, are checked one by one and go on as long as they are right. */
+static weir_err read_store(struct mount *m, uint8_t *to, const struct answer_job *job)
+{
+    uint64_t now;
+    weir_err err = weir_source_read(m->source, job->at, to, job->n);
+    if (!err)
+        err = weir_source_revision(m->source, &now);
+    if (!err && now != m->revision)
+        err = WEIR_ERR_CHANGED;
+    if (err && log_is_news(m->log, NEWS_OF_STORE))
+        log_line(m->log, WEIR_MOUNT_LOG_ERROR, ".weir/store: %s%s", weir_err_text(err),
+                 err == WEIR_ERR_CHANGED ? "; mount it again" : "");
+    return err;
+}
+
 static void answer_store(struct mount *m, struct reader_worker *worker,
                          const struct answer_job *job)
 {
-    weir_err err = weir_source_read(m->source, job->at, worker->buffer, job->n);
+    weir_err err = read_store(m, worker->buffer, job);
     if (err)
         (void)fuse_reply_err(job->request, errno_of(err));
     else
@@ -50,15 +71,13 @@ static void answer_store(struct mount *m, struct reader_worker *worker,
 static void answer_status(struct mount *m, const struct answer_job *job)
 {
     char status[STATUS_BYTES];
-    if (status_write(m, status))
-        (void)fuse_reply_buf(job->request, status + job->at, job->n);
-    else
-        (void)fuse_reply_err(job->request, ENOMEM);
+    status_write(m, status);
+    (void)fuse_reply_buf(job->request, status + job->at, job->n);
 }
 
 static void answer_file(struct mount *m, struct reader_worker *worker, const struct answer_job *job)
 {
-    const struct reader_range range = {m->tree->node[job->node].entry, job->at, job->n};
+    const struct reader_range range = {m->tree->node[job->node].entry, job->at, job->n, true};
     struct reader_view view;
     weir_err err = reader_view(m->reader, worker, &range, READER_MAX_PARTS, &view);
     atomic_fetch_add(&m->n_reads, 1);
@@ -68,7 +87,10 @@ static void answer_file(struct mount *m, struct reader_worker *worker, const str
         return;
     }
     atomic_fetch_add(&m->read_bytes, job->n);
-    (void)fuse_reply_iov(job->request, view.part, (int)view.n);
+    if (view.n == 1) /* which allocates nothing */
+        (void)fuse_reply_buf(job->request, view.part[0].iov_base, view.part[0].iov_len);
+    else
+        (void)fuse_reply_iov(job->request, view.part, (int)view.n);
     reader_end_view(m->reader, &view);
 }
 
@@ -76,12 +98,31 @@ void mount_answer(void *self, unsigned thread, const struct answer_job *job)
 {
     struct mount *m = self;
     struct reader_worker *worker = reader_worker(m->reader, thread);
-    if (!is_special(m, job->node))
+    if (atomic_load(&m->stops))
+        (void)fuse_reply_err(job->request, EIO);
+    else if (!is_special(m, job->node))
         answer_file(m, worker, job);
     else if (special_of(m, job->node) == SPECIAL_STORE)
         answer_store(m, worker, job);
     else
         answer_status(m, job);
+}
+
+void mount_answer_ratio(void *self, unsigned thread, const struct answer_job *job)
+{
+    (void)thread;
+    struct mount *m = self;
+    const struct weir_entry *file = m->tree->node[job->node].entry;
+    uint64_t stored = 0;
+    weir_err err = reader_stored_bytes(m->reader, reader_worker(m->reader, m->slow_worker), file,
+                                       &m->stops, &stored);
+    if (err) {
+        (void)fuse_reply_err(job->request, errno_of(err));
+        return;
+    }
+    char text[XATTR_MAX_BYTES];
+    int n = snprintf(text, sizeof(text), "%.3f", stored ? (double)file->size / (double)stored : 1);
+    xattr_reply(job->request, job->room, text, (size_t)n);
 }
 
 /* What the kernel says does not matter: an inode that it has forgotten needs no pages. */

@@ -104,52 +104,49 @@ static weir_err pin_tile(struct reader *r, struct reader_worker *worker,
 }
 
 static weir_err copy_out(struct reader *r, struct reader_worker *worker,
-                         const struct weir_entry *file, uint64_t at, size_t n)
+                         const struct reader_range *range)
 {
-    for (size_t done = 0; done < n;) {
+    for (size_t done = 0; done < range->n;) {
         struct place place;
-        find_place(r->store, file, at + done, &place);
+        find_place(r->store, range->file, range->at + done, &place);
         struct weir_tile_pin pin;
-        weir_err err = pin_tile(r, worker, file, &place, &pin);
+        weir_err err = pin_tile(r, worker, range->file, &place, &pin);
         if (err)
             return err;
-        size_t some = n - done < place.n_bytes ? n - done : place.n_bytes;
+        size_t left = range->n - done;
+        size_t some = left < place.n_bytes ? left : place.n_bytes;
         memcpy(worker->buffer + done, pin.bytes + place.offset, some);
-        weir_tile_cache_unpin(r->cache, &pin, some == place.n_bytes);
+        weir_tile_cache_unpin(r->cache, &pin, range->passes && some == place.n_bytes);
         done += some;
     }
     return WEIR_OK;
 }
 
-static unsigned count_parts(const struct reader *r, const struct weir_entry *file, uint64_t at,
-                            size_t n)
+static unsigned count_parts(const struct reader *r, const struct reader_range *range)
 {
     unsigned parts = 0;
-    for (struct place place; n > 0; parts++) {
-        find_place(r->store, file, at, &place);
-        size_t some = n < place.n_bytes ? n : place.n_bytes;
-        at += some;
-        n -= some;
-    }
+    struct place place;
+    for (size_t done = 0; done < range->n; done += place.n_bytes, parts++)
+        find_place(r->store, range->file, range->at + done, &place);
     return parts;
 }
 
 static weir_err pin_out(struct reader *r, struct reader_worker *worker,
-                        const struct weir_entry *file, uint64_t at, size_t n,
-                        struct reader_view *view)
+                        const struct reader_range *range, struct reader_view *view)
 {
-    for (size_t done = 0; done < n;) {
+    for (size_t done = 0; done < range->n;) {
         struct place place;
-        find_place(r->store, file, at + done, &place);
+        find_place(r->store, range->file, range->at + done, &place);
         struct weir_tile_pin pin;
-        weir_err err = pin_tile(r, worker, file, &place, &pin);
+        weir_err err = pin_tile(r, worker, range->file, &place, &pin);
         if (err) {
             reader_end_view(r, view);
             return err;
         }
-        size_t some = n - done < place.n_bytes ? n - done : place.n_bytes;
+        size_t left = range->n - done;
+        size_t some = left < place.n_bytes ? left : place.n_bytes;
         view->pin[view->n] = pin;
-        view->is_spent[view->n] = some == place.n_bytes;
+        view->is_spent[view->n] = range->passes && some == place.n_bytes;
         view->part[view->n] = (struct iovec){pin.bytes + place.offset, some};
         view->n++;
         done += some;
@@ -160,25 +157,73 @@ static weir_err pin_out(struct reader *r, struct reader_worker *worker,
 weir_err reader_view(struct reader *r, struct reader_worker *worker,
                      const struct reader_range *range, unsigned max_parts, struct reader_view *out)
 {
-    const struct weir_entry *file = range->file;
-    uint64_t at = range->at;
-    size_t n = range->n;
-    assert(n > 0 && n <= READER_MAX_BYTES && at <= file->size && n <= file->size - at);
+    assert(range->n > 0 && range->n <= READER_MAX_BYTES);
+    assert(range->at <= range->file->size && range->n <= range->file->size - range->at);
     assert(max_parts > 0 && max_parts <= READER_MAX_PARTS);
     if (max_parts > r->max_pins)
         max_parts = r->max_pins;
     out->n = 0;
-    out->is_pinned = count_parts(r, file, at, n) <= max_parts;
+    out->is_pinned = count_parts(r, range) <= max_parts;
     if (out->is_pinned)
-        return pin_out(r, worker, file, at, n, out);
-    out->part[out->n++] = (struct iovec){worker->buffer, n};
-    return copy_out(r, worker, file, at, n);
+        return pin_out(r, worker, range, out);
+    out->part[out->n++] = (struct iovec){worker->buffer, range->n};
+    return copy_out(r, worker, range);
 }
 
 void reader_end_view(struct reader *r, const struct reader_view *view)
 {
     for (unsigned i = 0; view->is_pinned && i < view->n; i++)
         weir_tile_cache_unpin(r->cache, &view->pin[i], view->is_spent[i]);
+}
+
+/* Of the tiles [tile, stop), which lie in one extent. */
+static weir_err add_heads(struct reader_worker *worker, uint64_t tile, uint64_t stop, uint64_t *sum)
+{
+    for (; tile < stop; tile++) {
+        struct weir_tile_head head;
+        weir_err err = weir_store_tile_head(worker->cursor, tile, &head);
+        if (err)
+            return err;
+        *sum += WEIR_TILE_HEAD_BYTES + head.payload_bytes;
+    }
+    return WEIR_OK;
+}
+
+static weir_err add_object(struct reader *r, struct reader_worker *worker,
+                           const struct weir_object *o, const _Atomic bool *stop, uint64_t *sum)
+{
+    uint64_t tile = o->first_tile, end = o->first_tile + o->n_tiles;
+    while (tile < end) {
+        uint32_t extent = (uint32_t)(tile / WEIR_EXTENT_TILES);
+        uint64_t next = ((uint64_t)extent + 1) * WEIR_EXTENT_TILES;
+        if (atomic_load(stop))
+            return WEIR_ERR_CANCELLED;
+        if (tile % WEIR_EXTENT_TILES == 0 && next <= end) {
+            *sum += weir_store_extent(r->store, extent).bytes;
+        } else {
+            weir_err err = add_heads(worker, tile, next < end ? next : end, sum);
+            if (err)
+                return err;
+        }
+        tile = next;
+    }
+    return WEIR_OK;
+}
+
+weir_err reader_stored_bytes(struct reader *r, struct reader_worker *worker,
+                             const struct weir_entry *file, const _Atomic bool *stop, uint64_t *out)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < file->n_segments; i++) {
+        if (file->segment[i].object == WEIR_NO_OBJECT)
+            continue;
+        const struct weir_object *o = weir_store_object(r->store, file->segment[i].object);
+        weir_err err = add_object(r, worker, o, stop, &sum);
+        if (err)
+            return err;
+    }
+    *out = sum;
+    return WEIR_OK;
 }
 
 struct reader_counts reader_counts(struct reader *r)

@@ -5,6 +5,7 @@
 #ifndef WEIR_FS_READER_PRIVATE_H
 #define WEIR_FS_READER_PRIVATE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,6 +64,7 @@ struct reader_range {
     const struct weir_entry *file;
     uint64_t at;
     size_t n;
+    bool passes; /* they go where they are wanted: a tile whose last byte is among them is spent */
 };
 
 /* A range in at most max_parts parts (1 to READER_MAX_PARTS): in the tile cache where it has slots
@@ -73,6 +75,13 @@ WEIR_MUST_CHECK weir_err reader_view(struct reader *r, struct reader_worker *wor
                                      const struct reader_range *range, unsigned max_parts,
                                      struct reader_view *out);
 void reader_end_view(struct reader *r, const struct reader_view *view);
+
+/* What the store keeps of all tiles that `file` shows, their heads included.  Reads the heads of
+ * extents that it shares with others.  WEIR_ERR_CANCELLED when *stop is set; and what
+ * weir_store_tile_head() returns. */
+WEIR_MUST_CHECK weir_err reader_stored_bytes(struct reader *r, struct reader_worker *worker,
+                                             const struct weir_entry *file,
+                                             const _Atomic bool *stop, uint64_t *out);
 
 /* The tile that holds byte `at` of `file`: its bytes are [*from, *to) of the file. */
 void reader_tile_at(const struct reader *r, const struct weir_entry *file, uint64_t at,

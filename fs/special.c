@@ -1,5 +1,6 @@
 #include "special.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,6 +30,11 @@ uint32_t special_node(const struct mount *m, enum special which)
     return m->tree->n_nodes + (uint32_t)which;
 }
 
+bool special_is_there(const struct mount *m, enum special which)
+{
+    return which != SPECIAL_STORE || m->tree->root == TREE_STORE_ROOT;
+}
+
 bool special_find(const struct mount *m, uint32_t parent, const char *name, uint32_t *out)
 {
     enum special from = SPECIAL_STORE, to = N_SPECIAL;
@@ -39,7 +45,7 @@ bool special_find(const struct mount *m, uint32_t parent, const char *name, uint
         return false;
     }
     for (enum special i = from; i < to; i++) {
-        if (strcmp(name, special_name[i]) != 0)
+        if (strcmp(name, special_name[i]) != 0 || !special_is_there(m, i))
             continue;
         *out = special_node(m, i);
         return true;
@@ -56,38 +62,50 @@ static double seconds_since(const struct timespec *then)
     return (double)(now.tv_sec - then->tv_sec) + 1e-9 * (double)(now.tv_nsec - then->tv_nsec);
 }
 
-/* The store's name, if it is short UTF-8 text. */
-static json_t *name_of(const struct mount *m)
+/* The store's name as a JSON string, or null where it is not short UTF-8 text. */
+static void write_name(const struct mount *m, char *out, size_t room)
 {
-    return strlen(m->store_name) < STATUS_BYTES / 4 ? json_string(m->store_name) : NULL;
+    json_t *name = json_string(m->store_name);
+    size_t n = name ? json_dumpb(name, out, room - 1, JSON_ENCODE_ANY) : 0;
+    json_decref(name);
+    if (n == 0 || n >= room)
+        n = (size_t)snprintf(out, room, "null");
+    out[n] = 0;
 }
 
-static json_t *pack_status(const struct mount *m)
+/* Every number has its width: who reads piece by piece, and so more than one version, still reads
+ * JSON. */
+void status_write(const struct mount *m, char out[STATUS_BYTES])
 {
     struct reader_counts read = reader_counts(m->reader);
     struct weir_streams_counts ahead = ahead_counts(m->ahead);
-    char digest[2 * WEIR_DIGEST_BYTES + 1];
+    char digest[MOUNT_DIGEST_CHARS + 1], name[STATUS_BYTES / 2];
     mount_digest(m, digest);
-    return json_pack(
-        "{s:s,s:o*,s:f,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "digest", digest, "store",
-        name_of(m), "seconds", seconds_since(&m->started), "requests",
-        (json_int_t)atomic_load(&m->n_requests), "reads", (json_int_t)atomic_load(&m->n_reads),
-        "read_bytes", (json_int_t)atomic_load(&m->read_bytes), "cache_bytes",
-        (json_int_t)m->cache_bytes, "cache_hits", (json_int_t)read.cache_hits, "decoded_tiles",
-        (json_int_t)read.decoded_tiles, "decoded_bytes", (json_int_t)read.decoded_bytes,
-        "ahead_bytes", (json_int_t)ahead.ahead_bytes, "ahead_hit_bytes",
-        (json_int_t)ahead.hit_bytes, "ahead_waste_bytes", (json_int_t)ahead.waste_bytes, "errors",
-        (json_int_t)atomic_load(&m->n_errors));
-}
-
-bool status_write(const struct mount *m, char out[STATUS_BYTES])
-{
-    json_t *status = pack_status(m);
-    if (!status)
-        return false;
+    write_name(m, name, sizeof(name));
+    const struct {
+        const char *key;
+        uint64_t value;
+    } rows[] = {
+        {"requests", atomic_load(&m->n_requests)},
+        {"reads", atomic_load(&m->n_reads)},
+        {"read_bytes", atomic_load(&m->read_bytes)},
+        {"cache_bytes", m->cache_bytes},
+        {"cache_hits", read.cache_hits},
+        {"decoded_tiles", read.decoded_tiles},
+        {"decoded_bytes", read.decoded_bytes},
+        {"ahead_bytes", ahead.ahead_bytes},
+        {"ahead_hit_bytes", ahead.hit_bytes},
+        {"ahead_waste_bytes", ahead.waste_bytes},
+        {"errors", atomic_load(&m->n_errors)},
+    };
     memset(out, ' ', STATUS_BYTES);
-    size_t n = json_dumpb(status, out, STATUS_BYTES - 1, JSON_INDENT(2));
-    json_decref(status);
+    int n = snprintf(out, STATUS_BYTES,
+                     "{\n  \"store\": %s,\n  \"digest\": \"%s\",\n  \"seconds\": %16.3f", name,
+                     digest, seconds_since(&m->started));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        n += snprintf(out + n, (size_t)(STATUS_BYTES - n), ",\n  \"%s\": %20" PRIu64, rows[i].key,
+                      rows[i].value);
+    n += snprintf(out + n, (size_t)(STATUS_BYTES - n), "\n}");
+    memset(out + n, ' ', (size_t)(STATUS_BYTES - n));
     out[STATUS_BYTES - 1] = '\n';
-    return n > 0 && n < STATUS_BYTES;
 }

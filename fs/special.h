@@ -28,10 +28,13 @@ bool is_special(const struct mount *m, uint32_t node);
 enum special special_of(const struct mount *m, uint32_t node);
 uint32_t special_node(const struct mount *m, enum special which);
 
+/* A mount that shows a part of the store does not show the store. */
+bool special_is_there(const struct mount *m, enum special which);
+
 /* Whether `name` in `parent` is one of them. */
 bool special_find(const struct mount *m, uint32_t parent, const char *name, uint32_t *out);
 
-/* The whole of status.json.  False: no memory. */
-bool status_write(const struct mount *m, char out[STATUS_BYTES]);
+/* The whole of status.json. */
+void status_write(const struct mount *m, char out[STATUS_BYTES]);
 
 #endif

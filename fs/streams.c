@@ -6,12 +6,13 @@ enum {
     MAX_STREAMS = 65536,
     PAGE = WEIR_STREAMS_PAGE,
     /* Reads adjoin with at most this between them: the kernel skips pages that it has. */
-    GAP = 64 << 10,
+    GAP = 16 << 10,
     /* The kernel's own read-ahead goes this far past the end of what somebody wants. */
     SLACK = 1 << 20,
     /* Reads that are smaller are looks at something, unless many of them adjoin. */
     MIN_COPY_READ = 16 << 10,
     MIN_SMALL_READS = 4,
+    MAX_WINDOWS = 3, /* of one stream at once */
     /* Who has read among the last so many reads is reading. */
     RECENT_READS = 24, /* 16 readers taking turns are */
 };
@@ -22,16 +23,16 @@ struct stream {
     bool is_known; /* else a suspicion: a read, or a few small ones */
     bool is_direct;
     uint32_t n_reads;
-    uint64_t tick;         /* of its last read; 0: free */
-    uint64_t pos;          /* end of what was read */
-    uint64_t first_limit;  /* end of the tensor that it was first known in */
-    uint64_t limit;        /* where its windows end: the tensor's end, or the file's */
-    uint64_t trip;         /* start of the last window: its first page, left to be asked for */
-    uint64_t end;          /* of the last window */
-    uint64_t next, to;     /* work that was laid out and not taken yet */
-    uint64_t bytes;        /* of the next window */
-    uint32_t window;       /* number of the last window */
-    uint64_t older, newer; /* bytes done and not come past: before the last window, and in it */
+    uint64_t tick;        /* of its last read; 0: free */
+    uint64_t pos;         /* end of what was read */
+    uint64_t first_limit; /* end of the tensor that it was first known in */
+    uint64_t limit;       /* where its windows end: the tensor's end, or the file's */
+    uint64_t hole[2];     /* starts of the last two windows: pages that are left to be asked for */
+    uint64_t end;         /* of the last window */
+    uint64_t next, to;    /* work that was laid out and not taken yet */
+    uint64_t bytes;       /* of the next window */
+    uint32_t window;      /* number of the last window */
+    uint64_t done[3]; /* bytes done and not come past: up to each hole, and in the last window */
 };
 
 struct weir_streams {
@@ -68,24 +69,19 @@ static bool is_recent(const struct weir_streams *all, const struct stream *s)
     return s->tick && all->tick - s->tick < RECENT_READS;
 }
 
-static bool adjoins(uint64_t at, uint64_t place)
-{
-    return at + PAGE >= place && at <= place + GAP;
-}
-
-/* A reader asks where it stopped, or for a page that was left out.  In between it asks for what
- * could not be stored. */
+/* A reader asks where it stopped, or for a page that was left out; while it is at it, also a bit
+ * further on, and for what could not be stored. */
 static bool goes_on(const struct weir_streams *all, const struct stream *s,
                     const struct weir_streams_read *read)
 {
+    uint64_t at = read->at;
     if (!s->tick || s->file != read->file || s->is_direct != read->is_direct)
         return false;
-    if (adjoins(read->at, s->pos))
-        return s->is_known || is_recent(all, s);
+    bool is_near = at + PAGE >= s->pos && at <= s->pos + GAP;
     if (!s->is_known)
-        return false;
-    return adjoins(read->at, s->trip) || adjoins(read->at, s->end) ||
-           (is_recent(all, s) && read->at > s->pos && read->at < s->end);
+        return is_near && is_recent(all, s);
+    return at == s->pos || at == s->hole[0] || at == s->hole[1] || at == s->end ||
+           (is_recent(all, s) && (is_near || (at > s->pos && at < s->end)));
 }
 
 /* The one whose position is nearest: streams may run close to each other. */
@@ -112,7 +108,7 @@ static struct stream *begin(struct weir_streams *all, const struct weir_streams_
     for (size_t i = 1; i < all->how.n; i++)
         if (all->stream[i].tick < s->tick)
             s = &all->stream[i];
-    all->counts.waste_bytes += s->older + s->newer;
+    all->counts.waste_bytes += s->done[0] + s->done[1] + s->done[2];
     *s = (struct stream){
         .file = read->file,
         .life = s->life + 1,
@@ -140,13 +136,10 @@ static bool goes_forward(const struct stream *s, const struct weir_streams_read 
 /* Who reads up to `at` has come past, or will never need, everything before. */
 static void come_past(struct weir_streams *all, struct stream *s, uint64_t at)
 {
-    if (at > s->trip) {
-        all->counts.hit_bytes += s->older;
-        s->older = 0;
-    }
-    if (at > s->end) {
-        all->counts.hit_bytes += s->newer;
-        s->newer = 0;
+    const uint64_t mark[] = {s->hole[0], s->hole[1], s->end};
+    for (int i = 0; i < 3 && at > mark[i]; i++) {
+        all->counts.hit_bytes += s->done[i];
+        s->done[i] = 0;
     }
 }
 
@@ -156,10 +149,10 @@ static void set_limit(struct stream *s, const struct weir_streams_read *read)
 {
     if (!s->first_limit)
         s->first_limit = read->unit_to;
-    bool goes_on = read->at > s->first_limit + SLACK;
-    if (goes_on && s->limit != read->file_bytes)
+    bool is_beyond = read->at > s->first_limit + SLACK;
+    if (is_beyond && s->limit != read->file_bytes)
         s->bytes = WEIR_STREAMS_FIRST_WINDOW; /* carefully at first */
-    s->limit = goes_on ? read->file_bytes : max_of(s->limit, read->unit_to);
+    s->limit = is_beyond ? read->file_bytes : max_of(s->limit, read->unit_to);
 }
 
 /* An equal share for all who are reading. */
@@ -168,26 +161,29 @@ static uint64_t max_window(const struct weir_streams *all)
     uint64_t n_readers = 1;
     for (size_t i = 0; i < all->how.n; i++)
         n_readers += all->stream[i].is_known && is_recent(all, &all->stream[i]);
-    return min_of(all->how.ahead_bytes / 2 / n_readers, WEIR_STREAMS_MAX_WINDOW);
+    return min_of(all->how.ahead_bytes / MAX_WINDOWS / n_readers, WEIR_STREAMS_MAX_WINDOW);
 }
 
 /* The next window, from the end of the last one.  Its first page is left out, and the last page of
- * all: whoever reads it says that all before it was of use. */
-static void lay_out(const struct weir_streams *all, struct stream *s)
+ * all: whoever reads it says that all before it was of use.  False: there is no room for one. */
+static bool lay_out(const struct weir_streams *all, struct stream *s)
 {
     uint64_t bytes = page_floor(min_of(s->bytes, max_window(all)));
     uint64_t from = max_of(s->end, page_ceil(s->pos));
     uint64_t stop = page_floor(s->limit - 1);
     if (bytes < WEIR_STREAMS_MIN_WINDOW || from + PAGE >= stop)
-        return;
+        return false;
     if (s->next >= s->to)
         s->next = from;
-    s->trip = from;
+    s->hole[0] = s->window ? s->hole[1] : from; /* one window until it is seen to be of use */
+    s->hole[1] = from;
     s->to = s->end = min_of(from + bytes, stop);
     s->window++;
-    s->older += s->newer;
-    s->newer = 0;
+    s->done[0] += s->done[1];
+    s->done[1] = s->done[2];
+    s->done[2] = 0;
     s->bytes = min_of(2 * bytes, WEIR_STREAMS_MAX_WINDOW);
+    return true;
 }
 
 bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *read)
@@ -208,8 +204,8 @@ bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *
     set_limit(s, read);
     if (s->pos > s->next) /* the reader will have these pages without us */
         s->next = page_ceil(s->pos);
-    if (s->pos > s->trip)
-        lay_out(all, s);
+    while (s->pos > s->hole[0] && lay_out(all, s))
+        continue;
     return s->next < s->to;
 }
 
@@ -227,16 +223,19 @@ bool weir_streams_next(struct weir_streams *all,
     }
     if (!s)
         return false;
-    if (s->next == s->trip)
+    bool after_hole = s->next == s->hole[0] || s->next == s->hole[1];
+    if (after_hole)
         s->next += PAGE;
     uint64_t to = page_floor(cut(self, s->file, s->next));
     to = min_of(max_of(to, s->next + PAGE), s->to);
-    if (s->next < s->trip) /* what is left of the window before the last one */
-        to = min_of(to, s->trip);
+    for (int i = 0; i < 2; i++)
+        if (s->next < s->hole[i])
+            to = min_of(to, s->hole[i]);
     *out = (struct weir_streams_piece){
         .file = s->file,
         .from = s->next,
         .to = to,
+        .is_whole = !after_hole && to != page_floor(s->limit - 1),
         .stream = (uint32_t)(s - all->stream),
         .life = s->life,
         .window = s->window,
@@ -251,13 +250,18 @@ static bool is_current(const struct stream *s, const struct weir_streams_piece *
     return s->life == piece->life;
 }
 
-/* Where the reader of a stream may ask next: from what it has read to the page that was left out
- * ahead of it, and as far past it as the kernel reads ahead. */
+/* Where the reader of a stream may ask next: from what it has read to the first page that was left
+ * out ahead of it, and as far past that as the kernel reads ahead.  (That is why there are two such
+ * pages: around the further one there is time.) */
 static bool may_ask(const struct weir_streams *all, const struct stream *s,
                     const struct weir_streams_piece *piece)
 {
-    uint64_t reach = max_of(s->pos, s->trip) + all->how.guard_bytes;
-    return (s->is_known || is_recent(all, s)) && s->file == piece->file && piece->from < reach &&
+    if (!s->is_known && !is_recent(all, s))
+        return false;
+    uint64_t reach = s->pos;
+    if (s->pos <= s->hole[1])
+        reach = s->pos <= s->hole[0] ? s->hole[0] : s->hole[1];
+    return s->file == piece->file && piece->from < reach + all->how.guard_bytes &&
            piece->to > s->pos;
 }
 
@@ -280,10 +284,8 @@ void weir_streams_done(struct weir_streams *all, const struct weir_streams_piece
         all->counts.waste_bytes += n;
     else if (s->pos >= piece->to)
         all->counts.hit_bytes += n;
-    else if (piece->window == s->window)
-        s->newer += n;
     else
-        s->older += n;
+        s->done[piece->window == s->window ? 2 : piece->window + 1 == s->window] += n;
 }
 
 void weir_streams_stop(struct weir_streams *all, const struct weir_streams_piece *piece)

@@ -3,8 +3,9 @@
  * A program that copies a checkpoint reads forward through a file, often at several places at once,
  * and tensor by tensor in an order of its own.  Each such place is a stream.  A stream is known by
  * two reads that adjoin, or by one read in which a tensor begins; then a window ahead of it is laid
- * out as work, which doubles each time the stream comes past the start of the last one.  A stream
- * stays inside its tensor until it has been seen to go on into the next.
+ * out as work.  When it comes there, two more are, and one each time it comes into the next; each
+ * is twice as long as the one before, up to a limit.  A stream stays inside its tensor until it has
+ * been seen to go on into the next.
  *
  * What is stored ahead into the page cache is read without our hearing of it.  So the first page of
  * every window is left out: the read of that page says how far the stream has come.
@@ -27,14 +28,14 @@ extern "C" {
 enum {
     WEIR_STREAMS_PAGE = 4096,
     WEIR_STREAMS_FIRST_WINDOW = 1 << 20, /* bytes */
-    WEIR_STREAMS_MAX_WINDOW = 16 << 20,
+    WEIR_STREAMS_MAX_WINDOW = 8 << 20,
     WEIR_STREAMS_MIN_WINDOW = 256 << 10, /* less than this is not worth it */
 };
 
 struct weir_streams_options {
     size_t n; /* streams that are remembered, 1 to 65536 */
-    /* How much all windows together may hold, half of it behind the page that is left out and half
-     * before it: what is decoded must still be there when it is asked for. */
+    /* How much all windows together may hold: what is decoded must still be there when it is asked
+     * for.  A stream has up to three, one that it reads and two ahead. */
     uint64_t ahead_bytes;
     uint64_t guard_bytes; /* how far past a read the kernel's own read-ahead may go */
 };
@@ -54,6 +55,7 @@ struct weir_streams_read {
 struct weir_streams_piece {
     uint32_t file;
     uint64_t from, to; /* multiples of WEIR_STREAMS_PAGE, but for `to` at the end of the file */
+    bool is_whole;     /* no page at its ends was left out to be asked for */
     uint32_t stream, life, window; /* for weir_streams_done() and the others */
 };
 

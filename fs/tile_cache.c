@@ -20,7 +20,7 @@ enum slot_state {
     SLOT_READY,
 };
 
-enum idle {
+enum idle_kind {
     IDLE_USED,
     IDLE_SPENT,
     N_IDLE,
@@ -37,7 +37,7 @@ struct slot {
     weir_err err;         /* why it is EMPTY, for those who waited */
     uint32_t n_pins;      /* a slot is in an idle list exactly when this is 0 */
     int32_t chain;        /* next in the same hash bucket */
-    enum idle list;       /* which */
+    enum idle_kind list;  /* which */
     int32_t older, newer; /* in it */
     pthread_cond_t done;  /* the state is no longer FILLING */
 };
@@ -65,7 +65,7 @@ static void idle_remove(struct weir_tile_cache *c, int32_t i)
     list->n--;
 }
 
-static void idle_add_newest(struct weir_tile_cache *c, enum idle which, int32_t i)
+static void idle_add_newest(struct weir_tile_cache *c, enum idle_kind which, int32_t i)
 {
     struct slot *s = &c->slot[i];
     struct idle_list *list = &c->idle[which];
@@ -77,7 +77,7 @@ static void idle_add_newest(struct weir_tile_cache *c, enum idle which, int32_t 
     list->n++;
 }
 
-static void idle_add_oldest(struct weir_tile_cache *c, enum idle which, int32_t i)
+static void idle_add_oldest(struct weir_tile_cache *c, enum idle_kind which, int32_t i)
 {
     struct slot *s = &c->slot[i];
     struct idle_list *list = &c->idle[which];
@@ -93,7 +93,8 @@ static void idle_add_oldest(struct weir_tile_cache *c, enum idle which, int32_t 
 static int32_t idle_first(const struct weir_tile_cache *c)
 {
     const struct idle_list *used = &c->idle[IDLE_USED], *spent = &c->idle[IDLE_SPENT];
-    if (used->n == 0 || spent->n > WEIR_TILE_CACHE_SPENT)
+    bool has_empty = used->n > 0 && c->slot[used->oldest].state == SLOT_EMPTY;
+    if (!has_empty && (used->n == 0 || spent->n > WEIR_TILE_CACHE_SPENT))
         return spent->oldest;
     return used->oldest;
 }
@@ -137,7 +138,7 @@ static void slot_pin(struct weir_tile_cache *c, int32_t i)
         idle_remove(c, i);
 }
 
-static void slot_unpin(struct weir_tile_cache *c, int32_t i, enum idle list)
+static void slot_unpin(struct weir_tile_cache *c, int32_t i, enum idle_kind list)
 {
     struct slot *s = &c->slot[i];
     assert(s->n_pins > 0);

@@ -2,7 +2,8 @@
  *
  * A fixed set of slots of WEIR_TILE_BYTES, allocated up front.  Who wants a tile pins its slot: if
  * it is there, at once; if another thread is filling it, when that is done; otherwise the caller
- * has to fill it.  Unpinned slots are taken again: spent ones first, then the least recently used.
+ * has to fill it.  Unpinned slots are taken again: empty ones first, then spent ones, then the
+ * least recently used.
  * Knows nothing of stores, decoders or FUSE: a tile is a number.
  *
  * All functions but new and free may be called from several threads at once.  A thread that holds
@@ -56,7 +57,7 @@ void weir_tile_cache_filled(struct weir_tile_cache *cache, struct weir_tile_pin 
 /* `spent`: whoever reads in order will not ask again.  Spent slots are taken first, but for the
  * last WEIR_TILE_CACHE_SPENT: so a stream goes round in few slots, which stay in the processor's
  * caches, and leaves the others their tiles. */
-enum { WEIR_TILE_CACHE_SPENT = 32 };
+enum { WEIR_TILE_CACHE_SPENT = 64 };
 
 void weir_tile_cache_unpin(struct weir_tile_cache *cache, const struct weir_tile_pin *pin,
                            bool spent);

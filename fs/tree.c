@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STORE_ROOT = 0 };
-
 /* ---- parents and children ---- */
 
 /* strcmp(path, prefix[0 .. n)) */
@@ -140,7 +138,7 @@ static weir_err find_root(struct tree *t, const char *subdir)
     size_t n = strlen(subdir);
     while (n > 0 && subdir[n - 1] == '/')
         n--;
-    t->root = n ? find_dir(t, t->n_nodes, subdir, n) : STORE_ROOT;
+    t->root = n ? find_dir(t, t->n_nodes, subdir, n) : TREE_STORE_ROOT;
     return t->root == TREE_NONE ? WEIR_ERR_NOT_FOUND : WEIR_OK;
 }
 
@@ -149,7 +147,7 @@ static uint32_t depth_of(const struct tree *t, uint32_t node)
 {
     uint32_t depth = 0;
     for (; node != t->root; node = t->node[node].parent, depth++)
-        if (node == STORE_ROOT)
+        if (node == TREE_STORE_ROOT)
             return t->n_nodes;
     return depth;
 }
@@ -187,7 +185,7 @@ static weir_err fill(struct tree *t, const struct weir_store *store, const char 
     t->child = calloc(t->n_nodes, sizeof(t->child[0]));
     if (!t->node || !t->child)
         return WEIR_ERR_NOMEM;
-    t->node[STORE_ROOT].name = "";
+    t->node[TREE_STORE_ROOT].name = "";
     for (uint32_t i = 1; i < t->n_nodes; i++) {
         t->node[i].entry = weir_store_entry(store, i - 1);
         weir_err err = link_to_parent(t, i);

@@ -14,6 +14,8 @@
 
 #define TREE_NONE UINT32_MAX
 
+enum { TREE_STORE_ROOT = 0 };
+
 struct tree_node {
     const struct weir_entry *entry; /* the store's; NULL: the store's root */
     const char *name;               /* last component of entry->path; "" for the store's root */
@@ -21,8 +23,9 @@ struct tree_node {
     uint32_t first_child;           /* index into tree.child */
     uint32_t n_children;
     uint32_t n_dirs; /* among the children */
-    uint64_t
-        stored_bytes; /* share of the file's tiles in the store; shared objects count for each */
+    /* Of the file's tiles; of an extent that files share, as much as they have of its plain bytes.
+     */
+    uint64_t stored_bytes;
 };
 
 struct tree {

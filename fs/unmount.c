@@ -1,6 +1,6 @@
 #include <errno.h>
 #include <limits.h>
-#include <mntent.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "fs/mount.h"
+#include "mount_table.h"
+#include "unmount.h"
 
 extern char **environ;
-
-enum { MAX_MOUNT_LINE = 3 * PATH_MAX };
 
 /* ---- which one ---- */
 
@@ -43,22 +43,6 @@ static bool resolve(const char *path, char out[PATH_MAX])
     name = path + n - name_bytes;
     int written = snprintf(out, PATH_MAX, "%s/%.*s", above[1] ? above : "", (int)name_bytes, name);
     return written > 0 && written < PATH_MAX;
-}
-
-/* Whether the uppermost mount at `path` is one of ours. */
-static bool is_ours(const char *path)
-{
-    FILE *mounts = setmntent("/proc/self/mounts", "re");
-    if (!mounts)
-        return false;
-    char line[MAX_MOUNT_LINE];
-    struct mntent mount;
-    bool ours = false;
-    while (getmntent_r(mounts, &mount, line, sizeof(line)))
-        if (strcmp(mount.mnt_dir, path) == 0)
-            ours = strcmp(mount.mnt_type, "fuse.weir") == 0;
-    endmntent(mounts);
-    return ours;
 }
 
 /* ---- how ---- */
@@ -118,17 +102,52 @@ static weir_err ask_fusermount(const char *path, bool lazy, struct weir_diag *di
     return WEIR_ERR_IO;
 }
 
-weir_err weir_mount_end(const char *mountpoint, bool lazy, struct weir_diag *diag)
+/* `name`: what the caller calls the path. */
+static weir_err unmount(const char *path, const char *name, bool lazy, struct weir_diag *diag)
 {
-    char path[PATH_MAX];
-    if (!resolve(mountpoint, path) || !is_ours(path)) {
-        weir_diag_set(diag, "%s: no weir mount", mountpoint);
-        return WEIR_ERR_NOT_FOUND;
-    }
     if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
         return WEIR_OK;
     if (errno == EPERM)
         return ask_fusermount(path, lazy, diag);
-    weir_diag_set(diag, "%s: %s", mountpoint, strerror(errno));
+    weir_diag_set(diag, "%s: %s", name, strerror(errno));
     return WEIR_ERR_IO;
+}
+
+/* The uppermost mount at `path`; device NULL: any of ours. */
+static weir_err find(const char *path, const char *name, const char *device, struct weir_diag *diag)
+{
+    struct mount_place place;
+    enum mount_found found = mount_table_find(path, &place);
+    if (found == MOUNT_FOUND && (device ? strcmp(place.device, device) == 0 : place.is_weir))
+        return WEIR_OK;
+    if (found == MOUNT_NO_TABLE)
+        weir_diag_set(diag, "/proc/self/mountinfo: %s", strerror(errno));
+    else
+        weir_diag_set(diag, "%s: no weir mount", name);
+    return found == MOUNT_NO_TABLE ? WEIR_ERR_IO : WEIR_ERR_NOT_FOUND;
+}
+
+bool own_mount_lives(const struct own_mount *own)
+{
+    struct pollfd fd = {.fd = own->fd};
+    return own->device[0] && poll(&fd, 1, 0) >= 0 && !(fd.revents & POLLERR);
+}
+
+weir_err own_mount_end(const struct own_mount *own, bool lazy, struct weir_diag *diag)
+{
+    if (!own_mount_lives(own))
+        return WEIR_ERR_NOT_FOUND;
+    weir_err err = find(own->path, own->path, own->device, diag);
+    return err ? err : unmount(own->path, own->path, lazy, diag);
+}
+
+weir_err weir_mount_end(const char *mountpoint, bool lazy, struct weir_diag *diag)
+{
+    char path[PATH_MAX];
+    if (!resolve(mountpoint, path)) {
+        weir_diag_set(diag, "%s: no weir mount", mountpoint);
+        return WEIR_ERR_NOT_FOUND;
+    }
+    weir_err err = find(path, mountpoint, NULL, diag);
+    return err ? err : unmount(path, mountpoint, lazy, diag);
 }

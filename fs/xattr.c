@@ -1,7 +1,7 @@
 #include "xattr.h"
 
+#include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,13 +33,6 @@ static void put_sha256(const struct mount *m, uint32_t node, char out[XATTR_MAX_
     mount_hex(m->tree->node[node].entry->sha256, out);
 }
 
-static void put_ratio(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
-{
-    const struct tree_node *n = &m->tree->node[node];
-    double stored = (double)n->stored_bytes;
-    snprintf(out, XATTR_MAX_BYTES, "%.3f", stored > 0 ? (double)n->entry->size / stored : 1.0);
-}
-
 static void put_tensors(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
 {
     const struct weir_entry *entry = m->tree->node[node].entry;
@@ -54,11 +47,12 @@ static void put_tensors(const struct mount *m, uint32_t node, char out[XATTR_MAX
 static const struct {
     const char *name;
     bool dirs_too;
+    /* NULL: the ratio */
     void (*put)(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES]);
 } attributes[] = {
     {"user.weir.digest", true, put_digest},
     {"user.weir.sha256", false, put_sha256},
-    {"user.weir.ratio", false, put_ratio},
+    {"user.weir.ratio", false, NULL},
     {"user.weir.tensors", false, put_tensors},
 };
 
@@ -77,12 +71,20 @@ static bool has(const struct mount *m, uint32_t node, size_t i)
 size_t xattr_get(const struct mount *m, uint32_t node, const char *name, char out[XATTR_MAX_BYTES])
 {
     for (size_t i = 0; i < N_ATTRIBUTES; i++) {
-        if (strcmp(name, attributes[i].name) != 0 || !has(m, node, i))
+        if (strcmp(name, attributes[i].name) != 0 || !has(m, node, i) || !attributes[i].put)
             continue;
         attributes[i].put(m, node, out);
         return strlen(out);
     }
     return 0;
+}
+
+bool xattr_is_ratio(const struct mount *m, uint32_t node, const char *name)
+{
+    for (size_t i = 0; i < N_ATTRIBUTES; i++)
+        if (!attributes[i].put && strcmp(name, attributes[i].name) == 0)
+            return has(m, node, i);
+    return false;
 }
 
 size_t xattr_list(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
@@ -96,4 +98,14 @@ size_t xattr_list(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES
         n += bytes;
     }
     return n;
+}
+
+void xattr_reply(fuse_req_t req, size_t size, const char *value, size_t n)
+{
+    if (size == 0)
+        (void)fuse_reply_xattr(req, n);
+    else if (n > size)
+        (void)fuse_reply_err(req, ERANGE);
+    else
+        (void)fuse_reply_buf(req, value, n);
 }

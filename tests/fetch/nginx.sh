@@ -7,7 +7,7 @@ command -v openssl >/dev/null || skip "no openssl"
 
 # An authority, a certificate of 127.0.0.1 by it, and one that nobody vouches for.
 certificate() { # certificate NAME OPTION...
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout "$1.key" -out "$1.pem" "${@:2}" 2>openssl.err ||
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout "$1.key" -out "$1.pem" "${@:2}" 2>openssl.err ||
         die "$(cat openssl.err)"
 }
 certificate ca -subj "/CN=weir test authority"
@@ -105,7 +105,7 @@ fi
 rm -f b.weir
 echo different >tree/words
 expect 0 "$WEIR" pack tree other.weir
-"$WEIR" fetch --limit-rate 4M "http://127.0.0.1:$plain/a.weir" b.weir >changed.out 2>&1 &
+"$WEIR" fetch -x 2 --limit-rate 8M "http://127.0.0.1:$plain/a.weir" b.weir >changed.out 2>&1 &
 pid=$!
 for _ in {1..200}; do
     [ ! -s b.weir.weir-partial ] || break

@@ -43,7 +43,7 @@ with open(sys.argv[1], "r+b") as f:
     f.seek(int(sys.argv[2]))
     f.write(bytes([byte]))' "$1" "$2"
 }
-for spots in 5000 "5000 20000000" 3 $((size - 1)) $((size - 70)) "3 5000 $((size - 70)) 9000000"; do
+for spots in "5000 20000000" 3 $((size - 1)) "3 5000 $((size - 70)) 9000000"; do
     cp new.weir hurt.weir
     for at in $spots; do flip hurt.weir "$at"; done
     ! cmp -s new.weir hurt.weir || die "no damage"

@@ -3,13 +3,6 @@
 # shellcheck source=tests/fs/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-flip() { # flip FILE OFFSET: one bit
-    local byte
-    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
-    # shellcheck disable=SC2059
-    printf "\\x$(printf %02x $((byte ^ 4)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
-
 # Random bytes are stored as they are, so it is known where a tile is (docs/format.md, 4).
 mkdir "$work/tree"
 head -c 10000000 /dev/urandom >"$work/tree/noise"

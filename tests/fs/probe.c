@@ -1,220 +1,49 @@
-/* Looks at a file in a mount in ways that shell tools do not, and compares it with a reference.
- *
- *   probe mmap|pread|direct REFERENCE FILE   4 threads at random offsets; 0: all bytes equal
- *   probe pages REFERENCE FILE               page by page; prints how many cannot be read (EIO),
- * the first and the last of them; 0: all others are equal probe drain FILE reads again and again,
- * past the page cache, until an error; 0: there was one */
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
+/* Looks at files in a mount in ways that shell tools do not, and compares them with a reference. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum {
-    N_THREADS = 4,
-    N_ROUNDS = 200,
-    MAX_BYTES = 3 << 20, /* of one access */
-    PAGE_BYTES = 4096,
-};
+#include "probe.h"
 
-struct file {
-    int fd;
-    size_t bytes;
-    const uint8_t *map; /* of the reference */
-};
-
-/* One thread's work. */
-struct job {
-    struct file reference, file;
-    const uint8_t *map; /* of the file, for mmap */
-    uint64_t seed;
-    uint8_t *buffer; /* MAX_BYTES, aligned for O_DIRECT */
-    int n_wrong;
-    void (*look)(struct job *job, size_t at, size_t n);
-};
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(2);
-}
-
-static struct file open_file(const char *path, int flags)
-{
-    struct file f = {.fd = open(path, O_RDONLY | flags)};
-    struct stat st;
-    if (f.fd < 0 || fstat(f.fd, &st) != 0)
-        die(path);
-    f.bytes = (size_t)st.st_size;
-    return f;
-}
-
-static const uint8_t *map_file(const struct file *f, int flags)
-{
-    void *map = mmap(NULL, f->bytes, PROT_READ, flags, f->fd, 0);
-    if (map == MAP_FAILED)
-        die("mmap");
-    return map;
-}
-
-static size_t next_random(uint64_t *seed)
-{
-    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (size_t)(*seed >> 20);
-}
-
-/* ---- ways to look ---- */
-
-static void look_mmap(struct job *job, size_t at, size_t n)
-{
-    if (memcmp(job->map + at, job->reference.map + at, n) != 0)
-        job->n_wrong++;
-}
-
-/* Pages that were read before are dropped now and then, so that they have to be decoded again. */
-static void look_pread(struct job *job, size_t at, size_t n)
-{
-    if (next_random(&job->seed) % 8 == 0)
-        (void)posix_fadvise(job->file.fd, 0, 0, POSIX_FADV_DONTNEED);
-    ssize_t got = pread(job->file.fd, job->buffer, n, (off_t)at);
-    if (got != (ssize_t)n || memcmp(job->buffer, job->reference.map + at, n) != 0)
-        job->n_wrong++;
-}
-
-static void look_direct(struct job *job, size_t at, size_t n)
-{
-    at -= at % PAGE_BYTES;
-    size_t asked = (n + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    size_t left = job->reference.bytes - at;
-    size_t want = asked < left ? asked : left;
-    ssize_t got = pread(job->file.fd, job->buffer, asked, (off_t)at);
-    if (got != (ssize_t)want || memcmp(job->buffer, job->reference.map + at, want) != 0)
-        job->n_wrong++;
-}
-
-/* ---- random accesses ---- */
-
-static void *run_job(void *arg)
-{
-    struct job *job = arg;
-    for (int i = 0; i < N_ROUNDS; i++) {
-        size_t at = next_random(&job->seed) % job->reference.bytes;
-        size_t limit = i % 4 ? 3 * PAGE_BYTES : MAX_BYTES - PAGE_BYTES;
-        size_t n = 1 + next_random(&job->seed) % limit;
-        if (n > job->reference.bytes - at)
-            n = job->reference.bytes - at;
-        job->look(job, at, n);
-    }
-    return NULL;
-}
-
-static int run_jobs(const struct job *pattern)
-{
-    struct job job[N_THREADS];
-    pthread_t thread[N_THREADS];
-    int n_wrong = 0;
-    for (unsigned i = 0; i < N_THREADS; i++) {
-        job[i] = *pattern;
-        job[i].seed = i + 1;
-        job[i].buffer = aligned_alloc(PAGE_BYTES, MAX_BYTES);
-        if (!job[i].buffer || pthread_create(&thread[i], NULL, run_job, &job[i]) != 0)
-            die("thread");
-    }
-    for (unsigned i = 0; i < N_THREADS; i++) {
-        pthread_join(thread[i], NULL);
-        free(job[i].buffer);
-        n_wrong += job[i].n_wrong;
-    }
-    return n_wrong;
-}
-
-static int compare(const char *how, const char *reference, const char *path)
-{
-    struct job job = {.reference = open_file(reference, 0)};
-    job.reference.map = map_file(&job.reference, MAP_PRIVATE);
-    int n_wrong = 0;
-    if (strcmp(how, "mmap") == 0) {
-        job.look = look_mmap;
-        job.file = open_file(path, 0);
-        job.map = map_file(&job.file, MAP_SHARED);
-        n_wrong = run_jobs(&job);
-        job.map = map_file(&job.file, MAP_PRIVATE);
-    } else if (strcmp(how, "pread") == 0) {
-        job.look = look_pread;
-        job.file = open_file(path, 0);
-    } else {
-        job.look = look_direct;
-        job.file = open_file(path, O_DIRECT);
-    }
-    n_wrong += run_jobs(&job);
-    if (n_wrong || job.file.bytes != job.reference.bytes) {
-        printf("%s: %d wrong, %zu bytes for %zu\n", how, n_wrong, job.file.bytes,
-               job.reference.bytes);
-        return 1;
-    }
-    return 0;
-}
-
-/* ---- the other two ---- */
-
-static int list_pages(const char *reference_path, const char *path)
-{
-    struct file reference = open_file(reference_path, 0), file = open_file(path, 0);
-    const uint8_t *map = map_file(&reference, MAP_PRIVATE);
-    (void)posix_fadvise(file.fd, 0, 0, POSIX_FADV_RANDOM);
-    size_t n_bad = 0, first = 0, last = 0;
-    for (size_t at = 0; at < reference.bytes; at += PAGE_BYTES) {
-        uint8_t page[PAGE_BYTES];
-        size_t want = reference.bytes - at < PAGE_BYTES ? reference.bytes - at : PAGE_BYTES;
-        ssize_t got = pread(file.fd, page, PAGE_BYTES, (off_t)at);
-        if (got < 0 && errno == EIO) {
-            last = at / PAGE_BYTES;
-            first = n_bad++ ? first : last;
-        } else if (got != (ssize_t)want || memcmp(page, map + at, want) != 0) {
-            printf("wrong bytes in page %zu\n", at / PAGE_BYTES);
-            return 1;
-        }
-    }
-    printf("%zu %zu %zu\n", n_bad, first, last);
-    return 0;
-}
-
-static int drain(const char *path)
-{
-    static uint8_t buffer[1 << 20];
-    struct file file = open_file(path, 0);
-    bool has_begun = false;
-    for (off_t at = 0;;) {
-        ssize_t got = pread(file.fd, buffer, sizeof(buffer), at);
-        if (got < 0)
-            return has_begun ? 0 : 1;
-        if (!has_begun) {
-            puts("reading");
-            fflush(stdout);
-            has_begun = true;
-        }
-        at += got;
-        if (got == 0) {
-            (void)posix_fadvise(file.fd, 0, 0, POSIX_FADV_DONTNEED);
-            at = 0;
-        }
-    }
-}
+static const char usage[] =
+    "probe mmap|pread|direct REFERENCE FILE\n"
+    "    4 threads at random offsets; 0: all bytes equal\n"
+    "probe pages REFERENCE FILE\n"
+    "    page by page; prints how many cannot be read (EIO), the first and the last of them; 0: "
+    "all\n"
+    "    others are equal\n"
+    "probe storm [--ops N] [--threads N] [--seconds N] [--seed N] REFERENCE FILE\n"
+    "    N random accesses of every kind; both may be directories, then each access takes one of\n"
+    "    the files; 0: all were made and no byte differs\n"
+    "probe drain FILE\n"
+    "    reads again and again, past the page cache, until an error; 0: there was one\n"
+    "probe load SECONDS FILE...\n"
+    "    16 threads that read, map and open until each of them has had an error, which is exit\n"
+    "    code 0; says `reading` when all of them have begun; 1: no error in so many seconds\n"
+    "probe forget FILE...\n"
+    "    what the kernel keeps of them in memory goes, as far as nobody has it mapped\n"
+    "probe xattr PATH [NAME]\n"
+    "    all extended attributes, NAME=VALUE; or the value of one, or what errno says\n"
+    "probe warm STATUS FILE\n"
+    "    reads FILE, STATUS, FILE again by the same descriptor and in a map, and STATUS again, by\n"
+    "    its same descriptor; prints what STATUS held, a line `----` in between\n";
 
 int main(int argc, char **argv)
 {
-    if (argc == 4 && strcmp(argv[1], "pages") == 0)
-        return list_pages(argv[2], argv[3]);
-    if (argc == 4)
-        return compare(argv[1], argv[2], argv[3]);
-    if (argc == 3 && strcmp(argv[1], "drain") == 0)
-        return drain(argv[2]);
-    fprintf(stderr, "usage: probe mmap|pread|direct|pages REFERENCE FILE | probe drain FILE\n");
-    return 2;
+    const char *way = argc > 1 ? argv[1] : "";
+    int status = 2;
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } ways[] = {
+        {"pages", pages_main},   {"storm", storm_main}, {"drain", drain_main}, {"load", load_main},
+        {"forget", forget_main}, {"xattr", xattr_main}, {"warm", warm_main},
+    };
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        if (strcmp(way, ways[i].name) == 0)
+            return ways[i].run(argc - 2, argv + 2);
+    if (strcmp(way, "mmap") == 0 || strcmp(way, "pread") == 0 || strcmp(way, "direct") == 0)
+        status = compare_main(way, argc - 2, argv + 2);
+    if (status == 2)
+        fputs(usage, stderr);
+    return status;
 }

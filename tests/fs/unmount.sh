@@ -7,22 +7,15 @@ mkdir "$work/tree"
 head -c 20000000 /dev/urandom >"$work/tree/noise"
 "$WEIR" pack -q "$work/tree" "$work/t.weir"
 
-ours() { # processes that have this test's store on their command line
-    grep -lzxF -f <(echo "$work/t.weir") /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 || true
-}
-none_left() {
-    [ -z "$(ours)" ]
-}
-
 # In the background: it answers as soon as the command is back, whatever the mountpoint looks like.
 ln -s mnt "$work/by-link"
 cd "$work"
 for place in "$mnt" mnt/ ./mnt//. by-link; do
     "$WEIR" mount "$work/t.weir" "$place" || fail "mount on $place"
     cmp "$work/tree/noise" "$mnt/noise" || fail "on $place"
-    [ "$(ours | wc -l)" = 1 ] || fail "not one process: $(ours | tr '\n' ' ')"
+    [ "$(processes_of "$work/t.weir" | wc -l)" = 1 ] || fail "not one process"
     fusermount3 -u "$mnt"
-    wait_for none_left
+    wait_for no_process_of "$work/t.weir"
 done
 
 # By signal, with a reader at work: the reader gets an error, nobody hangs.
@@ -36,7 +29,7 @@ for signal in TERM INT HUP; do
     wait_for gone "$reader"
     wait "$reader" || fail "the reader ended otherwise"
     mount_ends
-    wait_for none_left
+    wait_for no_process_of "$work/t.weir"
 done
 
 # A busy mount is unmounted lazily; it ends when its last reader has closed.
@@ -57,4 +50,4 @@ grep -q nowhere "$work/said" || fail "the error does not name the mountpoint: $(
 status=0
 "$WEIR" mount "$work/t.weir" "$work/t.weir" 2>"$work/said" || status=$?
 [ "$status" != 0 ] || fail "mounted on a file"
-wait_for none_left
+wait_for no_process_of "$work/t.weir"

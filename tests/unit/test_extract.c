@@ -320,7 +320,7 @@ Test(extract, notices_each_read_that_fails)
 {
     struct tree *t = pack_tree(SMALL);
     struct weak_source weak = {.bytes = t->store, .fail_read = NEVER};
-    struct weir_source src = {&weak, t->store_bytes, weak_read, NULL};
+    struct weir_source src = {.self = &weak, .size = t->store_bytes, .read = weak_read};
     struct weir_store *store = NULL;
     cr_assert_eq(weir_store_open(&src, &store, NULL), WEIR_OK);
     for (size_t i = 0; i < 4; i++) {

@@ -112,7 +112,7 @@ Test(layout, hands_on_what_a_read_returns)
         make_good(b, gguf);
         for (; n_failed < 8; n_failed++) {
             struct trick trick = {.first = b, .n_first = n_failed, .err = errs[i / 2]};
-            struct weir_source src = {&trick, b->n, trick_read, NULL};
+            struct weir_source src = {.self = &trick, .size = b->n, .read = trick_read};
             struct weir_layout *layout = NULL;
             weir_err err = weir_layout_find(&src, gguf ? "" : "x.safetensors", &layout);
             weir_layout_free(layout);
@@ -145,7 +145,7 @@ Test(layout, survives_a_file_that_changes)
     }
     for (unsigned n = 0; n < 8; n++) {
         struct trick trick = {.first = b[0], .then = b[1], .n_first = n};
-        struct weir_source src = {&trick, b[1]->n, trick_read, NULL};
+        struct weir_source src = {.self = &trick, .size = b[1]->n, .read = trick_read};
         struct weir_layout *layout;
         cr_assert_eq(weir_layout_find(&src, "", &layout), WEIR_OK);
         cr_expect_null(layout_broken_rule(layout, src.size));
@@ -159,7 +159,7 @@ Test(layout, reads_the_header_only_of_files_beyond_32_bits)
 {
     struct bytes *b = new_bytes();
     struct trick trick = {.first = b, .n_first = UINT32_MAX};
-    struct weir_source src = {&trick, 0, trick_read, NULL};
+    struct weir_source src = {.self = &trick, .read = trick_read};
     struct weir_layout *layout;
     char text[256];
     char wanted[256];

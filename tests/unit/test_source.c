@@ -1,11 +1,17 @@
 #include "codec/source.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "fail_alloc.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -169,4 +175,206 @@ Test(source, closes_anything, .init = make_file, .fini = remove_file)
     cr_expect_eq(src.size, 0);
     cr_expect(!src.read && !src.close);
     weir_source_close(&src);
+}
+
+/* ---- revisions ---- */
+
+static uint64_t revision_of(const struct weir_source *src)
+{
+    uint64_t revision = 12345;
+    cr_assert_eq(weir_source_revision(src, &revision), WEIR_OK);
+    return revision;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    cr_assert_eq(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Until the file's last change is older than any answer waits for. */
+static void let_it_settle(void)
+{
+    const struct timespec pause = {.tv_sec = 1, .tv_nsec = 100000000};
+    cr_assert_eq(nanosleep(&pause, NULL), 0);
+}
+
+static void write_over(void)
+{
+    int fd = open(file, O_WRONLY);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, "other", 5, 100), 5);
+    cr_assert_eq(close(fd), 0);
+}
+
+static void write_over_and_back_date(void)
+{
+    struct stat st;
+    cr_assert_eq(stat(file, &st), 0);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    write_over();
+    cr_assert_eq(utimensat(AT_FDCWD, file, times, 0), 0);
+    struct stat now;
+    cr_assert_eq(stat(file, &now), 0);
+    cr_assert(now.st_mtim.tv_sec == st.st_mtim.tv_sec && now.st_mtim.tv_nsec == st.st_mtim.tv_nsec);
+}
+
+static void touch(void)
+{
+    cr_assert_eq(utimensat(AT_FDCWD, file, NULL, 0), 0);
+}
+
+static void shrink(void)
+{
+    cr_assert_eq(truncate(file, 5000), 0);
+}
+
+static void grow(void)
+{
+    cr_assert_eq(truncate(file, FILE_BYTES + 1), 0);
+}
+
+static void change_mode(void)
+{
+    cr_assert_eq(chmod(file, 0600), 0);
+}
+
+static void replace(void)
+{
+    char other[128];
+    snprintf(other, sizeof(other), "%s/other", folder);
+    FILE *f = fopen(other, "wb");
+    cr_assert_not_null(f);
+    cr_assert_eq(fputs("other", f), 1);
+    cr_assert_eq(fclose(f), 0);
+    cr_assert_eq(rename(other, file), 0);
+}
+
+static void drop(void)
+{
+    cr_assert_eq(unlink(file), 0);
+}
+
+static const struct {
+    const char *name;
+    void (*change)(void);
+    bool same_bytes;
+} changes[] = {
+    {"written over", write_over, false},
+    {"written over, mtime put back", write_over_and_back_date, false},
+    {"touched", touch, true},
+    {"shrunk", shrink, false},
+    {"grown", grow, true},
+    {"chmod", change_mode, true},
+    {"replaced", replace, true},
+    {"unlinked", drop, true},
+};
+
+Test(source, memory_has_one_revision)
+{
+    struct weir_source src;
+    weir_source_from_memory(plain, sizeof(plain), &src);
+    cr_expect_neq(revision_of(&src), 0);
+    cr_expect_eq(revision_of(&src), revision_of(&src));
+}
+
+/* The file has just been made. */
+Test(source, a_file_has_one_revision_until_it_is_changed, .init = make_file, .fini = remove_file)
+{
+    struct weir_source src = open_file();
+    uint64_t opened = revision_of(&src);
+    cr_expect_neq(opened, 0, "opening waits");
+    uint8_t byte;
+    cr_expect_eq(weir_source_read(&src, 0, &byte, 1), WEIR_OK);
+    cr_expect_eq(revision_of(&src), opened);
+    let_it_settle();
+    cr_expect_eq(revision_of(&src), opened);
+    weir_source_close(&src);
+}
+
+Test(source, every_change_of_a_file_is_noticed, .timeout = 60)
+{
+    struct weir_source src[COUNT_OF(changes)];
+    uint64_t opened[COUNT_OF(changes)];
+    char folders[COUNT_OF(changes)][sizeof(folder)], files[COUNT_OF(changes)][sizeof(file)];
+    for (size_t i = 0; i < COUNT_OF(changes); i++) {
+        make_file();
+        src[i] = open_file();
+        opened[i] = revision_of(&src[i]);
+        double start = seconds();
+        changes[i].change();
+        uint64_t now = revision_of(&src[i]);
+        cr_expect_neq(now, opened[i], "%s", changes[i].name);
+        cr_expect(now == 0 || seconds() - start > 0.9, "%s: it may go on", changes[i].name);
+        strcpy(folders[i], folder);
+        strcpy(files[i], file);
+    }
+    let_it_settle();
+    for (size_t i = 0; i < COUNT_OF(changes); i++) {
+        uint8_t dst[16];
+        uint64_t now = revision_of(&src[i]);
+        cr_expect_neq(now, opened[i], "%s", changes[i].name);
+        cr_expect_neq(now, 0, "%s", changes[i].name);
+        cr_expect_eq(revision_of(&src[i]), now, "%s", changes[i].name);
+        cr_expect_eq(src[i].size, FILE_BYTES);
+        cr_expect_eq(weir_source_read(&src[i], 90, dst, sizeof(dst)), WEIR_OK);
+        if (changes[i].same_bytes)
+            cr_expect_arr_eq(dst, plain + 90, sizeof(dst), "%s", changes[i].name);
+        weir_source_close(&src[i]);
+        (void)unlink(files[i]);
+        (void)rmdir(folders[i]);
+    }
+}
+
+/* Times that a clock put back, or `touch -d`, leaves: nothing waits for them to come. */
+Test(source, opens_a_file_from_the_future, .init = make_file, .fini = remove_file)
+{
+    static const time_t days[] = {1, 70000, -30000, 1000000};
+    for (size_t i = 0; i < COUNT_OF(days); i++) {
+        struct timespec times[2] = {{.tv_sec = time(NULL) + 86400 * days[i]}};
+        times[1] = times[0];
+        cr_assert_eq(utimensat(AT_FDCWD, file, times, 0), 0);
+        double start = seconds();
+        struct weir_source src = open_file();
+        cr_expect_lt(seconds() - start, 1);
+        cr_expect_neq(revision_of(&src), 0);
+        cr_expect_eq(revision_of(&src), revision_of(&src));
+        weir_source_close(&src);
+    }
+}
+
+static void *keep_touching(void *stop)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    while (!atomic_load((atomic_bool *)stop)) {
+        (void)utimensat(AT_FDCWD, file, NULL, 0);
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+Test(source, opens_a_file_that_does_not_settle, .init = make_file, .fini = remove_file)
+{
+    atomic_bool stop = false;
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, keep_touching, &stop), 0);
+    double start = seconds();
+    struct weir_source src = open_file();
+    double took = seconds() - start;
+    atomic_store(&stop, true);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_lt(took, 2);
+    weir_source_close(&src);
+}
+
+Test(source, survives_each_allocation_failing, .init = make_file, .fini = remove_file)
+{
+    struct weir_source src;
+    struct weir_diag diag = {""};
+    fail_alloc_at(0);
+    weir_err err = weir_source_open_file(file, &src, &diag);
+    fail_alloc_at(-1);
+    cr_expect_eq(err, WEIR_ERR_NOMEM);
+    cr_expect_eq(strncmp(diag.text, file, strlen(file)), 0, "%s", diag.text);
 }

@@ -412,7 +412,7 @@ Test(store, passes_on_what_its_source_says)
     struct bytes b = tiny_store(raw_frame, &no_patch);
     struct faulty f = {0};
     weir_source_from_memory(b.at, b.n, &f.inner);
-    struct weir_source src = {&f, b.n, faulty_read, NULL};
+    struct weir_source src = {.self = &f, .size = b.n, .read = faulty_read};
     struct weir_store *store = NULL;
     for (int i = 0; i < 3; i++) {
         struct weir_diag diag = {""};

@@ -183,7 +183,7 @@ Test(store_scale, index_of_a_70b_model)
 {
     struct holed h = {0};
     make_store(&h);
-    struct weir_source src = {&h, h.size, read_holed, NULL};
+    struct weir_source src = {.self = &h, .size = h.size, .read = read_holed};
     struct weir_store *store = NULL;
     struct weir_diag diag = {""};
     size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;

@@ -78,7 +78,7 @@ static inline weir_err tree_open(void *self, struct weir_source *out, struct wei
     f->n_opens++;
     f->n_open++;
     size_t size = f->n_opens > 1 && f->later_bytes ? f->later_bytes : f->n_bytes;
-    *out = (struct weir_source){f, size, tree_read, tree_close};
+    *out = (struct weir_source){.self = f, .size = size, .read = tree_read, .close = tree_close};
     return WEIR_OK;
 }
 
