@@ -14,6 +14,7 @@
 /* What the child tells the parent, once. */
 struct report {
     weir_err err; /* WEIR_OK: it is ready */
+    int about;
     struct weir_diag diag;
     off_t told; /* bytes of the words that the diag has */
 };
@@ -100,14 +101,15 @@ static void print_words(int words, off_t from)
     }
 }
 
-weir_err behind_wait(struct behind *b, struct weir_diag *diag)
+weir_err behind_wait(struct behind *b, int *about, struct weir_diag *diag)
 {
-    struct report report = {.err = WEIR_ERR_IO};
+    struct report report = {.err = WEIR_ERR_IO, .about = *about};
     int status = 0;
     if (!read_report(b->pipe, &report)) {
         (void)waitpid(b->child, &status, 0);
         weir_diag_set(&report.diag, "the mount's process died (status %d); try -f", status);
         report.err = WEIR_ERR_IO;
+        report.about = *about;
     } else if (report.err) {
         (void)waitpid(b->child, NULL, 0);
     }
@@ -115,8 +117,10 @@ weir_err behind_wait(struct behind *b, struct weir_diag *diag)
     b->pipe = -1;
     print_words(b->words, report.told);
     close_words(b);
-    if (report.err)
+    if (report.err) {
+        *about = report.about;
         *diag = report.diag;
+    }
     return report.err;
 }
 
@@ -154,12 +158,13 @@ static off_t read_words(int words, char *line, size_t limit)
     return bytes;
 }
 
-void behind_failed(struct behind *b, weir_err err, struct weir_diag *diag)
+void behind_failed(struct behind *b, weir_err err, int about, struct weir_diag *diag)
 {
     if (b->pipe < 0)
         return;
     char line[200];
-    struct report report = {.err = err, .told = read_words(b->words, line, sizeof(line))};
+    struct report report = {
+        .err = err, .about = about, .told = read_words(b->words, line, sizeof(line))};
     size_t n = strlen(diag->text);
     if (line[0])
         snprintf(diag->text + n, sizeof(diag->text) - n, "%s%s%s", n ? " (" : "", line,

@@ -27,13 +27,15 @@ void behind_close_inherited(int a, int b);
 /* WEIR_ERR_NOMEM  no process or no descriptor left */
 WEIR_MUST_CHECK weir_err behind_fork(struct behind *b, struct weir_diag *diag);
 
-/* In the parent: WEIR_OK when the child is ready, else its error. */
-WEIR_MUST_CHECK weir_err behind_wait(struct behind *b, struct weir_diag *diag);
+/* In the parent: WEIR_OK when the child is ready, else its error; *about is what the child said, or
+ * as it was where the child died without a word. */
+WEIR_MUST_CHECK weir_err behind_wait(struct behind *b, int *about, struct weir_diag *diag);
 
 /* In the child.  Ready: lets go of terminal, session and working directory (of fds 0 to 2 not of
  * `keep`) and tells the parent.  false: there is no parent any more. */
 bool behind_ready(struct behind *b, int keep);
-/* Or not: adds to *diag what was said on stderr and tells the parent, unless it was ready. */
-void behind_failed(struct behind *b, weir_err err, struct weir_diag *diag);
+/* Or not: adds to *diag what was said on stderr and tells the parent, unless it was ready.  about:
+ * a number for the parent. */
+void behind_failed(struct behind *b, weir_err err, int about, struct weir_diag *diag);
 
 #endif

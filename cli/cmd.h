@@ -49,6 +49,7 @@ struct cli {
     char *value[CLI_MAX_OPTIONS]; /* by position in cmd->option; "" for a flag; NULL: not given */
 };
 
-extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_umount, cmd_bench;
+extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_umount, cmd_fetch,
+    cmd_bench;
 
 #endif

@@ -61,6 +61,7 @@ static void usage_add(struct usage *sum, const struct usage *u)
     sum->plain_bytes += u->plain_bytes;
     sum->stored_bytes += u->stored_bytes;
     sum->shared = sum->shared || u->shared;
+    sum->estimated = sum->estimated || u->estimated;
     for (size_t i = 0; i < LISTING_MODES; i++)
         sum->tiles[i] += u->tiles[i];
 }
@@ -172,12 +173,13 @@ static int run(struct cli *cli)
 {
     struct weir_diag diag = {""};
     struct opened in;
-    weir_err err = opened_open(&in, cli->operand[0], &diag);
+    weir_err err = opened_open(&in, cli->operand[0], 0, &diag);
     if (err)
-        return fail(cli, err, cli->operand[0], &diag);
+        return fail(cli, err, in.name, &diag);
     struct job job = {.cli = cli, .tensors = option_given(cli, OPT_TENSORS)};
     job.entries = cli->json ? json_array() : NULL;
-    err = cli->json && !job.entries ? WEIR_ERR_NOMEM : listing_open(&job.listing, in.store);
+    err = cli->json && !job.entries ? WEIR_ERR_NOMEM
+                                    : listing_open(&job.listing, in.store, in.remote != NULL);
     if (!err && !cli->json && !cli->quiet)
         printf("mode      plain    stored    ratio  path\n");
     for (uint32_t i = 0; !err && i < weir_store_info(in.store)->n_entries; i++)
@@ -185,21 +187,20 @@ static int run(struct cli *cli)
     listing_close(&job.listing);
     if (err)
         json_decref(job.entries);
-    int code =
-        err ? fail(cli, err, cli->operand[0], &diag) : print_totals(cli, in.store, job.entries);
+    int code = err ? fail(cli, err, in.name, &diag) : print_totals(cli, in.store, job.entries);
     opened_close(&in);
     return code;
 }
 
 const struct cmd cmd_ls = {
     .name = "ls",
-    .operands = "STORE",
+    .operands = "STORE|URL",
     .summary = "List the files and tensors of a store and what they take",
-    .text = "Sizes are decimal; 'stored' counts payloads, padding and tile heads, not the index. "
-            "Bytes\n"
-            "that an earlier file or tensor stores already ('same') count there. -q leaves out "
-            "heading\n"
-            "and totals.\n",
+    .text =
+        "Sizes are decimal; 'stored' counts payloads, padding and tile heads, not the index. "
+        "Bytes\n"
+        "that an earlier file or tensor stores already ('same') count there. Of a URL only the\n"
+        "index is read, and 'stored' is estimated. -q leaves out heading and totals.\n",
     .examples =
         "  weir ls llama.weir\n"
         "  weir ls --tensors --json llama.weir | jq '.entries[].tensors[]?.bits_per_weight'\n",

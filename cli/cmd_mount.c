@@ -46,14 +46,16 @@ static int run(struct cli *cli)
 
 const struct cmd cmd_mount = {
     .name = "mount",
-    .operands = "STORE DIR",
+    .operands = "STORE|URL DIR",
     .summary = "Show a store as the plain directory it was made of",
     .text =
         "DIR is an existing directory; it shows the files read-only, decoded as they are read.\n"
         "Returns when the mount answers, and 'weir umount DIR' ends it; 'fusermount3 -u DIR' and\n"
         "umount(8) do as well. With -f it stays in the foreground and SIGINT or SIGTERM unmounts.\n"
+        "Of a URL, what is read is fetched and verified before anybody sees it.\n"
         "DIR may be /dev/fd/N, where N is /dev/fuse, mounted already by whoever started weir.\n",
     .examples = "  weir mount llama.weir /mnt/llama\n"
+                "  weir mount https://host/llama.weir /mnt/llama\n"
                 "  weir mount -f -o allow_other,cache=256M llama.weir /mnt/llama\n",
     .option = options,
     .more_help = mount_settings_help,

@@ -17,16 +17,21 @@
 #include "opened.h"
 #include "output.h"
 
+/* What an error is about. */
+enum subject { SUBJECT_DIR, SUBJECT_STORE, SUBJECT_NONE };
+
 struct job {
     const struct cli *cli;
     const struct mount_order *order;
+    const char *store; /* for messages */
     struct opened in;
     struct weir_mount_options how;
-    char *store_name; /* absolute, for /proc/mounts; NULL: as it was given */
+    char *store_name; /* absolute, for /proc/mounts; NULL: as in messages */
     int mount_ns;     /* -1: ours */
     enum weir_mount_log loglevel;
     bool to_syslog;
     struct behind behind; /* in the background */
+    char shown[OPENED_SHOWN];
 };
 
 /* ---- what is told ---- */
@@ -34,9 +39,9 @@ struct job {
 static void say_mounted(const struct job *job, pid_t pid)
 {
     if (job->cli->json) {
-        (void)print_json(job->cli, json_pack("{s:o,s:o,s:I}", "store", json_text(job->order->store),
-                                             "mountpoint", json_text(job->order->dir), "pid",
-                                             (json_int_t)pid));
+        (void)print_json(job->cli,
+                         json_pack("{s:o,s:o,s:I}", "store", json_text(job->store), "mountpoint",
+                                   json_text(job->order->dir), "pid", (json_int_t)pid));
         (void)fflush(stdout); /* whoever reads it waits for the mount */
     }
 }
@@ -62,7 +67,7 @@ static void ready_here(void *self)
     say_mounted(job, getpid());
     if (job->cli->json || job->cli->quiet || !isatty(STDERR_FILENO))
         return;
-    fprintf(stderr, "%s shows %s; ^C unmounts\n", job->order->dir, job->order->store);
+    fprintf(stderr, "%s shows %s; ^C unmounts\n", job->order->dir, job->store);
 }
 
 static void ready_behind(void *self)
@@ -89,7 +94,12 @@ static weir_err check_digest(const struct job *job, struct weir_diag *diag)
 
 static weir_err open_store(struct job *job, struct weir_diag *diag)
 {
-    weir_err err = opened_open(&job->in, job->order->store, diag);
+    /* enter_namespace() leaves a client's thread where it is, in the working directory, too. */
+    if (job->order->mount_ns && is_url(job->order->store) && chdir("/") != 0) {
+        weir_diag_set(diag, "/: %s", strerror(errno));
+        return WEIR_ERR_IO;
+    }
+    weir_err err = opened_open(&job->in, job->order->store, job->order->settings.timeout_io, diag);
     return err ? err : check_digest(job, diag);
 }
 
@@ -111,10 +121,11 @@ static weir_err open_namespace(struct job *job, struct weir_diag *diag)
     return WEIR_ERR_IO;
 }
 
-/* Later than the store is opened: that lies in our namespace (mount(8), --namespace). */
+/* Later than the store is opened: that lies in our namespace (mount(8), --namespace).  So do the
+ * names and certificates that a client's thread looks up, with which we must share nothing here. */
 static weir_err enter_namespace(const struct job *job, struct weir_diag *diag)
 {
-    if (job->mount_ns < 0 || setns(job->mount_ns, CLONE_NEWNS) == 0)
+    if (job->mount_ns < 0 || (unshare(CLONE_FS) == 0 && setns(job->mount_ns, CLONE_NEWNS) == 0))
         return WEIR_OK;
     weir_diag_set(diag, "mount namespace %s: %s", job->order->mount_ns, strerror(errno));
     return WEIR_ERR_IO;
@@ -123,17 +134,14 @@ static weir_err enter_namespace(const struct job *job, struct weir_diag *diag)
 static void fill_options(struct job *job)
 {
     const struct mount_settings *s = &job->order->settings;
-    struct stat st;
     struct weir_mount_options *how = &job->how;
-    if (stat(job->order->store, &st) == 0) {
-        how->mtime = st.st_mtim;
-        how->store_mode = st.st_mode & 0444;
-    }
     how->store = job->in.store;
     how->source = &job->in.src;
+    how->mtime = job->in.mtime;
+    how->store_mode = job->in.mode;
     /* As mount(8) compares it with fstab, from any directory. */
-    job->store_name = realpath(job->order->store, NULL);
-    how->store_name = job->store_name ? job->store_name : job->order->store;
+    job->store_name = is_url(job->order->store) ? NULL : realpath(job->order->store, NULL);
+    how->store_name = job->store_name ? job->store_name : job->store;
     how->mountpoint = job->order->dir;
     how->subdir = s->subdir;
     how->uid = s->has_uid ? &s->uid : NULL;
@@ -156,20 +164,40 @@ static void fill_options(struct job *job)
 
 /* ---- here and behind ---- */
 
-static weir_err mount(struct job *job, struct weir_diag *diag)
+/* Opens the store in the process that will read it: a client's threads do not survive a fork. */
+static weir_err prepare(struct job *job, enum subject *subject, struct weir_diag *diag)
 {
+    *subject = SUBJECT_STORE;
+    weir_err err = open_store(job, diag);
+    if (err)
+        return err;
+    *subject = SUBJECT_NONE;
+    err = open_namespace(job, diag);
+    if (err)
+        return err;
+    fill_options(job);
+    return enter_namespace(job, diag);
+}
+
+static weir_err mount(struct job *job, enum subject *subject, struct weir_diag *diag)
+{
+    weir_err err = prepare(job, subject, diag);
+    if (err)
+        return err;
     if (job->to_syslog)
         openlog("weir", LOG_PID, LOG_DAEMON);
-    weir_err err = enter_namespace(job, diag);
-    if (!err)
-        err = weir_mount_run(&job->how, diag);
+    *subject = SUBJECT_DIR;
+    err = weir_mount_run(&job->how, diag);
     /* The command line is fine: it is what lies at DIR that is not a directory. */
     return err == WEIR_ERR_INVALID ? WEIR_ERR_IO : err;
 }
 
-static int report_failure(const struct job *job, weir_err err, struct weir_diag *diag)
+static int report_failure(const struct job *job, weir_err err, enum subject subject,
+                          struct weir_diag *diag)
 {
-    if (err == WEIR_ERR_IO && job->how.allow_other && geteuid() != 0) {
+    if (subject != SUBJECT_DIR)
+        return fail(job->cli, err, subject == SUBJECT_STORE ? job->store : NULL, diag);
+    if (err == WEIR_ERR_IO && job->order->settings.allow_other && geteuid() != 0) {
         char text[sizeof(diag->text)];
         memcpy(text, diag->text, sizeof(text));
         weir_diag_set(diag, "%.400s; allow_other takes user_allow_other in /etc/fuse.conf", text);
@@ -181,26 +209,29 @@ static int report_failure(const struct job *job, weir_err err, struct weir_diag 
 static int run_here(struct job *job)
 {
     struct weir_diag diag = {""};
-    weir_err err = mount(job, &diag);
-    return err ? report_failure(job, err, &diag) : EXIT_FINE;
+    enum subject subject;
+    weir_err err = mount(job, &subject, &diag);
+    return err ? report_failure(job, err, subject, &diag) : EXIT_FINE;
 }
 
 static int run_behind(struct job *job)
 {
     struct weir_diag diag = {""};
+    enum subject subject;
     weir_err err = behind_fork(&job->behind, &diag);
     if (err)
         return fail(job->cli, err, NULL, &diag);
     if (job->behind.child == 0) {
-        err = mount(job, &diag);
+        err = mount(job, &subject, &diag);
         if (!err && job->behind.pipe >= 0)
             err = WEIR_ERR_CANCELLED; /* ended before anybody could see it */
-        behind_failed(&job->behind, err, &diag);
+        behind_failed(&job->behind, err, (int)subject, &diag);
         return exit_code_of(err); /* seen only by whoever adopts it */
     }
-    err = behind_wait(&job->behind, &diag);
+    int about = SUBJECT_DIR;
+    err = behind_wait(&job->behind, &about, &diag);
     if (err)
-        return report_failure(job, err, &diag);
+        return report_failure(job, err, (enum subject)about, &diag);
     say_mounted(job, job->behind.child);
     return EXIT_FINE;
 }
@@ -208,35 +239,29 @@ static int run_behind(struct job *job)
 static int run_fake(struct job *job)
 {
     struct weir_diag diag = {""};
-    weir_err err = enter_namespace(job, &diag);
+    enum subject subject;
+    weir_err err = prepare(job, &subject, &diag);
     struct stat st;
     if (!err && (stat(job->order->dir, &st) != 0 || !S_ISDIR(st.st_mode))) {
         weir_diag_set(&diag, "%s: not an existing directory", job->order->dir);
+        subject = SUBJECT_NONE;
         err = WEIR_ERR_NOT_FOUND;
     }
-    return err ? fail(job->cli, err, NULL, &diag) : EXIT_FINE;
+    return err ? report_failure(job, err, subject, &diag) : EXIT_FINE;
 }
 
 int mount_start(const struct cli *cli, const struct mount_order *order)
 {
-    struct job job = {.cli = cli, .order = order, .mount_ns = -1};
-    struct weir_diag diag = {""};
+    struct job job = {.cli = cli, .order = order, .store = order->store, .mount_ns = -1};
+    if (is_url(order->store))
+        job.store = url_name(order->store, job.shown, sizeof(job.shown));
     if (!order->foreground)
         behind_close_inherited(behind_fd_of(order->store), behind_fd_of(order->dir));
-    weir_err err = open_store(&job, &diag);
-    int code;
-    if (err) {
-        code = fail(cli, err, order->store, &diag);
-    } else if ((err = open_namespace(&job, &diag)) != WEIR_OK) {
-        code = fail(cli, err, NULL, &diag);
-    } else {
-        fill_options(&job);
-        code = order->fake ? run_fake(&job) : order->foreground ? run_here(&job) : run_behind(&job);
-    }
+    int code = order->fake ? run_fake(&job) : order->foreground ? run_here(&job) : run_behind(&job);
+    opened_close(&job.in);
     free(job.store_name);
     if (job.mount_ns >= 0)
         (void)close(job.mount_ns);
-    opened_close(&job.in);
     return code;
 }
 

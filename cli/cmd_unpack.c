@@ -65,16 +65,18 @@ static int run(struct cli *cli)
         return EXIT_USAGE;
     struct weir_diag diag = {""};
     struct opened in;
-    weir_err err = opened_open(&in, cli->operand[0], &diag);
+    weir_err err = opened_open(&in, cli->operand[0], 0, &diag);
     if (err)
-        return fail(cli, err, cli->operand[0], &diag);
+        return fail(cli, err, in.name, &diag);
     interrupt_catch();
     double started = now_seconds();
     struct tree_out tree = {.root = -1};
     err = unpack(cli, &in, &tree, n_threads, &diag);
     /* What went wrong in the folder names the folder already; all else is the store's. */
-    const char *subject = tree.diag.text[0] ? NULL : cli->operand[0];
+    const char *subject = tree.diag.text[0] ? NULL : in.name;
     tree_out_close(&tree);
+    if (subject)
+        (void)opened_explain(&in, err, &diag);
     int code =
         err ? fail(cli, err, subject, &diag) : print_result(cli, in.store, now_seconds() - started);
     opened_close(&in);
@@ -83,7 +85,7 @@ static int run(struct cli *cli)
 
 const struct cmd cmd_unpack = {
     .name = "unpack",
-    .operands = "STORE DIR",
+    .operands = "STORE|URL DIR",
     .summary = "Make a store plain files again",
     .text =
         "DIR is created if it is not there. Every file gets its name only when its SHA-256 is "

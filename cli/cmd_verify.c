@@ -32,7 +32,8 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
     struct progress progress;
     progress_begin(&progress, cli, "checking");
     struct weir_extract_options how = {.n_threads = n_threads, .watch = &progress.watch};
-    weir_err err = weir_check_extents(job->in.store, &how, diag);
+    /* A remote store's extents are checked as they come: once over the network is enough. */
+    weir_err err = job->in.remote ? WEIR_OK : weir_check_extents(job->in.store, &how, diag);
     progress_end(&progress);
     if (err)
         return err;
@@ -119,14 +120,16 @@ static int run(struct cli *cli)
         return EXIT_USAGE;
     struct weir_diag diag = {""};
     struct job job = {.against = cli->value[OPT_AGAINST]};
-    weir_err err = opened_open(&job.in, cli->operand[0], &diag);
+    weir_err err = opened_open(&job.in, cli->operand[0], 0, &diag);
     if (err)
-        return fail(cli, err, cli->operand[0], &diag);
+        return fail(cli, err, job.in.name, &diag);
     interrupt_catch();
     err = check(cli, &job, n_threads, &diag);
     int code;
     if (err) {
-        code = fail(cli, err, job.of_tree ? NULL : cli->operand[0], &diag);
+        if (!job.of_tree)
+            (void)opened_explain(&job.in, err, &diag);
+        code = fail(cli, err, job.of_tree ? NULL : job.in.name, &diag);
     } else {
         code = job.compare.n ? report_differences(cli, &job) : print_fine(cli, &job);
     }
@@ -137,7 +140,7 @@ static int run(struct cli *cli)
 
 const struct cmd cmd_verify = {
     .name = "verify",
-    .operands = "STORE",
+    .operands = "STORE|URL",
     .summary = "Check every byte of a store, and compare it with plain files",
     .text =
         "Checks the SHA-256 of every extent, the checksum of every tile and the SHA-256 of every\n"

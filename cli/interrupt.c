@@ -3,7 +3,8 @@
 #include <signal.h>
 #include <stddef.h>
 
-static volatile sig_atomic_t raised;
+/* Read by other threads than the one that the signal meets; lock-free, so fit for a handler. */
+static _Atomic int raised;
 
 static void on_signal(int number)
 {

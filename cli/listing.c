@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-weir_err listing_open(struct listing *l, const struct weir_store *store)
+weir_err listing_open(struct listing *l, const struct weir_store *store, bool remote)
 {
-    *l = (struct listing){.store = store};
+    *l = (struct listing){.store = store, .remote = remote};
     l->paid = calloc(weir_store_info(store)->n_objects + (size_t)1, sizeof(l->paid[0]));
     if (!l->paid)
         return WEIR_ERR_NOMEM;
@@ -24,6 +24,23 @@ void listing_close(struct listing *l)
     memset(l, 0, sizeof(*l));
 }
 
+/* Tiles share what their extents take evenly. */
+static void estimate(const struct listing *l, const struct weir_object *o, struct usage *usage)
+{
+    uint64_t tile = o->first_tile;
+    uint64_t end = tile + o->n_tiles;
+    double bytes = 0;
+    while (tile < end) {
+        struct weir_extent e = weir_store_extent(l->store, (uint32_t)(tile / WEIR_EXTENT_TILES));
+        uint64_t next = (tile / WEIR_EXTENT_TILES + 1) * WEIR_EXTENT_TILES;
+        uint64_t stop = next < end ? next : end;
+        bytes += (double)e.bytes * (double)(stop - tile) / e.n_tiles;
+        tile = stop;
+    }
+    usage->stored_bytes += (uint64_t)bytes;
+    usage->estimated = true;
+}
+
 weir_err listing_add(struct listing *l, const struct weir_segment *segment, struct usage *usage,
                      struct weir_diag *diag)
 {
@@ -36,6 +53,10 @@ weir_err listing_add(struct listing *l, const struct weir_segment *segment, stru
     }
     l->paid[segment->object] = true;
     const struct weir_object *o = weir_store_object(l->store, segment->object);
+    if (l->remote) {
+        estimate(l, o, usage);
+        return WEIR_OK;
+    }
     for (uint64_t i = 0; i < o->n_tiles; i++) {
         struct weir_tile_head head;
         weir_err err = weir_store_tile_head(l->cursor, o->first_tile + i, &head);
@@ -66,6 +87,8 @@ char *usage_coding(const struct usage *usage, char buf[CODING_TEXT])
         if (usage->tiles[order[i].mode])
             at +=
                 (size_t)snprintf(buf + at, CODING_TEXT - at, "%s%s", at ? "+" : "", order[i].name);
+    if (usage->estimated)
+        at += (size_t)snprintf(buf + at, CODING_TEXT - at, "?");
     if (usage->shared || at == 0)
         snprintf(buf + at, CODING_TEXT - at, "%s%s", at ? "+" : "",
                  usage->shared ? "same" : "none");

@@ -12,7 +12,7 @@
 #include "options.h"
 
 static const struct cmd *const commands[] = {&cmd_pack,  &cmd_unpack, &cmd_verify, &cmd_ls,
-                                             &cmd_mount, &cmd_umount, &cmd_bench};
+                                             &cmd_mount, &cmd_umount, &cmd_fetch,  &cmd_bench};
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

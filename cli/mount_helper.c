@@ -78,7 +78,7 @@ int mount_helper_code(int code)
 const struct cmd cmd_mount_helper = {
     .name = "mount.weir",
     .called = "mount.weir",
-    .operands = "STORE DIR",
+    .operands = "STORE|URL DIR",
     .summary = "Show a store as the plain directory it was made of",
     .text = "This is 'weir mount' as mount(8) calls it: 'mount -t weir STORE DIR', and in fstab\n"
             "  STORE DIR fuse.weir ro,nofail,x-systemd.automount 0 0\n",

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_TIMEOUT_IO = 999999 }; /* seconds; eleven days */
+
 /* ---- values ---- */
 
 /* All of `text` as a number without a sign. */
@@ -115,6 +117,15 @@ static weir_err set_timeout(struct mount_settings *s, const char *value, struct 
     if (!read_number(value, 10, INT_MAX, &n))
         return bad(diag, "timeout is a number of seconds", value);
     s->idle_seconds = (unsigned)n;
+    return WEIR_OK;
+}
+
+static weir_err set_timeout_io(struct mount_settings *s, const char *value, struct weir_diag *diag)
+{
+    uint64_t n;
+    if (!read_number(value, 10, MAX_TIMEOUT_IO, &n) || n == 0)
+        return bad(diag, "timeout_io is a number of seconds from 1 to 999999", value);
+    s->timeout_io = (unsigned)n;
     return WEIR_OK;
 }
 
@@ -229,6 +240,8 @@ static const struct known {
     {"gid", "N|NAME", "group of everything (default: yours)", set_gid},
     {"umask", "OCTAL", "permission bits that nothing gets (default: 0)", set_umask},
     {"timeout", "SECONDS", "unmount when unused for so long (default: 0, never)", set_timeout},
+    {"timeout_io", "SECONDS",
+     "of a URL: reads wait so long for a server that is gone (default: 60)", set_timeout_io},
     {"subdir", "PATH", "show only this directory of the store", set_subdir},
     {"cache", "BYTES", "of decoded tiles in memory (default: 64M; M is 1024 k, k 1024)", set_cache},
     {"threads", "N", "that answer requests (default: one per processor, 4 at least)", set_threads},

@@ -23,6 +23,7 @@ struct mount_settings {
     gid_t gid;
     mode_t umask;
     unsigned idle_seconds, n_threads;
+    unsigned timeout_io; /* seconds that reads wait for a server that is gone */
     size_t cache_bytes;
     char *subdir; /* owned; never "", no '/' at its ends */
     uint8_t digest[WEIR_DIGEST_BYTES];

@@ -1,18 +1,37 @@
-/* opened.h - the store that a command was given by name. */
+/* opened.h - the store that a command was given by name: a file, or a URL. */
 #ifndef WEIR_CLI_OPENED_H
 #define WEIR_CLI_OPENED_H
 
+#include <sys/stat.h>
+
 #include "codec/source.h"
 #include "codec/store.h"
+#include "remote.h"
+
+enum { OPENED_SHOWN = 512 };
 
 struct opened {
+    const char
+        *name; /* for messages: as it was given, but for what a URL may hide; set in any case */
     struct weir_source src;
-    struct weir_store *store;
+    const struct weir_store *store;
+    struct timespec mtime; /* zero: unknown */
+    mode_t mode;           /* who may read it; zero: unknown */
+    /* its own */
+    struct weir_store *file_store; /* NULL: of a URL */
+    struct remote *remote;         /* NULL: of a file */
+    char shown[OPENED_SHOWN];
 };
 
 /* Must not move while it is open: the store holds on to &o->src.  On error *o is closed; *diag may
- * lack the store's name.  What weir_source_open_file() and weir_store_open() return. */
-WEIR_MUST_CHECK weir_err opened_open(struct opened *o, const char *name, struct weir_diag *diag);
+ * lack the store's name.  A URL's does not survive fork().  timeout_seconds: of a URL, how long
+ * reads wait for a server that is gone; 0: 60.  What weir_source_open_file() and weir_store_open()
+ * return, or remote_open(). */
+WEIR_MUST_CHECK weir_err opened_open(struct opened *o, const char *name, unsigned timeout_seconds,
+                                     struct weir_diag *diag);
 void opened_close(struct opened *o); /* a zeroed one, or once more, does no harm */
+
+/* What reading the store ended with: adds to *diag what only the source knows.  Returns err. */
+weir_err opened_explain(const struct opened *o, weir_err err, struct weir_diag *diag);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -30,11 +31,12 @@ static void draw(const struct progress *p, double now, double done, double total
         bar[i] = i < (int)(part * BAR) ? '#' : '.';
     bar[BAR] = 0;
     snprintf(left, sizeof(left), "-:--");
-    if (done > 0)
-        human_time(left, seconds * (1 - part) / part);
+    double moved = done - p->first;
+    if (moved > 0)
+        human_time(left, seconds * (total - done) / moved);
     snprintf(line, sizeof(line), "%s [%s] %3.0f%%  %s of %s  %s/s  ETA %s", p->label, bar,
              100 * part, human_bytes(bytes, done), human_bytes(all, total),
-             human_bytes(rate, seconds > 0 ? done / seconds : 0), left);
+             human_bytes(rate, seconds > 0 ? moved / seconds : 0), left);
     size_t width = columns();
     fprintf(stderr, "\r%-*.*s", (int)width, (int)width, line);
 }
@@ -53,6 +55,17 @@ static bool tick(void *self, uint64_t done_bytes, uint64_t total_bytes)
     return !interrupted();
 }
 
+/* The Hugging Face tools' switch. */
+static bool switched_off(void)
+{
+    static const char *const yes[] = {"1", "ON", "YES", "TRUE"};
+    const char *value = getenv("HF_HUB_DISABLE_PROGRESS_BARS");
+    for (size_t i = 0; value && i < sizeof(yes) / sizeof(yes[0]); i++)
+        if (strcasecmp(value, yes[i]) == 0)
+            return true;
+    return false;
+}
+
 void progress_begin(struct progress *p, const struct cli *cli, const char *label)
 {
     const char *term = getenv("TERM");
@@ -60,7 +73,7 @@ void progress_begin(struct progress *p, const struct cli *cli, const char *label
     double now = now_seconds();
     *p = (struct progress){.watch = {p, tick},
                            .label = label,
-                           .draw = !cli->quiet && !dumb && isatty(STDERR_FILENO),
+                           .draw = !cli->quiet && !dumb && !switched_off() && isatty(STDERR_FILENO),
                            .started = now,
                            .last = now};
 }

@@ -13,6 +13,7 @@ struct progress {
     const char *label;
     bool draw, drawn;
     double started, last; /* seconds */
+    double first;         /* bytes that were done when it started */
 };
 
 /* `label` must outlive the progress.  The struct must not move until progress_end(). */

@@ -130,29 +130,41 @@ static weir_err check_heads(const struct weir_store *store, uint32_t extent, con
     return err;
 }
 
-weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent, uint8_t *scratch,
-                                 struct weir_diag *diag)
+static uint32_t span_of(const struct weir_store *store, uint32_t extent)
+{
+    uint32_t n = weir_store_extent(store, extent).bytes;
+    bool is_last = extent + 1 == store->index->n_extents;
+    return is_last ? n : round_up(n, WEIR_ALIGN);
+}
+
+weir_err weir_store_check_extent_bytes(const struct weir_store *store, uint32_t extent,
+                                       const uint8_t *bytes, struct weir_diag *diag)
 {
     struct weir_extent e = weir_store_extent(store, extent);
-    bool is_last = extent + 1 == store->index->n_extents;
-    uint32_t n = is_last ? e.bytes : round_up(e.bytes, WEIR_ALIGN);
     size_t heads_bytes;
     weir_err err = extent_heads_bytes(store, extent, &heads_bytes, diag);
     if (err)
         return err;
-    err = weir_source_read(&store->src, e.at, scratch, n);
-    if (err) {
-        weir_diag_set(diag, "extent %" PRIu32 ": cannot be read", extent);
-        return err;
-    }
     uint8_t sha256[WEIR_DIGEST_BYTES];
-    err = sha256_of(scratch, e.bytes, sha256);
+    err = sha256_of(bytes, e.bytes, sha256);
     if (err)
         return err;
     if (memcmp(sha256, e.sha256, WEIR_DIGEST_BYTES) != 0)
         return bad_extent(diag, extent, "its SHA-256 is not the one in the index");
-    err = check_heads(store, extent, scratch, diag);
-    if (!err && !all_zero(scratch + e.bytes, n - e.bytes))
+    err = check_heads(store, extent, bytes, diag);
+    if (!err && !all_zero(bytes + e.bytes, span_of(store, extent) - e.bytes))
         err = bad_extent(diag, extent, "the padding behind it is not zero");
     return err;
+}
+
+weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent, uint8_t *scratch,
+                                 struct weir_diag *diag)
+{
+    uint64_t at = store->extent_at[extent];
+    weir_err err = weir_source_read(&store->src, at, scratch, span_of(store, extent));
+    if (err) {
+        weir_diag_set(diag, "extent %" PRIu32 ": cannot be read", extent);
+        return err;
+    }
+    return weir_store_check_extent_bytes(store, extent, scratch, diag);
 }

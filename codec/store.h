@@ -156,6 +156,12 @@ WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uin
 WEIR_MUST_CHECK weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent,
                                                  uint8_t *scratch, struct weir_diag *diag);
 
+/* The same of bytes at hand, from wherever: the extent's stored bytes, and, unless it is the last
+ * one, the padding up to the next multiple of WEIR_ALIGN. */
+WEIR_MUST_CHECK weir_err weir_store_check_extent_bytes(const struct weir_store *store,
+                                                       uint32_t extent, const uint8_t *bytes,
+                                                       struct weir_diag *diag);
+
 #ifdef __cplusplus
 }
 #endif

@@ -33,6 +33,7 @@ for value in -1 4294967295 1x no-such-user '+1'; do
 done
 for value in 8 1000 -1 u=rx; do refused umask octal "umask=$value"; done
 for value in -1 1s 99999999999; do refused timeout seconds "timeout=$value"; done
+for value in 0 -1 1s 1000000; do refused timeout_io seconds "timeout_io=$value"; done
 for value in 0 17 x -1; do refused threads 'from 1 to 16' "threads=$value"; done
 for value in x 64X -1 1.5G 99999999999999999999 17179869184G 64MM; do refused cache size "cache=$value"; done
 refused cache 'at least 128Ki' 'cache=127k'
@@ -51,7 +52,7 @@ json 'd["error"]["kind"] == "usage" and "nonsense" in d["error"]["message"]'
 
 # The table is what --help prints.
 expect 0 "$WEIR" mount --help
-for name in allow_other uid gid umask timeout subdir cache threads digest loglevel syslog ro; do
+for name in allow_other uid gid umask timeout timeout_io subdir cache threads digest loglevel syslog ro; do
     grep -qE "^  ${name}[= ]" <<<"$out" || die "--help lacks $name"
 done
 table=$(sed -n '/^Mount options/,/^Ignored/p' <<<"$out")
@@ -63,7 +64,7 @@ grep -qE '^weir [0-9]' <<<"$out" || die "-V: $out"
 
 # Command lines of the helper.
 expect 1 ./mount.weir
-says '^mount\.weir: needs STORE DIR'
+says '^mount\.weir: needs STORE[|]URL DIR'
 expect 1 ./mount.weir t.weir
 expect 1 ./mount.weir t.weir at more
 says 'one operand too many'
@@ -85,7 +86,7 @@ accepted 'defaults,auto,noauto,user,user=joe,users,nouser,owner,group,exec,noexe
 accepted 'atime,noatime,diratime,nodiratime,relatime,norelatime,strictatime,lazytime,nolazytime,sync,async'
 accepted ',,ro,,'
 accepted ''
-accepted 'uid=0,gid=0,umask=0,timeout=0,threads=16,cache=131072,subdir=/a/\,b/,loglevel=debug,syslog,allow_other'
+accepted 'uid=0,gid=0,umask=0,timeout=0,timeout_io=1,threads=16,cache=131072,subdir=/a/\,b/,loglevel=debug,syslog,allow_other'
 accepted 'uid=4294967294,uid=root,gid=root,umask=0777'
 for size in 128k 128K 1M 1m 1Mi 1MiB 1MB 1G 1048576 1048576B; do accepted "cache=$size"; done
 expect 0 ./mount.weir t.weir at -sfnvrw -t fuse.weir -o frobnicate=1,ro -o allow_other

@@ -1,0 +1,37 @@
+/* cmd_fetch.c - the command line of `weir fetch`. */
+#include "cmd_fetch.h"
+
+static const struct cli_option options[] = {
+    [FETCH_CONNECTIONS] = {'x', "connections", "N",
+                           "have at most N, fewer if more do not pay (default: 16)", false},
+    [FETCH_FORCE] = {'f', "force", NULL, "replace DST if it exists", false},
+    [FETCH_SEED] = {0, "seed", "OLD", "copy what an older store on this disk has already", false},
+    [FETCH_REPAIR] = {0, "repair", NULL, "fetch only what is damaged of DST, in its place", false},
+    [FETCH_LIMIT_RATE] = {0, "limit-rate", "BYTES", "per second, over all connections", false},
+    [FETCH_SPEED_LIMIT] = {0, "speed-limit", "BYTES",
+                           "a connection with less per second (default: 1000)", false},
+    [FETCH_SPEED_TIME] = {0, "speed-time", "SECONDS", "... for so long is made anew (default: 20)",
+                          false},
+    [FETCH_RETRY] = {0, "retry", "N", "tries in a row without progress (default: 10)", false},
+    {0},
+};
+
+const struct cmd cmd_fetch = {
+    .name = "fetch",
+    .operands = "URL [DST]",
+    .summary = "Download a store, verified, and go on where it was broken off",
+    .text =
+        "DST is a file or a directory (default: here); it gets its name only when all of it is\n"
+        "there and its SHA-256s are right. What a run that was broken off has left lies beside it\n"
+        "in DST.weir-partial and DST.weir-fetch; the same command goes on from there. With\n"
+        "--repair, DST is a damaged store. The last line on stdout is its path; with --json every\n"
+        "line is an event. Proxies: http_proxy, https_proxy, no_proxy; whom to trust:\n"
+        "SSL_CERT_FILE; a token, sent to HF_ENDPOINT only: HF_TOKEN.\n",
+    .examples = "  weir fetch https://host/llama.weir\n"
+                "  weir fetch --seed llama-3.0.weir https://host/llama-3.1.weir models/\n"
+                "  weir fetch --repair https://host/llama.weir llama.weir\n",
+    .option = options,
+    .min_operands = 1,
+    .max_operands = 2,
+    .run = fetch_run,
+};

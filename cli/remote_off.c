@@ -1,0 +1,50 @@
+/* remote_off.c - URLs where libcurl was not there at build time. */
+#include <stdio.h>
+
+#include "remote.h"
+
+char *url_name(const char *url, char *buf, size_t bytes)
+{
+    snprintf(buf, bytes, "%s", url);
+    return buf;
+}
+
+weir_err remote_open(const char *url, unsigned timeout_seconds, struct remote **out,
+                     struct weir_diag *diag)
+{
+    (void)url;
+    (void)timeout_seconds;
+    (void)out;
+    weir_diag_set(diag, "this weir was built without libcurl; install libcurl4-openssl-dev and "
+                        "build it again, or download the store");
+    return WEIR_ERR_UNSUPPORTED;
+}
+
+void remote_close(struct remote *remote)
+{
+    (void)remote;
+}
+
+const struct weir_source *remote_source(const struct remote *remote)
+{
+    (void)remote;
+    return NULL;
+}
+
+const struct weir_store *remote_store(const struct remote *remote)
+{
+    (void)remote;
+    return NULL;
+}
+
+void remote_explain(const struct remote *remote, struct weir_diag *diag)
+{
+    (void)remote;
+    (void)diag;
+}
+
+long long remote_modified(const struct remote *remote)
+{
+    (void)remote;
+    return 0;
+}

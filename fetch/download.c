@@ -1,0 +1,230 @@
+#include "fetch/download.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "extent_file.h"
+#include "extents.h"
+#include "fetch/remote.h"
+#include "outside.h"
+#include "partial.h"
+#include "seed.h"
+
+struct download {
+    const struct weir_download_options *options;
+    struct weir_http *http;
+    struct weir_remote *remote;
+    const struct weir_store *store; /* the remote's */
+    struct partial partial;
+    uint8_t *scratch; /* an extent and its padding */
+    uint64_t total_bytes;
+};
+
+static weir_err tick(const struct download *d)
+{
+    const struct weir_watch *w = d->options->watch;
+    uint64_t done = extents_bytes(d->store, d->partial.map);
+    return !w || w->tick(w->self, done, d->total_bytes) ? WEIR_OK : WEIR_ERR_CANCELLED;
+}
+
+/* ---- the target ---- */
+
+/* Whether `target` is the store already.  Its extents are not read: it had its name only when they
+ * were right. */
+static bool is_there(const struct weir_store *store, const char *target)
+{
+    struct weir_source src = {0};
+    struct weir_store *have = NULL;
+    bool same = weir_source_open_file(target, &src, NULL) == WEIR_OK &&
+                weir_store_open(&src, &have, NULL) == WEIR_OK &&
+                memcmp(weir_store_info(have)->digest, weir_store_info(store)->digest,
+                       WEIR_DIGEST_BYTES) == 0;
+    weir_store_free(have);
+    weir_source_close(&src);
+    return same;
+}
+
+static weir_err check_target(const struct download *d, const char *target, bool *there,
+                             struct weir_diag *diag)
+{
+    struct stat st;
+    *there = false;
+    if (lstat(target, &st) != 0)
+        return WEIR_OK; /* what else is wrong shows when it is made */
+    *there = is_there(d->store, target);
+    if (*there || (d->options->replace && !S_ISDIR(st.st_mode)))
+        return WEIR_OK;
+    weir_diag_set(diag, "%.400s: exists already%s", target,
+                  d->options->replace ? ", a directory" : "; use -f to replace it");
+    return WEIR_ERR_IO;
+}
+
+/* ---- extents that need not be fetched ---- */
+
+/* Whether the file has any bytes there: what was never written is a hole. */
+static bool has_data(const struct download *d, uint32_t extent)
+{
+    struct weir_extent e = weir_store_extent(d->store, extent);
+    off_t at = lseek(d->partial.data, (off_t)e.at, SEEK_DATA);
+    return at < 0 ? errno != ENXIO : (uint64_t)at < e.at + e.bytes;
+}
+
+/* What came whole before an earlier run ended, but was not marked: fdatasync() is not asked for
+ * after each extent. */
+static weir_err look_for_unmarked(struct download *d)
+{
+    weir_err err = WEIR_OK;
+    for (uint32_t i = 0; !err && i < weir_store_info(d->store)->n_extents; i++) {
+        if (sidecar_has(d->partial.map, i) || !has_data(d, i))
+            continue;
+        if (extents_check(d->store, i, d->partial.data, d->scratch, NULL) == WEIR_OK)
+            partial_mark(&d->partial, i);
+        err = tick(d);
+    }
+    return err;
+}
+
+static weir_err copy_from_seed(struct download *d, const struct seed *seed, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    for (uint32_t i = 0; !err && i < weir_store_info(d->store)->n_extents; i++) {
+        struct weir_extent e = weir_store_extent(d->store, i);
+        if (sidecar_has(d->partial.map, i) || !seed_read(seed, &e, d->scratch))
+            continue;
+        size_t span = extents_span(d->store, i);
+        memset(d->scratch + e.bytes, 0, span - e.bytes);
+        if (weir_store_check_extent_bytes(d->store, i, d->scratch, NULL) != WEIR_OK)
+            continue;
+        if (!extents_write(d->partial.data, e.at, d->scratch, span)) {
+            partial_errno(diag, d->partial.data_name);
+            return WEIR_ERR_IO;
+        }
+        partial_mark(&d->partial, i);
+        err = partial_sync(&d->partial, false, diag);
+        if (!err)
+            err = tick(d);
+    }
+    return err;
+}
+
+static weir_err use_seed(struct download *d, struct weir_diag *diag)
+{
+    if (!d->options->seed)
+        return WEIR_OK;
+    struct seed seed;
+    weir_err err = seed_open(&seed, d->options->seed, diag);
+    if (!err)
+        err = copy_from_seed(d, &seed, diag);
+    seed_close(&seed);
+    return err;
+}
+
+/* ---- the rest ---- */
+
+static void got(void *self, uint32_t extent)
+{
+    struct download *d = self;
+    struct weir_extent e = weir_store_extent(d->store, extent);
+    partial_mark(&d->partial, extent);
+    /* The disk begins at once; nobody waits, and partial_sync() finds less to do. */
+    (void)sync_file_range(d->partial.data, (off_t)e.at, (off_t)e.bytes, SYNC_FILE_RANGE_WRITE);
+}
+
+static weir_err now_and_then(void *self, struct weir_diag *diag)
+{
+    struct download *d = self;
+    return partial_sync(&d->partial, false, diag);
+}
+
+static weir_err fetch_rest(struct download *d, struct weir_download_result *result,
+                           struct weir_diag *diag)
+{
+    const struct weir_download_options *o = d->options;
+    const struct extents_order order = {
+        .http = d->http,
+        .file = weir_remote_file(d->remote),
+        .store = d->store,
+        .fd = d->partial.data,
+        .fd_name = d->partial.data_name,
+        .n_connections = o->n_connections ? o->n_connections : WEIR_HTTP_MAX_CONNECTIONS,
+        .have = d->partial.map,
+        .watch = o->watch,
+        .self = d,
+        .got = got,
+        .now_and_then = now_and_then,
+    };
+    return extents_fetch(&order, &result->n_refetched, diag);
+}
+
+static weir_err fill_partial(struct download *d, struct weir_download_result *result,
+                             struct weir_diag *diag)
+{
+    weir_err err = outside_write(d->remote, d->partial.data, diag);
+    if (err == WEIR_ERR_IO)
+        partial_errno(diag, d->partial.data_name);
+    if (!err && d->partial.resumed)
+        err = look_for_unmarked(d);
+    result->resumed_bytes = extents_bytes(d->store, d->partial.map);
+    if (!err)
+        err = use_seed(d, diag);
+    result->seeded_bytes = extents_bytes(d->store, d->partial.map) - result->resumed_bytes;
+    return err ? err : fetch_rest(d, result, diag);
+}
+
+static weir_err fetch_to(struct download *d, const char *target,
+                         struct weir_download_result *result, struct weir_diag *diag)
+{
+    weir_err err = partial_open(&d->partial, target, d->store, diag);
+    if (!err)
+        err = fill_partial(d, result, diag);
+    if (!err)
+        return partial_commit(&d->partial, d->options->replace, diag);
+    if (!d->partial.map || d->partial.data < 0)
+        return err;
+    /* Bytes that no sync could bring to disk are not kept; what is marked there already is. */
+    struct weir_diag ignored;
+    if (partial_sync(&d->partial, true, &ignored) == WEIR_OK)
+        result->kept_bytes = extents_bytes(d->store, d->partial.map);
+    return err;
+}
+
+static weir_err run(struct download *d, const char *url, const char *target,
+                    struct weir_download_result *result, struct weir_diag *diag)
+{
+    weir_err err = weir_remote_open(d->http, url, 1, &d->remote, diag);
+    if (err)
+        return err;
+    d->store = weir_remote_store(d->remote);
+    const struct weir_store_info *info = weir_store_info(d->store);
+    memcpy(result->digest, info->digest, sizeof(result->digest));
+    result->stored_bytes = info->stored_bytes;
+    for (uint32_t i = 0; i < info->n_extents; i++)
+        d->total_bytes += weir_store_extent(d->store, i).bytes;
+    err = check_target(d, target, &result->was_there, diag);
+    if (err)
+        return err;
+    if (result->was_there) {
+        partial_forget(target);
+        return WEIR_OK;
+    }
+    d->scratch = malloc(WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN);
+    return d->scratch ? fetch_to(d, target, result, diag) : WEIR_ERR_NOMEM;
+}
+
+weir_err weir_download(struct weir_http *http, const char *url, const char *target,
+                       const struct weir_download_options *options,
+                       struct weir_download_result *result, struct weir_diag *diag)
+{
+    struct download d = {.options = options, .http = http, .partial = {.data = -1, .side = -1}};
+    memset(result, 0, sizeof(*result));
+    weir_err err = run(&d, url, target, result, diag);
+    result->body_bytes = weir_http_counts(http).n_bytes;
+    partial_close(&d.partial);
+    weir_remote_free(d.remote);
+    free(d.scratch);
+    return err;
+}

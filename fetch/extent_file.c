@@ -1,0 +1,58 @@
+#include "extent_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "sidecar.h"
+
+bool extents_write(int fd, uint64_t at, const void *bytes, size_t n)
+{
+    const uint8_t *from = bytes;
+    while (n) {
+        ssize_t put = pwrite(fd, from, n, (off_t)at);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        from += put;
+        at += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return true;
+}
+
+size_t extents_span(const struct weir_store *store, uint32_t extent)
+{
+    struct weir_extent e = weir_store_extent(store, extent);
+    if (extent + 1 == weir_store_info(store)->n_extents)
+        return e.bytes;
+    return (size_t)(weir_store_extent(store, extent + 1).at - e.at);
+}
+
+weir_err extents_check(const struct weir_store *store, uint32_t extent, int fd, uint8_t *scratch,
+                       struct weir_diag *diag)
+{
+    size_t n = extents_span(store, extent);
+    uint64_t at = weir_store_extent(store, extent).at;
+    for (size_t got = 0; got < n;) {
+        ssize_t part = pread(fd, scratch + got, n - got, (off_t)(at + got));
+        if (part < 0 && errno == EINTR)
+            continue;
+        if (part <= 0) {
+            weir_diag_set(diag, "extent %" PRIu32 ": cannot be read back", extent);
+            return part < 0 ? WEIR_ERR_IO : WEIR_ERR_CORRUPT;
+        }
+        got += (size_t)part;
+    }
+    return weir_store_check_extent_bytes(store, extent, scratch, diag);
+}
+
+uint64_t extents_bytes(const struct weir_store *store, const uint8_t *have)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < weir_store_info(store)->n_extents; i++)
+        if (sidecar_has(have, i))
+            bytes += weir_store_extent(store, i).bytes;
+    return bytes;
+}

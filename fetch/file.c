@@ -1,0 +1,132 @@
+/* file.c - remote files, and waiting for their bytes. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "url.h"
+
+/* Somebody who waits for a range. */
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    uint8_t *dst;
+    size_t room, n;
+    bool done; /* under lock, as is all below */
+    weir_err err;
+    struct weir_diag diag;
+};
+
+static weir_err waiter_data(void *self, const void *bytes, size_t n)
+{
+    struct waiter *w = self;
+    if (n > w->room - w->n)
+        return WEIR_ERR_NETWORK; /* judge() lets nothing like that through */
+    memcpy(w->dst + w->n, bytes, n);
+    w->n += n;
+    return WEIR_OK;
+}
+
+static void waiter_done(void *self, weir_err err, const struct weir_diag *diag)
+{
+    struct waiter *w = self;
+    pthread_mutex_lock(&w->lock);
+    w->err = err;
+    w->diag = *diag;
+    w->done = true;
+    pthread_cond_signal(&w->ended);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static weir_err wait_for(struct weir_http_file *file, uint64_t at, bool tail, struct waiter *w,
+                         struct weir_diag *diag)
+{
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->ended, NULL);
+    const struct weir_http_range want = {at, w->room, w, waiter_data, waiter_done};
+    weir_err err = client_queue(file, &want, tail);
+    if (!err) {
+        pthread_mutex_lock(&w->lock);
+        while (!w->done)
+            pthread_cond_wait(&w->ended, &w->lock);
+        err = w->err;
+        pthread_mutex_unlock(&w->lock);
+    }
+    pthread_cond_destroy(&w->ended);
+    pthread_mutex_destroy(&w->lock);
+    if (err)
+        weir_diag_set(diag, "%s", w->diag.text[0] ? w->diag.text : weir_err_text(err));
+    return err;
+}
+
+weir_err weir_http_open(struct weir_http *http, const char *url, void *tail, size_t tail_max,
+                        size_t *tail_bytes, struct weir_http_file **out, struct weir_diag *diag)
+{
+    weir_err err = url_check(url, diag);
+    if (err)
+        return err;
+    struct weir_http_file *file = calloc(1, sizeof(*file));
+    if (file) {
+        file->http = http;
+        file->url = strdup(url);
+    }
+    if (!file || !file->url) {
+        weir_http_file_free(file);
+        return WEIR_ERR_NOMEM;
+    }
+    struct waiter w = {.dst = tail, .room = tail_max};
+    err = wait_for(file, 0, true, &w, diag);
+    if (err) {
+        weir_http_file_free(file);
+        return err;
+    }
+    *tail_bytes = w.n;
+    *out = file;
+    return WEIR_OK;
+}
+
+void weir_http_file_free(struct weir_http_file *file)
+{
+    if (!file)
+        return;
+    free(file->url);
+    free(file->resolved);
+    free(file);
+}
+
+uint64_t weir_http_file_size(const struct weir_http_file *file)
+{
+    return file->known.size;
+}
+
+int64_t weir_http_file_modified(const struct weir_http_file *file)
+{
+    time_t when = curl_getdate(file->known.modified, NULL);
+    return when > 0 ? (int64_t)when : 0;
+}
+
+static bool is_inside(const struct weir_http_file *file, uint64_t at, uint64_t n)
+{
+    return n && at <= file->known.size && n <= file->known.size - at;
+}
+
+weir_err weir_http_start(struct weir_http_file *file, const struct weir_http_range *range)
+{
+    if (!is_inside(file, range->at, range->n))
+        return WEIR_ERR_INVALID;
+    return client_queue(file, range, false);
+}
+
+weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst, size_t n,
+                        struct weir_diag *diag)
+{
+    if (!is_inside(file, at, n))
+        return WEIR_ERR_INVALID;
+    struct waiter w = {.dst = dst, .room = n};
+    return wait_for(file, at, false, &w, diag);
+}
+
+char *weir_http_shown(const char *url, char *buf, size_t bytes)
+{
+    return url_shown(url, buf, bytes);
+}

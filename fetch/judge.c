@@ -1,0 +1,155 @@
+#include "judge.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Sizes that the format can have; keeps sums of offsets from overflowing. */
+#define MAX_SIZE (UINT64_C(1) << 62)
+
+static void say(struct verdict *v, enum verdict_kind kind, weir_err err, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void say(struct verdict *v, enum verdict_kind kind, weir_err err, const char *format, ...)
+{
+    v->kind = kind;
+    v->err = err;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(v->cause, sizeof(v->cause), format, args);
+    va_end(args);
+}
+
+/* The reply is about another version of the file than the first one was. */
+static bool has_changed(const struct reply *r, uint64_t size, const struct wish *wish,
+                        struct verdict *v)
+{
+    if (wish->tail)
+        return false;
+    const struct validators *known = wish->known;
+    const char *what = NULL;
+    if (size != known->size)
+        what = "its size";
+    else if (known->etag[0] && r->etag[0])
+        what = strcmp(known->etag, r->etag) != 0 ? "its ETag" : NULL;
+    else if (known->modified[0] && r->modified[0])
+        what = strcmp(known->modified, r->modified) != 0 ? "its Last-Modified" : NULL;
+    if (what)
+        say(v, VERDICT_FAIL, WEIR_ERR_CHANGED, "the file changed on the server: %s is another",
+            what);
+    return what != NULL;
+}
+
+static void take(const struct reply *r, uint64_t at, uint64_t n, uint64_t size, struct verdict *v)
+{
+    v->kind = VERDICT_TAKE;
+    v->at = at;
+    v->n = n;
+    v->seen.size = size;
+    memcpy(v->seen.etag, r->etag, sizeof(r->etag));
+    memcpy(v->seen.modified, r->modified, sizeof(r->modified));
+}
+
+static void judge_partial(const struct reply *r, const struct wish *wish, struct verdict *v)
+{
+    const struct content_range *got = &r->range;
+    if (!r->has_range || r->bad_range || got->unsatisfied) {
+        say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "206 with %s Content-Range",
+            r->multipart    ? "many parts and no"
+            : !r->has_range ? "no"
+                            : "a malformed");
+        return;
+    }
+    if (wish->tail && (!got->has_total || got->total > MAX_SIZE)) {
+        say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "206 that does not tell how long the file is");
+        return;
+    }
+    uint64_t size = got->has_total ? got->total : wish->known->size;
+    if (has_changed(r, size, wish, v))
+        return;
+    uint64_t at = !wish->tail ? wish->at : size > wish->n ? size - wish->n : 0;
+    uint64_t n = !wish->tail ? wish->n : size - at;
+    if (got->first != at || got->last != at + n - 1) {
+        say(v, VERDICT_FAIL, WEIR_ERR_NETWORK,
+            "wrong Content-Range: bytes %" PRIu64 "-%" PRIu64 " for %" PRIu64 "-%" PRIu64,
+            got->first, got->last, at, at + n - 1);
+        return;
+    }
+    take(r, at, n, size, v);
+}
+
+/* 200: the whole file.  Fine only where that is what was wanted. */
+static void judge_whole(const struct reply *r, const struct wish *wish, struct verdict *v)
+{
+    bool known_length = r->has_length && r->length <= MAX_SIZE;
+    if (known_length && has_changed(r, r->length, wish, v))
+        return;
+    bool fits = wish->tail ? known_length && r->length <= wish->n
+                           : wish->at == 0 && wish->n == wish->known->size;
+    if (fits)
+        take(r, 0, wish->tail ? r->length : wish->n, wish->tail ? r->length : wish->n, v);
+    else
+        say(v, VERDICT_FAIL, WEIR_ERR_NETWORK,
+            "the server ignores ranges: 200 (the whole file) for a 206");
+}
+
+static void judge_unsatisfied(const struct reply *r, const struct wish *wish, struct verdict *v)
+{
+    bool told = r->has_range && !r->bad_range && r->range.unsatisfied;
+    if (told && wish->tail && r->range.total == 0)
+        take(r, 0, 0, 0, v);
+    else if (!told || !has_changed(r, r->range.total, wish, v))
+        say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "the server refuses a range inside the file (416)");
+}
+
+static bool is_passing(unsigned status)
+{
+    static const unsigned passing[] = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524};
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+        if (status == passing[i])
+            return true;
+    return false;
+}
+
+static void judge_refusal(const struct reply *r, const struct wish *wish, struct verdict *v)
+{
+    if (r->status == 401 || r->status == 403) {
+        if (wish->redirected)
+            say(v, VERDICT_ANEW, WEIR_ERR_NETWORK, "the signed URL is refused (%u), fresh as it is",
+                r->status);
+        else
+            say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "the server refuses (%u)%s", r->status,
+                r->status == 401 ? "; it may want a token" : "; you may lack the permission");
+    } else if (r->status == 404 || r->status == 410) {
+        say(v, VERDICT_FAIL, WEIR_ERR_NOT_FOUND, "no such file on the server (%u)", r->status);
+    } else if (r->status == 412) {
+        say(v, VERDICT_FAIL, WEIR_ERR_CHANGED, "the file changed on the server (412)");
+    } else if (is_passing(r->status)) {
+        say(v, VERDICT_LATER, WEIR_ERR_NETWORK, "the server %s (%u)",
+            r->status == 429 ? "asks for patience" : "has trouble", r->status);
+        v->has_wait = r->has_wait;
+        v->wait = r->wait;
+    } else {
+        say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "the server answers with status %u", r->status);
+    }
+}
+
+void judge(const struct reply *reply, const struct wish *wish, struct verdict *out)
+{
+    memset(out, 0, sizeof(*out));
+    unsigned s = reply->status;
+    if (s == 301 || s == 302 || s == 303 || s == 307 || s == 308)
+        out->kind = VERDICT_FOLLOW;
+    else if (s == 416)
+        judge_unsatisfied(reply, wish, out);
+    else if (s != 200 && s != 206)
+        judge_refusal(reply, wish, out);
+    else if (reply->encoded)
+        say(out, VERDICT_FAIL, WEIR_ERR_NETWORK,
+            "the server compresses although it was asked not to");
+    else if (s == 206)
+        judge_partial(reply, wish, out);
+    else
+        judge_whole(reply, wish, out);
+}

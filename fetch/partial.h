@@ -1,0 +1,55 @@
+/* partial.h - a store that is being fetched, on disk: the bytes in TARGET.weir-partial, which of
+ * them are verified in TARGET.weir-fetch (sidecar.h).
+ *
+ * A bit is on disk only when its extent is: after a crash, or a cut of power, what is marked is
+ * there.  TARGET itself appears in one step, whole.  For one thread at a time, but for writing to
+ * the descriptor. */
+#ifndef WEIR_FETCH_PARTIAL_H
+#define WEIR_FETCH_PARTIAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/err.h"
+#include "codec/store.h"
+#include "sidecar.h"
+
+struct partial {
+    char *target, *data_name, *side_name;
+    int data, side; /* descriptors; -1: none.  `side` is locked */
+    struct sidecar about;
+    uint8_t *map;        /* verified extents, in memory */
+    bool resumed;        /* an earlier run has left something */
+    uint32_t n_unsynced; /* marks that are not on disk */
+    double synced;       /* when the last sync was */
+};
+
+/* Locks the target, takes up what an earlier run has left of the very same store, or begins anew.
+ * partial_close() in any case.
+ *
+ * WEIR_ERR_IO  *diag says what: another fetch of the target is running, no such folder, no right to
+ *              write, a full disk; WEIR_ERR_NOMEM */
+WEIR_MUST_CHECK weir_err partial_open(struct partial *p, const char *target,
+                                      const struct weir_store *store, struct weir_diag *diag);
+
+/* Extent number `extent` is written to p->data and verified. */
+void partial_mark(struct partial *p, uint32_t extent);
+
+/* Brings data and marks to disk, in this order, when that is due; with `now` in any case. */
+WEIR_MUST_CHECK weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag);
+
+/* Everything is there: syncs, gives the file its name, removes the sidecar.  WEIR_ERR_IO, also when
+ * the name exists and !replace. */
+WEIR_MUST_CHECK weir_err partial_commit(struct partial *p, bool replace, struct weir_diag *diag);
+
+/* Lets go of it; what is there stays for the next run.  A zeroed one with descriptors -1 is fine.
+ */
+void partial_close(struct partial *p);
+
+/* Removes what earlier runs have left of a target that is there now, unless somebody is at it. */
+void partial_forget(const char *target);
+
+/* "NAME: what errno says", with what to do about it. */
+void partial_errno(struct weir_diag *diag, const char *name);
+
+#endif

@@ -1,0 +1,266 @@
+#include "fetch/remote.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "extent_cache.h"
+
+enum {
+    MIN_EXTENTS = 8,
+    MAX_TRIES = 3, /* to get bytes that verify */
+};
+
+/* Bytes outside of extents, kept from opening the store: header, index, trailer. */
+struct piece {
+    struct piece *next;
+    uint64_t at;
+    size_t n;
+    uint8_t bytes[];
+};
+
+struct weir_remote {
+    struct weir_http_file *file;
+    struct weir_source src; /* self: this remote */
+    struct weir_store *store;
+    struct extent_cache *cache; /* NULL: the store is being opened, by one thread */
+    struct piece *kept;         /* changes only until then */
+
+    pthread_mutex_t lock;
+    struct weir_diag why; /* under lock */
+};
+
+static weir_err remember(struct weir_remote *r, weir_err err, const struct weir_diag *why)
+{
+    pthread_mutex_lock(&r->lock);
+    r->why = *why;
+    pthread_mutex_unlock(&r->lock);
+    return err;
+}
+
+static weir_err ask(struct weir_remote *r, uint64_t at, void *dst, size_t n)
+{
+    struct weir_diag why = {""};
+    weir_err err = weir_http_read(r->file, at, dst, n, &why);
+    return err ? remember(r, err, &why) : WEIR_OK;
+}
+
+/* ---- what lies outside of extents ---- */
+
+static weir_err keep(struct weir_remote *r, uint64_t at, const void *bytes, size_t n)
+{
+    struct piece *p = malloc(sizeof(*p) + n);
+    if (!p)
+        return WEIR_ERR_NOMEM;
+    *p = (struct piece){r->kept, at, n};
+    memcpy(p->bytes, bytes, n);
+    r->kept = p;
+    return WEIR_OK;
+}
+
+/* Bytes from `at` on that are kept; else 0, and *n becomes how many to ask for. */
+static size_t copy_kept(const struct weir_remote *r, uint64_t at, void *dst, size_t *n)
+{
+    for (const struct piece *p = r->kept; p; p = p->next) {
+        if (p->at <= at && at - p->at < p->n) {
+            size_t left = p->n - (size_t)(at - p->at);
+            size_t part = left < *n ? left : *n;
+            memcpy(dst, p->bytes + (at - p->at), part);
+            return part;
+        }
+        if (p->at > at && p->at - at < *n)
+            *n = (size_t)(p->at - at);
+    }
+    return 0;
+}
+
+static weir_err read_outside(struct weir_remote *r, uint64_t at, uint8_t *dst, size_t n)
+{
+    while (n) {
+        size_t part = n;
+        size_t kept = copy_kept(r, at, dst, &part);
+        if (!kept) {
+            weir_err err = ask(r, at, dst, part);
+            if (!err && !r->cache)
+                err = keep(r, at, dst, part);
+            if (err)
+                return err;
+            kept = part;
+        }
+        at += kept;
+        dst += kept;
+        n -= kept;
+    }
+    return WEIR_OK;
+}
+
+/* ---- extents ---- */
+
+/* Where extent i and the padding behind it end. */
+static uint64_t end_of(const struct weir_store *store, uint32_t i)
+{
+    if (i + 1 < weir_store_info(store)->n_extents)
+        return weir_store_extent(store, i + 1).at;
+    struct weir_extent e = weir_store_extent(store, i);
+    return e.at + e.bytes;
+}
+
+static weir_err load(void *self, uint32_t extent, uint8_t *bytes)
+{
+    struct weir_remote *r = self;
+    struct weir_extent e = weir_store_extent(r->store, extent);
+    size_t n = (size_t)(end_of(r->store, extent) - e.at);
+    struct weir_diag why = {""};
+    weir_err err = WEIR_OK;
+    for (int i = 0; i < MAX_TRIES; i++) {
+        err = ask(r, e.at, bytes, n);
+        if (err)
+            return err;
+        err = weir_store_check_extent_bytes(r->store, extent, bytes, &why);
+        if (err != WEIR_ERR_CORRUPT)
+            break;
+    }
+    return err ? remember(r, err, &why) : WEIR_OK;
+}
+
+/* The last extent that begins at or before `at`; there is one. */
+static uint32_t extent_at(const struct weir_store *store, uint64_t at)
+{
+    uint32_t low = 0;
+    uint32_t high = weir_store_info(store)->n_extents;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (weir_store_extent(store, middle).at <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* As in struct weir_source, whose range has been checked. */
+static weir_err remote_read(void *self, uint64_t at, void *dst, size_t n)
+{
+    struct weir_remote *r = self;
+    uint8_t *to = dst;
+    uint32_t n_extents = r->cache ? weir_store_info(r->store)->n_extents : 0;
+    uint64_t first = n_extents ? weir_store_extent(r->store, 0).at : 0;
+    uint64_t end = n_extents ? end_of(r->store, n_extents - 1) : 0;
+    while (n) {
+        bool inside = at >= first && at < end;
+        uint32_t extent = inside ? extent_at(r->store, at) : 0;
+        uint64_t border = inside ? end_of(r->store, extent) : at < first ? first : r->src.size;
+        size_t part = border - at < n ? (size_t)(border - at) : n;
+        size_t offset = inside ? (size_t)(at - weir_store_extent(r->store, extent).at) : 0;
+        weir_err err = inside ? extent_cache_read(r->cache, extent, offset, to, part)
+                              : read_outside(r, at, to, part);
+        if (err)
+            return err;
+        at += part;
+        to += part;
+        n -= part;
+    }
+    return WEIR_OK;
+}
+
+/* ---- opening ---- */
+
+static weir_err make_cache(struct weir_remote *r, unsigned n_extents)
+{
+    long n = n_extents ? (long)n_extents : sysconf(_SC_NPROCESSORS_ONLN) + 2;
+    if (!n_extents && n < MIN_EXTENTS)
+        n = MIN_EXTENTS;
+    if (n > WEIR_REMOTE_MAX_EXTENTS)
+        n = WEIR_REMOTE_MAX_EXTENTS;
+    const struct extent_cache_options o = {(unsigned)n, WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN, r,
+                                           load};
+    return extent_cache_new(&o, &r->cache);
+}
+
+static weir_err fill(struct weir_remote *r, struct weir_http *http, const char *url,
+                     struct weir_diag *diag)
+{
+    uint8_t *tail = malloc(WEIR_REMOTE_TAIL_BYTES);
+    if (!tail)
+        return WEIR_ERR_NOMEM;
+    size_t n = 0;
+    weir_err err = weir_http_open(http, url, tail, WEIR_REMOTE_TAIL_BYTES, &n, &r->file, diag);
+    if (!err) {
+        uint64_t size = weir_http_file_size(r->file);
+        /* No revision(): what does not verify never comes through. */
+        r->src = (struct weir_source){.self = r, .size = size, .read = remote_read};
+        err = keep(r, size - n, tail, n);
+    }
+    free(tail);
+    if (err)
+        return err;
+    struct weir_diag what = {""};
+    err = weir_store_open(&r->src, &r->store, &what);
+    if (err)
+        weir_diag_set(diag, "%.200s%s%.250s", what.text, r->why.text[0] ? ": " : "", r->why.text);
+    return err;
+}
+
+weir_err weir_remote_open(struct weir_http *http, const char *url, unsigned n_extents,
+                          struct weir_remote **out, struct weir_diag *diag)
+{
+    for (int i = 1;; i++) {
+        struct weir_remote *r = calloc(1, sizeof(*r));
+        if (!r)
+            return WEIR_ERR_NOMEM;
+        pthread_mutex_init(&r->lock, NULL);
+        weir_err err = fill(r, http, url, diag);
+        if (!err)
+            err = make_cache(r, n_extents);
+        if (!err) {
+            *out = r;
+            return WEIR_OK;
+        }
+        weir_remote_free(r);
+        /* Its SHA-256 guards the index, and little else is checked so early: it may have been the
+         * way here. */
+        if (err != WEIR_ERR_CORRUPT || i == MAX_TRIES)
+            return err;
+    }
+}
+
+void weir_remote_free(struct weir_remote *r)
+{
+    if (!r)
+        return;
+    extent_cache_free(r->cache);
+    weir_store_free(r->store);
+    weir_http_file_free(r->file);
+    while (r->kept) {
+        struct piece *p = r->kept;
+        r->kept = p->next;
+        free(p);
+    }
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+const struct weir_source *weir_remote_source(const struct weir_remote *r)
+{
+    return &r->src;
+}
+
+const struct weir_store *weir_remote_store(const struct weir_remote *r)
+{
+    return r->store;
+}
+
+struct weir_http_file *weir_remote_file(const struct weir_remote *r)
+{
+    return r->file;
+}
+
+void weir_remote_why(struct weir_remote *r, struct weir_diag *diag)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->why.text[0])
+        *diag = r->why;
+    pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,57 @@
+/* remote.h - a store behind a URL.
+ *
+ * Opening it asks for the end of the file, which has the trailer and, of stores up to some ten
+ * gigabytes, the whole index; then for the header, and for what is missing of the index.  From then
+ * on it is a weir_source like any other (codec/source.h): whoever reads a byte of an extent waits
+ * until all of the extent is there and its SHA-256 is right.  The extents asked for last are kept
+ * in memory, verified; several threads that want the same one wait for one request.
+ *
+ * Bytes that do not verify are asked for again, twice.  When the server is gone, readers wait as
+ * long as the client's options say and get WEIR_ERR_NETWORK; the next read tries anew.  Safe on
+ * hostile servers and stores. */
+#ifndef WEIR_FETCH_REMOTE_H
+#define WEIR_FETCH_REMOTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/err.h"
+#include "codec/source.h"
+#include "codec/store.h"
+#include "fetch/http.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    WEIR_REMOTE_TAIL_BYTES = 256 << 10, /* asked for first: the index of an 8B model fits */
+    WEIR_REMOTE_MAX_EXTENTS = 18,
+};
+
+struct weir_remote;
+
+/* Opens the store at `url`.  `http` is borrowed and outlives it.  n_extents: verified extents kept,
+ * up to 4 MiB each, at most WEIR_REMOTE_MAX_EXTENTS; 0: two more than processors, 8 at least. On
+ * success *out is freed with weir_remote_free(); on error it is untouched.  Errors as of
+ * weir_http_open() and weir_store_open(). */
+WEIR_MUST_CHECK weir_err weir_remote_open(struct weir_http *http, const char *url,
+                                          unsigned n_extents, struct weir_remote **out,
+                                          struct weir_diag *diag);
+void weir_remote_free(struct weir_remote *remote); /* NULL is fine; nobody may be reading */
+
+/* These belong to the remote and live as long as it.  The store is opened on the source; what
+ * read() returns: as weir_http_read(), and WEIR_ERR_CORRUPT for bytes that do not verify. */
+const struct weir_source *weir_remote_source(const struct weir_remote *remote);
+const struct weir_store *weir_remote_store(const struct weir_remote *remote);
+struct weir_http_file *weir_remote_file(const struct weir_remote *remote);
+
+/* Why the last read that failed did: what an error code alone cannot say.  Untouched if none has.
+ */
+void weir_remote_why(struct weir_remote *remote, struct weir_diag *diag);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,271 @@
+#include "fetch/http.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fail_alloc.h"
+
+/* A server of one file on 127.0.0.1, one connection at a time; it allocates nothing.  (What servers
+ * do wrong is tested from outside: tests/fetch/.) */
+enum { FILE_BYTES = 100000 };
+static uint8_t plain[FILE_BYTES];
+static int listener = -1;
+static pthread_t server;
+static char url[64];
+static _Atomic bool silent; /* takes requests and answers nothing */
+
+static bool read_head(int fd, char *head, size_t room)
+{
+    size_t n = 0;
+    while (n + 1 < room) {
+        ssize_t got = recv(fd, head + n, 1, 0);
+        if (got <= 0)
+            return false;
+        head[++n] = 0;
+        if (n >= 4 && strcmp(head + n - 4, "\r\n\r\n") == 0)
+            return true;
+    }
+    return false;
+}
+
+static void send_all(int fd, const void *bytes, size_t n)
+{
+    for (const char *from = bytes; n;) {
+        ssize_t put = send(fd, from, n, MSG_NOSIGNAL);
+        if (put <= 0)
+            return;
+        from += put;
+        n -= (size_t)put;
+    }
+}
+
+static void answer(int fd, const char *head)
+{
+    const char *range = strstr(head, "bytes=");
+    char *end = NULL;
+    unsigned long first = 0, last = FILE_BYTES - 1;
+    if (range && range[6] == '-') {
+        first = FILE_BYTES - strtoul(range + 7, NULL, 10);
+    } else if (range) {
+        first = strtoul(range + 6, &end, 10);
+        last = strtoul(end + 1, NULL, 10);
+    }
+    char text[256];
+    int n = snprintf(text, sizeof(text),
+                     "HTTP/1.1 206 x\r\nContent-Range: bytes %lu-%lu/%d\r\nContent-Length: %lu\r\n"
+                     "ETag: \"x\"\r\n\r\n",
+                     first, last, FILE_BYTES, last - first + 1);
+    send_all(fd, text, (size_t)n);
+    send_all(fd, plain + first, last - first + 1);
+}
+
+static void *serve(void *self)
+{
+    char head[4096];
+    (void)self;
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        while (read_head(fd, head, sizeof(head)))
+            if (!silent)
+                answer(fd, head);
+        (void)close(fd);
+    }
+}
+
+static void set_up(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(at);
+    silent = false;
+    for (size_t i = 0; i < sizeof(plain); i++)
+        plain[i] = (uint8_t)(i * 7 + i / 256);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&at, n), 0);
+    cr_assert_eq(listen(listener, 16), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&at, &n), 0);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/file", (unsigned)ntohs(at.sin_port));
+    cr_assert_eq(pthread_create(&server, NULL, serve, NULL), 0);
+}
+
+/* The clients are gone, and their connections with them. */
+static void tear_down(void)
+{
+    (void)shutdown(listener, SHUT_RDWR);
+    (void)pthread_join(server, NULL);
+    (void)close(listener);
+}
+
+static struct weir_http *new_client(const struct weir_http_options *options)
+{
+    struct weir_http *http = NULL;
+    struct weir_diag diag = {""};
+    cr_assert_eq(weir_http_new(options, &http, &diag), WEIR_OK, "%s", diag.text);
+    return http;
+}
+
+static struct weir_http_file *open_file(struct weir_http *http)
+{
+    uint8_t tail[1000];
+    size_t n = 0;
+    struct weir_http_file *file = NULL;
+    struct weir_diag diag = {""};
+    cr_assert_eq(weir_http_open(http, url, tail, sizeof(tail), &n, &file, &diag), WEIR_OK, "%s",
+                 diag.text);
+    cr_expect_eq(n, sizeof(tail));
+    cr_expect_arr_eq(tail, plain + FILE_BYTES - n, n);
+    cr_expect_eq(weir_http_file_size(file), FILE_BYTES);
+    return file;
+}
+
+Test(http, reads_ranges, .init = set_up, .fini = tear_down)
+{
+    const struct weir_http_options options = {.n_connections = 1};
+    struct weir_http *http = new_client(&options);
+    struct weir_http_file *file = open_file(http);
+    static const struct {
+        uint64_t at;
+        size_t n;
+        weir_err err;
+    } rows[] = {
+        {0, 1, WEIR_OK},
+        {5, 50000, WEIR_OK},
+        {0, FILE_BYTES, WEIR_OK},
+        {FILE_BYTES - 1, 1, WEIR_OK},
+        {0, 0, WEIR_ERR_INVALID},
+        {FILE_BYTES, 1, WEIR_ERR_INVALID},
+        {FILE_BYTES - 1, 2, WEIR_ERR_INVALID},
+        {1, SIZE_MAX, WEIR_ERR_INVALID},
+        {UINT64_MAX, 1, WEIR_ERR_INVALID},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t n = rows[i].err ? 1 : rows[i].n;
+        uint8_t *dst = malloc(n);
+        cr_assert_not_null(dst);
+        cr_expect_eq(weir_http_read(file, rows[i].at, dst, rows[i].n, NULL), rows[i].err, "row %zu",
+                     i);
+        if (!rows[i].err)
+            cr_expect_arr_eq(dst, plain + rows[i].at, n, "row %zu", i);
+        free(dst);
+    }
+    cr_expect_eq(weir_http_counts(http).n_requests, 5);
+    weir_http_free(http);
+    weir_http_file_free(file);
+}
+
+/* A range whose owner has had enough. */
+struct owner {
+    _Atomic unsigned n_data, n_done;
+    weir_err answer, err;
+};
+
+static weir_err on_data(void *self, const void *bytes, size_t n)
+{
+    struct owner *o = self;
+    (void)bytes;
+    (void)n;
+    atomic_fetch_add(&o->n_data, 1);
+    return o->answer;
+}
+
+static void on_done(void *self, weir_err err, const struct weir_diag *diag)
+{
+    struct owner *o = self;
+    (void)diag;
+    o->err = err;
+    atomic_fetch_add(&o->n_done, 1);
+}
+
+Test(http, passes_on_what_the_owner_says, .init = set_up, .fini = tear_down)
+{
+    const struct weir_http_options options = {.n_connections = 1};
+    struct weir_http *http = new_client(&options);
+    struct weir_http_file *file = open_file(http);
+    struct owner owner = {.answer = WEIR_ERR_IO};
+    const struct weir_http_range range = {0, FILE_BYTES, &owner, on_data, on_done};
+    cr_assert_eq(weir_http_start(file, &range), WEIR_OK);
+    while (!owner.n_done)
+        (void)usleep(1000);
+    cr_expect_eq(owner.err, WEIR_ERR_IO);
+    cr_expect_eq(owner.n_data, 1);
+    uint8_t byte;
+    cr_expect_eq(weir_http_read(file, 5, &byte, 1, NULL), WEIR_OK, "and the client lives on");
+    weir_http_free(http);
+    weir_http_file_free(file);
+}
+
+Test(http, ends_what_is_on_its_way, .init = set_up, .fini = tear_down)
+{
+    for (int cancel = 0; cancel < 2; cancel++) {
+        const struct weir_http_options options = {.n_connections = 2};
+        silent = false;
+        struct weir_http *http = new_client(&options);
+        struct weir_http_file *file = open_file(http);
+        struct owner owner[5] = {0};
+        silent = true;
+        for (int i = 0; i < 5; i++) {
+            const struct weir_http_range range = {0, 1000, &owner[i], on_data, on_done};
+            cr_assert_eq(weir_http_start(file, &range), WEIR_OK);
+        }
+        (void)usleep(100000);
+        uint8_t byte;
+        if (cancel) {
+            weir_http_cancel(http);
+            cr_expect_eq(weir_http_read(file, 5, &byte, 1, NULL), WEIR_ERR_CANCELLED);
+        }
+        weir_http_free(http);
+        for (int i = 0; i < 5; i++) {
+            cr_expect_eq(owner[i].n_done, 1);
+            cr_expect_eq(owner[i].err, WEIR_ERR_CANCELLED);
+        }
+        weir_http_file_free(file);
+    }
+}
+
+static weir_err try_all(const struct weir_http_options *options)
+{
+    struct weir_http *http = NULL;
+    struct weir_http_file *file = NULL;
+    uint8_t bytes[1000];
+    size_t n = 0;
+    weir_err err = weir_http_new(options, &http, NULL);
+    if (!err)
+        err = weir_http_open(http, url, bytes, sizeof(bytes), &n, &file, NULL);
+    if (!err)
+        err = weir_http_read(file, 5, bytes, sizeof(bytes), NULL);
+    if (!err)
+        cr_expect_arr_eq(bytes, plain + 5, sizeof(bytes));
+    weir_http_free(http);
+    weir_http_file_free(file);
+    return err;
+}
+
+Test(http, survives_failing_allocations, .init = set_up, .fini = tear_down)
+{
+    const struct weir_http_options options = {
+        .n_connections = 1, .token = "secret", .token_url = url, .ca_file = "/none"};
+    int n_failed = 0;
+    for (int i = 0; i < 100; i++) {
+        fail_alloc_at(i);
+        weir_err err = try_all(&options);
+        fail_alloc_at(-1);
+        cr_assert(err == WEIR_OK || err == WEIR_ERR_NOMEM, "allocation %d: %s", i,
+                  weir_err_text(err));
+        if (!err)
+            break;
+        n_failed++;
+    }
+    cr_expect_gt(n_failed, 8);
+    cr_expect_lt(n_failed, 100);
+    weir_http_free(NULL);
+    weir_http_file_free(NULL);
+}

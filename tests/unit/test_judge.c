@@ -1,0 +1,211 @@
+#include "judge.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* What is known of a file of 1000 bytes. */
+static const struct validators known = {1000, "\"e\"", "Mon"};
+static const struct validators nameless = {1000, "", ""};
+
+/* A reply as its header lines, separated by '|', to a wish; and what comes of it. */
+struct row {
+    const char *name, *head;
+    struct wish wish;
+    enum verdict_kind kind;
+    weir_err err;
+    const char *cause; /* part of it */
+    uint64_t at, n;
+};
+
+static struct reply parse(const char *head)
+{
+    struct reply r = {0};
+    while (*head) {
+        size_t n = strcspn(head, "|");
+        cr_assert(reply_line(&r, head, n, 0));
+        head += n + (head[n] == '|');
+    }
+    return r;
+}
+
+static void expect_rows(const struct row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct row *row = &rows[i];
+        struct reply reply = parse(row->head);
+        struct verdict v;
+        memset(&v, 0x5a, sizeof(v));
+        judge(&reply, &row->wish, &v);
+        cr_expect_eq(v.kind, row->kind, "%s: %d (%s)", row->name, (int)v.kind, v.cause);
+        cr_expect_eq(v.err, row->err, "%s: %s", row->name, weir_err_text(v.err));
+        if (row->cause)
+            cr_expect_not_null(strstr(v.cause, row->cause), "%s: \"%s\"", row->name, v.cause);
+        if (v.kind != VERDICT_TAKE)
+            continue;
+        cr_expect_eq(v.at, row->at, "%s", row->name);
+        cr_expect_eq(v.n, row->n, "%s", row->name);
+    }
+}
+
+#define RANGE_AT(first, count)                                                                     \
+    {                                                                                              \
+        .at = (first), .n = (count), .known = &known                                               \
+    }
+#define TAIL(count)                                                                                \
+    {                                                                                              \
+        .tail = true, .n = (count)                                                                 \
+    }
+
+Test(judge, takes_what_was_asked_for)
+{
+    static const struct row rows[] = {
+        {"a range", "HTTP/1.1 206|Content-Range: bytes 5-14/1000", RANGE_AT(5, 10), VERDICT_TAKE, 0,
+         NULL, 5, 10},
+        {"total unsaid", "HTTP/1.1 206|Content-Range: bytes 5-14/*", RANGE_AT(5, 10), VERDICT_TAKE,
+         0, NULL, 5, 10},
+        {"the same ETag, another date",
+         "HTTP/1.1 206|Content-Range: bytes 5-14/1000|ETag: \"e\"|Last-Modified: Tue",
+         RANGE_AT(5, 10), VERDICT_TAKE, 0, NULL, 5, 10},
+        {"a tail", "HTTP/1.1 206|Content-Range: bytes 900-999/1000", TAIL(100), VERDICT_TAKE, 0,
+         NULL, 900, 100},
+        {"a tail longer than the file", "HTTP/1.1 206|Content-Range: bytes 0-999/1000", TAIL(2000),
+         VERDICT_TAKE, 0, NULL, 0, 1000},
+        {"all, as 200", "HTTP/1.1 200|Content-Length: 1000", RANGE_AT(0, 1000), VERDICT_TAKE, 0,
+         NULL, 0, 1000},
+        {"all, as 200 of unknown length", "HTTP/1.1 200", RANGE_AT(0, 1000), VERDICT_TAKE, 0, NULL,
+         0, 1000},
+        {"a tail that is all, as 200", "HTTP/1.1 200|Content-Length: 1000", TAIL(1000),
+         VERDICT_TAKE, 0, NULL, 0, 1000},
+        {"an empty file", "HTTP/1.1 416|Content-Range: bytes */0", TAIL(100), VERDICT_TAKE, 0, NULL,
+         0, 0},
+        {"nothing to compare",
+         "HTTP/1.1 206|Content-Range: bytes 5-14/1000|ETag: \"f\"|Last-Modified: Tue",
+         {.at = 5, .n = 10, .known = &nameless},
+         VERDICT_TAKE,
+         0,
+         NULL,
+         5,
+         10},
+    };
+    expect_rows(rows, COUNT_OF(rows));
+}
+
+Test(judge, keeps_the_first_replys_validators)
+{
+    struct reply r =
+        parse("HTTP/1.1 206|Content-Range: bytes 900-999/1000|ETag: \"e\"|Last-Modified: Mon");
+    const struct wish wish = TAIL(100);
+    struct verdict v;
+    judge(&r, &wish, &v);
+    cr_assert_eq(v.kind, VERDICT_TAKE);
+    cr_expect_eq(v.seen.size, 1000);
+    cr_expect_str_eq(v.seen.etag, "\"e\"");
+    cr_expect_str_eq(v.seen.modified, "Mon");
+}
+
+Test(judge, refuses_other_bytes_than_asked_for)
+{
+    static const struct row rows[] = {
+        {"200 for a 206", "HTTP/1.1 200|Content-Length: 1000", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "200 (the whole file) for a 206", 0, 0},
+        {"200 for a tail", "HTTP/1.1 200|Content-Length: 1000", TAIL(100), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "ignores ranges", 0, 0},
+        {"200 of unknown length for a tail", "HTTP/1.1 200", TAIL(100), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "ignores ranges", 0, 0},
+        {"another start", "HTTP/1.1 206|Content-Range: bytes 6-14/1000", RANGE_AT(5, 10),
+         VERDICT_FAIL, WEIR_ERR_NETWORK, "wrong Content-Range: bytes 6-14 for 5-14", 0, 0},
+        {"another end", "HTTP/1.1 206|Content-Range: bytes 5-15/1000", RANGE_AT(5, 10),
+         VERDICT_FAIL, WEIR_ERR_NETWORK, "wrong Content-Range", 0, 0},
+        {"malformed", "HTTP/1.1 206|Content-Range: bytes 5-14", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "malformed Content-Range", 0, 0},
+        {"missing", "HTTP/1.1 206", RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_NETWORK,
+         "no Content-Range", 0, 0},
+        {"many parts", "HTTP/1.1 206|Content-Type: multipart/byteranges; boundary=x",
+         RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_NETWORK, "many parts", 0, 0},
+        {"a tail of unknown size", "HTTP/1.1 206|Content-Range: bytes 5-14/*", TAIL(10),
+         VERDICT_FAIL, WEIR_ERR_NETWORK, "how long", 0, 0},
+        {"a tail of a huge file",
+         "HTTP/1.1 206|Content-Range: bytes 9223372036854775798-9223372036854775807/"
+         "9223372036854775808",
+         TAIL(10), VERDICT_FAIL, WEIR_ERR_NETWORK, "how long", 0, 0},
+        {"not the tail", "HTTP/1.1 206|Content-Range: bytes 0-9/1000", TAIL(10), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "wrong Content-Range", 0, 0},
+        {"compressed", "HTTP/1.1 206|Content-Range: bytes 5-14/1000|Content-Encoding: gzip",
+         RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_NETWORK, "compresses", 0, 0},
+        {"416 inside", "HTTP/1.1 416|Content-Range: bytes */1000", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "416", 0, 0},
+        {"416 without more", "HTTP/1.1 416", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "416", 0, 0},
+    };
+    expect_rows(rows, COUNT_OF(rows));
+}
+
+Test(judge, sees_that_the_file_changed)
+{
+    static const struct row rows[] = {
+        {"its size", "HTTP/1.1 206|Content-Range: bytes 5-14/1001", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_CHANGED, "its size", 0, 0},
+        {"its ETag", "HTTP/1.1 206|Content-Range: bytes 5-14/1000|ETag: \"f\"|Last-Modified: Mon",
+         RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_CHANGED, "its ETag", 0, 0},
+        {"its date", "HTTP/1.1 206|Content-Range: bytes 5-14/1000|Last-Modified: Tue",
+         RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_CHANGED, "its Last-Modified", 0, 0},
+        {"If-Range: another file", "HTTP/1.1 200|Content-Length: 1000|ETag: \"f\"", RANGE_AT(5, 10),
+         VERDICT_FAIL, WEIR_ERR_CHANGED, "its ETag", 0, 0},
+        {"all of another file", "HTTP/1.1 200|Content-Length: 1000|ETag: \"f\"", RANGE_AT(0, 1000),
+         VERDICT_FAIL, WEIR_ERR_CHANGED, "its ETag", 0, 0},
+        {"shorter now", "HTTP/1.1 416|Content-Range: bytes */4", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_CHANGED, "its size", 0, 0},
+        {"412", "HTTP/1.1 412", RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_CHANGED, "412", 0, 0},
+    };
+    expect_rows(rows, COUNT_OF(rows));
+}
+
+Test(judge, knows_what_to_do_about_a_refusal)
+{
+    static const struct row rows[] = {
+        {"redirects", "HTTP/1.1 302|Location: x", RANGE_AT(5, 10), VERDICT_FOLLOW, 0, NULL, 0, 0},
+        {"308", "HTTP/1.1 308|Location: x", TAIL(5), VERDICT_FOLLOW, 0, NULL, 0, 0},
+        {"304 is none", "HTTP/1.1 304", RANGE_AT(5, 10), VERDICT_FAIL, WEIR_ERR_NETWORK, "304", 0,
+         0},
+        {"404", "HTTP/1.1 404", TAIL(5), VERDICT_FAIL, WEIR_ERR_NOT_FOUND, "no such file", 0, 0},
+        {"401", "HTTP/1.1 401", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "token", 0, 0},
+        {"403", "HTTP/1.1 403", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "403", 0, 0},
+        {"403 of a signed URL",
+         "HTTP/1.1 403",
+         {.at = 5, .n = 10, .known = &known, .redirected = true},
+         VERDICT_ANEW,
+         WEIR_ERR_NETWORK,
+         "signed URL",
+         0,
+         0},
+        {"500", "HTTP/1.1 500", TAIL(5), VERDICT_LATER, WEIR_ERR_NETWORK, "trouble (500)", 0, 0},
+        {"503", "HTTP/1.1 503", TAIL(5), VERDICT_LATER, WEIR_ERR_NETWORK, "503", 0, 0},
+        {"501", "HTTP/1.1 501", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "501", 0, 0},
+        {"no status", "HTTP/1.1 xyz", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "status 0", 0, 0},
+    };
+    expect_rows(rows, COUNT_OF(rows));
+}
+
+Test(judge, passes_on_how_long_to_wait)
+{
+    static const struct {
+        const char *head;
+        bool has_wait;
+        uint32_t wait;
+    } rows[] = {
+        {"HTTP/1.1 429|Retry-After: 7", true, 7},
+        {"HTTP/1.1 429|RateLimit: \"resolvers\";r=0;t=9", true, 9},
+        {"HTTP/1.1 429", false, 0},
+        {"HTTP/1.1 503|Retry-After: 2", true, 2},
+    };
+    const struct wish wish = TAIL(5);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct reply r = parse(rows[i].head);
+        struct verdict v;
+        judge(&r, &wish, &v);
+        cr_expect_eq(v.kind, VERDICT_LATER, "%s", rows[i].head);
+        cr_expect_eq(v.has_wait, rows[i].has_wait, "%s", rows[i].head);
+        cr_expect_eq(v.wait, rows[i].wait, "%s", rows[i].head);
+    }
+}
