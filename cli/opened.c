@@ -50,12 +50,14 @@ static weir_err try_open(struct opened *o, const char *name, unsigned timeout_se
     return err;
 }
 
-/* A link or a touch in the wrong moment looks like a change, so it is worth another try or two. */
+/* To a file, a link or a touch in the wrong moment looks like a change, so it is worth another try
+ * or two. */
 weir_err opened_open(struct opened *o, const char *name, unsigned timeout_seconds,
                      struct weir_diag *diag)
 {
+    int n_tries = is_url(name) ? 1 : MAX_TRIES;
     weir_err err = WEIR_ERR_CHANGED;
-    for (int i = 0; i < MAX_TRIES && err == WEIR_ERR_CHANGED; i++)
+    for (int i = 0; i < n_tries && err == WEIR_ERR_CHANGED; i++)
         err = try_open(o, name, timeout_seconds, diag);
     return err;
 }
