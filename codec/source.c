@@ -34,6 +34,13 @@ weir_err weir_source_revision(const struct weir_source *src, uint64_t *out)
     return WEIR_OK;
 }
 
+void weir_source_expect(const struct weir_source *src, uint64_t at, uint64_t n)
+{
+    if (!src->expect || at >= src->size || n == 0)
+        return;
+    src->expect(src->self, at, n < src->size - at ? n : src->size - at);
+}
+
 void weir_source_close(struct weir_source *src)
 {
     if (!src)

@@ -31,6 +31,11 @@ struct weir_source {
      * they are just changing, remember nothing.  So what was read between two equal answers was
      * there at both.  Callable like read.  NULL: the bytes never change. */
     weir_err (*revision)(void *self, uint64_t *out);
+
+    /* The n bytes at `at` will probably be read soon: whoever has to fetch them may begin.  Returns
+     * at once, promises nothing, and may be ignored.  Callable like read.  NULL: nothing to gain.
+     */
+    void (*expect)(void *self, uint64_t at, uint64_t n);
 };
 
 /* src->read() with the range checked against src->size first. */
@@ -39,6 +44,9 @@ WEIR_MUST_CHECK weir_err weir_source_read(const struct weir_source *src, uint64_
 
 /* src->revision(); 1 where there is none. */
 WEIR_MUST_CHECK weir_err weir_source_revision(const struct weir_source *src, uint64_t *out);
+
+/* src->expect() of the part of the range that lies inside the source, if there is such a thing. */
+void weir_source_expect(const struct weir_source *src, uint64_t at, uint64_t n);
 
 /* A regular file, read with pread: a file that shrinks later gives WEIR_ERR_IO, never a signal.
  * On success the caller owns *out and passes it to weir_source_close(); on error it is untouched.

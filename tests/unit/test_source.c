@@ -177,6 +177,36 @@ Test(source, closes_anything, .init = make_file, .fini = remove_file)
     weir_source_close(&src);
 }
 
+/* ---- what is expected ---- */
+
+struct expected {
+    unsigned n_calls;
+    uint64_t at, n;
+};
+
+static void note_expected(void *self, uint64_t at, uint64_t n)
+{
+    struct expected *e = self;
+    *e = (struct expected){e->n_calls + 1, at, n};
+}
+
+Test(source, passes_on_what_is_expected_inside_of_it)
+{
+    struct expected e = {0};
+    struct weir_source src = {.self = &e, .size = 100};
+    weir_source_expect(&src, 0, 100); /* nobody to tell */
+    src.expect = note_expected;
+    weir_source_expect(&src, 100, 1);
+    weir_source_expect(&src, 5, 0);
+    cr_expect_eq(e.n_calls, 0);
+    weir_source_expect(&src, 90, UINT64_MAX);
+    cr_expect_eq(e.n_calls, 1);
+    cr_expect_eq(e.at, 90);
+    cr_expect_eq(e.n, 10);
+    weir_source_expect(&src, 3, 4);
+    cr_expect(e.at == 3 && e.n == 4);
+}
+
 /* ---- revisions ---- */
 
 static uint64_t revision_of(const struct weir_source *src)
