@@ -132,15 +132,18 @@ static void *run(void *self)
             atomic_store(&http->cancelled, true);
         if (atomic_load(&http->cancelled))
             cancel_all(http);
-        begin_tries(http);
         double ms = client_limit_rate(http);
         int n_running;
         (void)curl_multi_perform(http->multi, &n_running);
         end_tries(http);
         watch_tries(http);
+        begin_tries(http); /* last: a connection that has become free does not wait for a poll */
         (void)curl_multi_poll(http->multi, NULL, 0, wait_ms(http, ms), NULL);
     }
-    cancel_all(http);
+    do {
+        cancel_all(http); /* whoever hears of it may start another range */
+        (void)take_queued(http);
+    } while (http->waiting);
     return NULL;
 }
 
@@ -150,6 +153,15 @@ static weir_err copy_text(const char *from, const char **to)
 {
     *to = from ? strdup(from) : NULL;
     return from && !*to ? WEIR_ERR_NOMEM : WEIR_OK;
+}
+
+/* Nothing that could end a header's line. */
+static bool is_token(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text <= ' ' || *text == 0x7f)
+            return false;
+    return true;
 }
 
 static weir_err take_options(struct weir_http *http, const struct weir_http_options *o)
@@ -194,6 +206,9 @@ static weir_err fill(struct weir_http *http, const struct weir_http_options *opt
         return WEIR_ERR_NOMEM;
     (void)curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
                             (long)http->options.n_connections);
+    /* With HTTP/2 too, a range has a connection: one for all would have one window, and one share
+     * of a line or a server that gives each connection as much. */
+    (void)curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     for (unsigned i = 0; !err && i < http->options.n_connections; i++)
         err = try_init(&http->try[i], http);
     return err ? err : start_thread(http);
@@ -209,8 +224,10 @@ weir_err weir_http_new(const struct weir_http_options *options, struct weir_http
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (options->n_connections > WEIR_HTTP_MAX_CONNECTIONS ||
-        (options->token && !options->token_url)) {
-        weir_diag_set(diag, "at most %d connections; a token takes a URL to send it to",
+        (options->token && (!options->token_url || !is_token(options->token)))) {
+        weir_diag_set(diag,
+                      "at most %d connections; a token has no blanks or line ends in it, and "
+                      "takes a URL to send it to",
                       WEIR_HTTP_MAX_CONNECTIONS);
         return WEIR_ERR_INVALID;
     }

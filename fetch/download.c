@@ -21,14 +21,19 @@ struct download {
     const struct weir_store *store; /* the remote's */
     struct partial partial;
     uint8_t *scratch; /* an extent and its padding */
-    uint64_t total_bytes;
+    uint64_t done_bytes, total_bytes; /* of extents */
 };
 
 static weir_err tick(const struct download *d)
 {
     const struct weir_watch *w = d->options->watch;
-    uint64_t done = extents_bytes(d->store, d->partial.map);
-    return !w || w->tick(w->self, done, d->total_bytes) ? WEIR_OK : WEIR_ERR_CANCELLED;
+    return !w || w->tick(w->self, d->done_bytes, d->total_bytes) ? WEIR_OK : WEIR_ERR_CANCELLED;
+}
+
+static void mark(struct download *d, uint32_t extent)
+{
+    partial_mark(&d->partial, extent);
+    d->done_bytes += weir_store_extent(d->store, extent).bytes;
 }
 
 /* ---- the target ---- */
@@ -82,7 +87,7 @@ static weir_err look_for_unmarked(struct download *d)
         if (sidecar_has(d->partial.map, i) || !has_data(d, i))
             continue;
         if (extents_check(d->store, i, d->partial.data, d->scratch, NULL) == WEIR_OK)
-            partial_mark(&d->partial, i);
+            mark(d, i);
         err = tick(d);
     }
     return err;
@@ -103,7 +108,7 @@ static weir_err copy_from_seed(struct download *d, const struct seed *seed, stru
             partial_errno(diag, d->partial.data_name);
             return WEIR_ERR_IO;
         }
-        partial_mark(&d->partial, i);
+        mark(d, i);
         err = partial_sync(&d->partial, false, diag);
         if (!err)
             err = tick(d);
@@ -129,7 +134,7 @@ static void got(void *self, uint32_t extent)
 {
     struct download *d = self;
     struct weir_extent e = weir_store_extent(d->store, extent);
-    partial_mark(&d->partial, extent);
+    mark(d, extent);
     /* The disk begins at once; nobody waits, and partial_sync() finds less to do. */
     (void)sync_file_range(d->partial.data, (off_t)e.at, (off_t)e.bytes, SYNC_FILE_RANGE_WRITE);
 }
@@ -166,12 +171,13 @@ static weir_err fill_partial(struct download *d, struct weir_download_result *re
     weir_err err = outside_write(d->remote, d->partial.data, diag);
     if (err == WEIR_ERR_IO)
         partial_errno(diag, d->partial.data_name);
+    d->done_bytes = extents_bytes(d->store, d->partial.map);
     if (!err && d->partial.resumed)
         err = look_for_unmarked(d);
-    result->resumed_bytes = extents_bytes(d->store, d->partial.map);
+    result->resumed_bytes = d->done_bytes;
     if (!err)
         err = use_seed(d, diag);
-    result->seeded_bytes = extents_bytes(d->store, d->partial.map) - result->resumed_bytes;
+    result->seeded_bytes = d->done_bytes - result->resumed_bytes;
     return err ? err : fetch_rest(d, result, diag);
 }
 
@@ -188,7 +194,7 @@ static weir_err fetch_to(struct download *d, const char *target,
     /* Bytes that no sync could bring to disk are not kept; what is marked there already is. */
     struct weir_diag ignored;
     if (partial_sync(&d->partial, true, &ignored) == WEIR_OK)
-        result->kept_bytes = extents_bytes(d->store, d->partial.map);
+        result->kept_bytes = d->done_bytes;
     return err;
 }
 

@@ -47,7 +47,7 @@ struct weir_http_options {
 
 /* On success *out is freed with weir_http_free(); on error it is untouched.
  *
- * WEIR_ERR_INVALID  more than 16 connections, or a token without a token_url
+ * WEIR_ERR_INVALID  more than 16 connections, a token without a token_url, or with blanks in it
  * WEIR_ERR_NOMEM    also when no thread can be started */
 WEIR_MUST_CHECK weir_err weir_http_new(const struct weir_http_options *options,
                                        struct weir_http **out, struct weir_diag *diag);

@@ -49,6 +49,8 @@ static void take(const struct reply *r, uint64_t at, uint64_t n, uint64_t size, 
     v->seen.size = size;
     memcpy(v->seen.etag, r->etag, sizeof(r->etag));
     memcpy(v->seen.modified, r->modified, sizeof(r->modified));
+    v->has_wait = r->limit.spent;
+    v->wait = r->limit.seconds;
 }
 
 static void judge_partial(const struct reply *r, const struct wish *wish, struct verdict *v)
@@ -112,10 +114,20 @@ static bool is_passing(unsigned status)
     return false;
 }
 
+/* A RateLimit with something left says nothing about why a server has trouble. */
+static void take_wait(const struct reply *r, struct verdict *v)
+{
+    bool limited = r->limit.told && (r->limit.spent || r->status == 429);
+    v->has_wait = r->has_wait || limited;
+    v->wait = r->has_wait ? r->wait : r->limit.seconds;
+}
+
 static void judge_refusal(const struct reply *r, const struct wish *wish, struct verdict *v)
 {
-    if (r->status == 401 || r->status == 403) {
-        if (wish->redirected)
+    /* Google's storage says 400 of a signed URL that has expired. */
+    bool redirected = wish->redirected;
+    if (r->status == 401 || r->status == 403 || (r->status == 400 && redirected)) {
+        if (redirected)
             say(v, VERDICT_ANEW, WEIR_ERR_NETWORK, "the signed URL is refused (%u), fresh as it is",
                 r->status);
         else
@@ -128,8 +140,7 @@ static void judge_refusal(const struct reply *r, const struct wish *wish, struct
     } else if (is_passing(r->status)) {
         say(v, VERDICT_LATER, WEIR_ERR_NETWORK, "the server %s (%u)",
             r->status == 429 ? "asks for patience" : "has trouble", r->status);
-        v->has_wait = r->has_wait;
-        v->wait = r->wait;
+        take_wait(r, v);
     } else {
         say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "the server answers with status %u", r->status);
     }

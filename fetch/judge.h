@@ -26,7 +26,8 @@ struct wish {
 };
 
 enum verdict_kind {
-    VERDICT_TAKE,   /* the body is [at, at + n) of a file with these validators; n may be 0 */
+    VERDICT_TAKE,   /* the body is [at, at + n) of a file with these validators; n may be 0.  The
+                       next request had better wait, if has_wait */
     VERDICT_FOLLOW, /* a redirect */
     VERDICT_ANEW,   /* the signed URL has expired: ask the original one again */
     VERDICT_LATER,  /* try again, after `wait` seconds if has_wait, else when it seems good */

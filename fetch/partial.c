@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "extent_file.h"
 
 /* A sync is due so long after the last one ended.  (After every 32 extents 800 MB took 8.4 s
  * instead of 4.3 s; and waiting costs nothing when we are killed, only when the power is cut.) */
@@ -98,7 +99,7 @@ static weir_err begin_anew(struct partial *p, struct weir_diag *diag)
     if (ftruncate(p->data, 0) != 0 || ftruncate(p->data, (off_t)p->about.store_bytes) != 0)
         return fail(p->data_name, diag);
     off_t bytes = (off_t)(SIDECAR_HEAD_BYTES + sidecar_map_bytes(&p->about));
-    if (ftruncate(p->side, bytes) != 0 || pwrite(p->side, head, sizeof(head), 0) != sizeof(head))
+    if (ftruncate(p->side, bytes) != 0 || !extents_write(p->side, 0, head, sizeof(head)))
         return fail(p->side_name, diag);
     return WEIR_OK;
 }
@@ -127,8 +128,10 @@ weir_err partial_open(struct partial *p, const char *target, const struct weir_s
         return err;
     p->data = open(p->data_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (p->data < 0) {
+        struct stat st;
         err = fail(p->data_name, diag);
-        (void)unlink(p->side_name);
+        if (fstat(p->side, &st) == 0 && st.st_size == 0) /* ours, just made */
+            (void)unlink(p->side_name);
         return err;
     }
     err = take_up(p, &p->resumed);
@@ -141,16 +144,26 @@ void partial_mark(struct partial *p, uint32_t extent)
     p->n_unsynced++;
 }
 
+static weir_err break_off(struct partial *p, const char *name, struct weir_diag *diag)
+{
+    p->broken = errno;
+    return fail(name, diag);
+}
+
 weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag)
 {
     double time = client_now();
+    if (p->broken) {
+        errno = p->broken;
+        return fail(p->data_name, diag);
+    }
     if (p->n_unsynced == 0 || (!now && time - p->synced < SYNC_SECONDS))
         return WEIR_OK;
     if (fdatasync(p->data) != 0)
-        return fail(p->data_name, diag);
+        return break_off(p, p->data_name, diag);
     size_t n = sidecar_map_bytes(&p->about);
-    if (pwrite(p->side, p->map, n, SIDECAR_HEAD_BYTES) != (ssize_t)n || fdatasync(p->side) != 0)
-        return fail(p->side_name, diag);
+    if (!extents_write(p->side, SIDECAR_HEAD_BYTES, p->map, n) || fdatasync(p->side) != 0)
+        return break_off(p, p->side_name, diag);
     p->n_unsynced = 0;
     p->synced = client_now();
     return WEIR_OK;

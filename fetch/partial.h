@@ -21,6 +21,7 @@ struct partial {
     uint8_t *map;        /* verified extents, in memory */
     bool resumed;        /* an earlier run has left something */
     uint32_t n_unsynced; /* marks that are not on disk */
+    int broken;          /* errno of a sync that failed; what is on disk is unknown from then on */
     double synced;       /* when the last sync was */
 };
 
@@ -35,7 +36,8 @@ WEIR_MUST_CHECK weir_err partial_open(struct partial *p, const char *target,
 /* Extent number `extent` is written to p->data and verified. */
 void partial_mark(struct partial *p, uint32_t extent);
 
-/* Brings data and marks to disk, in this order, when that is due; with `now` in any case. */
+/* Brings data and marks to disk, in this order, when that is due; with `now` in any case.  Once it
+ * has failed it fails for ever: the kernel tells of bytes that it lost only once. */
 WEIR_MUST_CHECK weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag);
 
 /* Everything is there: syncs, gives the file its name, removes the sidecar.  WEIR_ERR_IO, also when

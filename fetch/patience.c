@@ -60,7 +60,7 @@ static void try_later(struct weir_http *http, struct range *r, const struct verd
     double now = client_now();
     double delay = 1e-3 * backoff_ms(o->backoff_ms, r->n_failed, backoff_random(&http->random));
     if (v->has_wait && v->wait > delay)
-        delay = v->wait;
+        delay = v->wait + 1e-3 * backoff_ms(o->backoff_ms, 1, backoff_random(&http->random));
     char cause[sizeof(v->cause) + 64];
     if (r->n_failed > o->n_retries) {
         range_give_up(r, v->err, v->cause);
@@ -71,9 +71,17 @@ static void try_later(struct weir_http *http, struct range *r, const struct verd
         range_give_up(r, v->err, cause);
     } else {
         if (v->has_wait)
-            http->hold_until = fmax(http->hold_until, now + v->wait);
+            http->hold_until = fmax(http->hold_until, now + delay);
         wait_until(http, r, now + delay);
     }
+}
+
+/* The server has no more to give for so many seconds: better not to ask than to be refused. */
+static void hold_back(struct weir_http *http, uint32_t seconds)
+{
+    double wait = fmin(seconds, http->options.timeout_seconds);
+    wait += 1e-3 * backoff_ms(http->options.backoff_ms, 1, backoff_random(&http->random));
+    http->hold_until = fmax(http->hold_until, client_now() + wait);
 }
 
 /* A try of r is over, and brought n_got bytes. */
@@ -91,6 +99,8 @@ void range_decide(struct weir_http *http, struct range *r, const struct verdict 
     }
     switch (v->kind) {
     case VERDICT_TAKE:
+        if (v->has_wait)
+            hold_back(http, v->wait);
         range_finish(r, WEIR_OK, NULL);
         return;
     case VERDICT_FOLLOW:
@@ -123,6 +133,11 @@ void try_watch(struct weir_http *http, struct try *t, double now)
     double window = now - t->window_at;
     if (window < o->speed_seconds && now - r->moved < o->timeout_seconds)
         return;
+    if (t->paused) { /* its bytes are here, and we do not take them */
+        r->moved = t->window_at = now;
+        t->window_bytes = t->n_got;
+        return;
+    }
     uint64_t moved = t->n_got - t->window_bytes;
     double least = (double)o->speed_limit;
     /* Who is held back by the rate limit is not slow. */

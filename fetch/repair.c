@@ -90,8 +90,10 @@ static weir_err find_damage(struct repair *r, bool *same_index, struct weir_diag
     for (uint32_t i = 0; !err && i < n; i++) {
         struct weir_diag what;
         weir_err damage = extents_check(r->store, i, r->fd, r->scratch, &what);
-        if (damage && damage != WEIR_ERR_CORRUPT)
+        if (damage == WEIR_ERR_IO)
             return fail(r, diag);
+        if (damage && damage != WEIR_ERR_CORRUPT)
+            return damage;
         if (!damage) {
             sidecar_set(r->fine, i);
             r->n_fine++;

@@ -82,23 +82,52 @@ bool retry_after_parse(const char *text, int64_t now, uint32_t *seconds)
     return true;
 }
 
-bool rate_limit_parse(const char *text, uint32_t *seconds)
+/* "NAME=NUMBER" up to the end of a parameter. */
+static bool take_parameter(const char *text, const char *name, uint64_t *v)
 {
-    /* Parameters begin behind ';' or ','; what stands in quotes is a name. */
+    return take_word(&text, name) && take_number(&text, v) && strchr(" \t;,", *text);
+}
+
+/* One quota of a RateLimit header. */
+struct quota {
+    bool has_t, spent;
+    uint32_t t;
+};
+
+static void take_quota(const struct quota *q, struct rate_limit *out)
+{
+    if (!q->has_t)
+        return;
+    if (!out->told || (q->spent && (!out->spent || q->t > out->seconds)))
+        out->seconds = q->t;
+    out->told = true;
+    out->spent = out->spent || q->spent;
+}
+
+void rate_limit_parse(const char *text, struct rate_limit *out)
+{
+    /* Parameters begin behind ';' or ','; what stands in quotes is the name of a quota. */
+    struct quota q = {0};
     bool quoted = false;
     bool starts = true;
+    uint64_t v;
+    *out = (struct rate_limit){0};
     for (; *text; text++) {
-        quoted = quoted != (*text == '"');
-        const char *value = text;
-        uint64_t v;
-        if (!quoted && starts && (take_word(&value, "t=") || take_word(&value, "reset=")) &&
-            take_number(&value, &v) && strchr(" \t;,", *value)) {
-            *seconds = cap_wait(v);
-            return true;
+        if (*text == '"') {
+            quoted = !quoted;
+            q = quoted ? (struct quota){0} : q;
+        }
+        if (!quoted && starts) {
+            if (take_parameter(text, "r=", &v) || take_parameter(text, "remaining=", &v))
+                q.spent = v == 0;
+            if (take_parameter(text, "t=", &v) || take_parameter(text, "reset=", &v)) {
+                q.has_t = true;
+                q.t = cap_wait(v);
+            }
+            take_quota(&q, out);
         }
         starts = *text == ';' || *text == ',' || (starts && (*text == ' ' || *text == '\t'));
     }
-    return false;
 }
 
 /* "HTTP/1.1 206 Partial Content", "HTTP/2 206" */
@@ -114,25 +143,18 @@ static bool take_status(struct reply *r, const char *line, size_t head_bytes)
     return true;
 }
 
+/* What does not fit, or has other bytes than text in it, counts as none: an ETag is sent back. */
 static void keep(char *to, size_t room, const char *value)
 {
     size_t n = strlen(value);
-    if (n < room)
-        memcpy(to, value, n + 1);
-    else
-        to[0] = 0;
-}
-
-static void take_wait(struct reply *r, bool fine, uint32_t wait)
-{
-    r->has_wait = r->has_wait || fine;
-    if (fine)
-        r->wait = wait;
+    bool fine = n < room;
+    for (size_t i = 0; i < n; i++)
+        fine = fine && (unsigned char)value[i] >= ' ' && value[i] != 0x7f;
+    memcpy(to, fine ? value : "", fine ? n + 1 : 1);
 }
 
 static void take_field(struct reply *r, const char *name, const char *value, int64_t now)
 {
-    uint32_t wait = 0;
     if (strcasecmp(name, "content-range") == 0) {
         r->bad_range = r->has_range || !content_range_parse(value, &r->range);
         r->has_range = true;
@@ -148,11 +170,9 @@ static void take_field(struct reply *r, const char *name, const char *value, int
     } else if (strcasecmp(name, "content-type") == 0) {
         r->multipart = strncasecmp(value, "multipart/", 10) == 0;
     } else if (strcasecmp(name, "retry-after") == 0) {
-        bool fine = retry_after_parse(value, now, &wait);
-        take_wait(r, fine, wait);
+        r->has_wait = retry_after_parse(value, now, &r->wait) || r->has_wait;
     } else if (strcasecmp(name, "ratelimit") == 0) {
-        bool fine = !r->has_wait && rate_limit_parse(value, &wait);
-        take_wait(r, fine, wait);
+        rate_limit_parse(value, &r->limit);
     }
 }
 

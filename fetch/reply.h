@@ -32,9 +32,12 @@ bool content_range_parse(const char *text, struct content_range *out);
  * taken from; a date that has passed is 0.  false: neither. */
 bool retry_after_parse(const char *text, int64_t now, uint32_t *seconds);
 
-/* The t parameter of a RateLimit header: `"resolvers";r=0;t=42`, or the older `limit=5, reset=42`.
- * false: neither is there. */
-bool rate_limit_parse(const char *text, uint32_t *seconds);
+/* What a RateLimit header says: `"resolvers";r=0;t=42`, or the older `remaining=0, reset=42`. */
+struct rate_limit {
+    bool told, spent; /* t is there; and r says that nothing is left of one of its quotas */
+    uint32_t seconds; /* until that is filled up again: the longest of the spent ones, else the first */
+};
+void rate_limit_parse(const char *text, struct rate_limit *out);
 
 struct reply {
     unsigned status; /* 0: no reply yet */
@@ -42,10 +45,11 @@ struct reply {
     struct content_range range;
     bool has_length;
     uint64_t length;
-    char etag[REPLY_MAX_ETAG]; /* as sent, with quotes; "": none, or too long to keep */
+    char etag[REPLY_MAX_ETAG]; /* as sent, with quotes; "": none, too long to keep, or not text */
     char modified[REPLY_MAX_DATE];
-    bool has_wait; /* Retry-After, or else RateLimit */
+    bool has_wait; /* Retry-After */
     uint32_t wait; /* seconds */
+    struct rate_limit limit;
     bool encoded;  /* a Content-Encoding other than identity */
     bool multipart;
     size_t head_bytes;

@@ -57,6 +57,9 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *self)
     (void)one;
     struct try *t = self;
     struct weir_http *http = t->http;
+    /* An end that was said while a pause ended is not heard by libcurl: say it again. */
+    if (t->data_err || t->excess)
+        return 0;
     t->paused = http->options.limit_rate && http->allowance < 0;
     if (t->paused)
         return CURL_WRITEFUNC_PAUSE; /* these bytes come again */
@@ -118,6 +121,7 @@ static bool set_common(struct try *t)
      * in one place. */
     (void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
     (void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's are no reply's */
     (void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     (void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
     (void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);

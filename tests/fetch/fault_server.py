@@ -211,12 +211,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(429, {header: value}, b"slow down")
         return True
 
+    def fault_spent(self, limit):
+        """Fine, and so many times the word that nothing is left for a second."""
+        if self.is_tail() or not times("spent", int(limit)):
+            return self.fine({"RateLimit": '"resolvers";r=5;t=3600'})
+        return self.fine({"RateLimit": '"resolvers";r=0;t=1'})
+
+    def fault_endless_heads(self, _):
+        """1xx after 1xx."""
+        if self.is_tail():
+            return False
+        while True:
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+
+    def fault_slow_head(self, limit):
+        """A head, a byte at a time."""
+        if self.is_tail() or not times("slow_head", int(limit)):
+            return False
+        for byte in b"HTTP/1.1 206 Partial Content\r\nX-Y: " + b"z" * 1000:
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.05)
+        return True
+
+    def fault_endless_error(self, status):
+        """A refusal whose body does not end."""
+        self.reply(int(status), {"Transfer-Encoding": "chunked"})
+        while True:
+            self.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+
     def fault_status(self, argument):
         """A status, so many times: "503,3"."""
         status, limit = argument.split(",")
         if not times("status", int(limit)):
             return False
-        self.reply(int(status), {}, b"trouble")
+        self.reply(int(status), {"RateLimit": '"api";r=99;t=3600'}, b"trouble")
         return True
 
     def fault_wait(self, argument):

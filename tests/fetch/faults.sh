@@ -125,6 +125,12 @@ patience_rate_limit() {
     seconds gets -- 1000+50000
     [ "$took" -ge 1900 ] || die "came back after $took ms"
 }
+rate_limit_spent() { # said of a fine answer: the next request waits, and is not refused
+    serve file spent:2
+    seconds gets connections=1 -- 1000+5000 7+2000 0+1 5+5
+    [ "$took" -ge 1900 ] && [ "$took" -le 10000 ] || die "came back after $took ms"
+    [ "$(logged 'len(d)')" = 5 ] || die "$(logged 'len(d)') requests"
+}
 too_much_patience() {
     serve file wait:3600
     seconds fails $network timeout=30
@@ -226,6 +232,25 @@ long_head() {
     serve file long_head:1000
     fails $network
     says 'longer than 64 KiB'
+}
+hostile_heads() {
+    serve file endless_heads
+    seconds fails $network retries=2
+    says 'longer than 64 KiB'
+    serve file slow_head:1
+    gets speed_seconds=1 -- 1000+50000
+    serve file slow_head:1000
+    seconds fails $network speed_seconds=1 retries=2
+    says 'stalled'
+    [ "$took" -le 15000 ] || die "took $took ms"
+}
+endless_error_body() {
+    serve file endless_error:404
+    fails $not_found
+    says 'no such file'
+    serve file endless_error:503
+    fails $network retries=2
+    says '503\) \(3 tries\)'
 }
 no_http() {
     serve file garbage:2

@@ -165,7 +165,9 @@ Test(http, reads_ranges, .init = set_up, .fini = tear_down)
 /* A range whose owner has had enough. */
 struct owner {
     _Atomic unsigned n_data, n_done;
+    unsigned fine; /* times that it takes bytes before it gives its answer */
     weir_err answer, err;
+    struct weir_http_file *again; /* done() starts another one, once */
 };
 
 static weir_err on_data(void *self, const void *bytes, size_t n)
@@ -173,8 +175,7 @@ static weir_err on_data(void *self, const void *bytes, size_t n)
     struct owner *o = self;
     (void)bytes;
     (void)n;
-    atomic_fetch_add(&o->n_data, 1);
-    return o->answer;
+    return atomic_fetch_add(&o->n_data, 1) < o->fine ? WEIR_OK : o->answer;
 }
 
 static void on_done(void *self, weir_err err, const struct weir_diag *diag)
@@ -182,6 +183,11 @@ static void on_done(void *self, weir_err err, const struct weir_diag *diag)
     struct owner *o = self;
     (void)diag;
     o->err = err;
+    if (o->again) {
+        const struct weir_http_range range = {0, 1000, o, on_data, on_done};
+        cr_expect_eq(weir_http_start(o->again, &range), WEIR_OK);
+    }
+    o->again = NULL;
     atomic_fetch_add(&o->n_done, 1);
 }
 
@@ -201,6 +207,52 @@ Test(http, passes_on_what_the_owner_says, .init = set_up, .fini = tear_down)
     cr_expect_eq(weir_http_read(file, 5, &byte, 1, NULL), WEIR_OK, "and the client lives on");
     weir_http_free(http);
     weir_http_file_free(file);
+}
+
+/* libcurl does not look at what a callback says when a pause ends. */
+Test(http, passes_it_on_at_any_time_of_a_limited_rate, .init = set_up, .fini = tear_down)
+{
+    const struct weir_http_options options = {.n_connections = 1, .limit_rate = 150000};
+    for (unsigned fine = 0; fine < 6; fine++) {
+        struct weir_http *http = new_client(&options);
+        struct weir_http_file *file = open_file(http);
+        struct owner owner = {.answer = WEIR_ERR_IO, .fine = fine};
+        const struct weir_http_range range = {0, FILE_BYTES, &owner, on_data, on_done};
+        cr_assert_eq(weir_http_start(file, &range), WEIR_OK);
+        while (!owner.n_done)
+            (void)usleep(1000);
+        cr_expect_eq(owner.err, WEIR_ERR_IO, "after %u", fine);
+        cr_expect_eq(owner.n_data, fine + 1, "after %u: %u", fine, owner.n_data);
+        weir_http_free(http);
+        weir_http_file_free(file);
+    }
+}
+
+Test(http, ends_what_is_started_while_it_ends, .init = set_up, .fini = tear_down)
+{
+    const struct weir_http_options options = {.n_connections = 1};
+    struct weir_http *http = new_client(&options);
+    struct weir_http_file *file = open_file(http);
+    silent = true;
+    struct owner owner = {.again = file};
+    const struct weir_http_range range = {0, 1000, &owner, on_data, on_done};
+    cr_assert_eq(weir_http_start(file, &range), WEIR_OK);
+    weir_http_free(http);
+    cr_expect_eq(owner.n_done, 2);
+    cr_expect_eq(owner.err, WEIR_ERR_CANCELLED);
+    weir_http_file_free(file);
+}
+
+Test(http, refuses_tokens_that_are_none)
+{
+    static const char *const tokens[] = {"a\r\nHost: b", "a\n", " a", "a b", "a\x7f"};
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        const struct weir_http_options options = {.token = tokens[i], .token_url = "http://a"};
+        struct weir_http *http = NULL;
+        struct weir_diag diag = {""};
+        cr_expect_eq(weir_http_new(&options, &http, &diag), WEIR_ERR_INVALID, "token %zu", i);
+        cr_expect_null(http);
+    }
 }
 
 Test(http, ends_what_is_on_its_way, .init = set_up, .fini = tear_down)

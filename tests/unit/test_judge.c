@@ -179,6 +179,15 @@ Test(judge, knows_what_to_do_about_a_refusal)
          "signed URL",
          0,
          0},
+        {"400 of a signed URL",
+         "HTTP/1.1 400",
+         {.at = 5, .n = 10, .known = &known, .redirected = true},
+         VERDICT_ANEW,
+         WEIR_ERR_NETWORK,
+         "signed URL",
+         0,
+         0},
+        {"400", "HTTP/1.1 400", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "400", 0, 0},
         {"500", "HTTP/1.1 500", TAIL(5), VERDICT_LATER, WEIR_ERR_NETWORK, "trouble (500)", 0, 0},
         {"503", "HTTP/1.1 503", TAIL(5), VERDICT_LATER, WEIR_ERR_NETWORK, "503", 0, 0},
         {"501", "HTTP/1.1 501", TAIL(5), VERDICT_FAIL, WEIR_ERR_NETWORK, "501", 0, 0},
@@ -198,6 +207,10 @@ Test(judge, passes_on_how_long_to_wait)
         {"HTTP/1.1 429|RateLimit: \"resolvers\";r=0;t=9", true, 9},
         {"HTTP/1.1 429", false, 0},
         {"HTTP/1.1 503|Retry-After: 2", true, 2},
+        {"HTTP/1.1 503|RateLimit: \"api\";r=99;t=300|Retry-After: 2", true, 2},
+        {"HTTP/1.1 503|RateLimit: \"api\";r=99;t=300", false, 300},
+        {"HTTP/1.1 503|RateLimit: \"api\";r=0;t=300", true, 300},
+        {"HTTP/1.1 429|RateLimit: \"api\";r=99;t=300", true, 300},
     };
     const struct wish wish = TAIL(5);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -208,4 +221,17 @@ Test(judge, passes_on_how_long_to_wait)
         cr_expect_eq(v.has_wait, rows[i].has_wait, "%s", rows[i].head);
         cr_expect_eq(v.wait, rows[i].wait, "%s", rows[i].head);
     }
+}
+
+Test(judge, passes_on_that_nothing_is_left)
+{
+    const struct wish wish = TAIL(100);
+    struct verdict v;
+    struct reply r = parse(
+        "HTTP/1.1 206|Content-Range: bytes 900-999/1000|Retry-After: 9|RateLimit: \"a\";r=0;t=4");
+    judge(&r, &wish, &v);
+    cr_expect(v.kind == VERDICT_TAKE && v.has_wait && v.wait == 4);
+    r = parse("HTTP/1.1 206|Content-Range: bytes 900-999/1000|RateLimit: \"a\";r=1;t=4");
+    judge(&r, &wish, &v);
+    cr_expect(v.kind == VERDICT_TAKE && !v.has_wait);
 }

@@ -116,6 +116,7 @@ Test(partial, says_nothing_of_what_cannot_be_synced, .init = set_up, .fini = tea
     sync_errno = ENOSPC;
     cr_expect_eq(partial_sync(&p, true, &diag), WEIR_ERR_IO);
     sync_errno = 0;
+    cr_expect_eq(partial_sync(&p, true, &diag), WEIR_ERR_IO, "the kernel does not tell twice");
     cr_expect_str_eq(calls, "d", "no mark without its data");
     cr_expect_not_null(strstr(diag.text, "a.weir.weir-partial: No space left"), "%s", diag.text);
     watched = NULL;
@@ -139,6 +140,25 @@ Test(partial, lets_one_in_at_a_time, .init = set_up, .fini = tear_down)
     partial_close(&p);
     partial_forget(target);
     cr_expect_eq(size_of(side_name), -1);
+}
+
+Test(partial, keeps_what_it_cannot_open, .init = set_up, .fini = tear_down)
+{
+    struct weir_diag diag = {""};
+    struct partial p = open_it(false);
+    partial_mark(&p, 0);
+    cr_assert_eq(partial_sync(&p, true, &diag), WEIR_OK);
+    partial_close(&p);
+    char aside[160];
+    snprintf(aside, sizeof(aside), "%s.aside", data_name);
+    cr_assert_eq(rename(data_name, aside), 0);
+    cr_assert_eq(symlink(aside, data_name), 0);
+    cr_expect_eq(partial_open(&p, target, store, &diag), WEIR_ERR_IO, "a link is not followed");
+    partial_close(&p);
+    cr_assert_eq(rename(aside, data_name), 0);
+    p = open_it(true);
+    cr_expect(sidecar_has(p.map, 0));
+    partial_close(&p);
 }
 
 Test(partial, begins_anew_with_what_is_not_its_own, .init = set_up, .fini = tear_down)

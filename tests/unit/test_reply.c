@@ -124,30 +124,38 @@ Test(reply, reads_rate_limits)
 {
     static const struct {
         const char *text;
-        bool fine;
-        uint32_t seconds;
+        struct rate_limit want;
     } rows[] = {
-        {"\"resolvers\";r=0;t=42", true, 42},
-        {"\"api\"; r=12; t=300", true, 300},
-        {"t=5", true, 5},
-        {"limit=100, remaining=0, reset=17", true, 17},
-        {"\"a;t=9\";r=0;t=4", true, 4},
-        {"\"x\";t=99999999999", true, REPLY_MAX_WAIT},
-        {"\"x\";t=1, \"y\";t=2", true, 1},
-        {"", false, 0},
-        {"\"resolvers\";r=0", false, 0},
-        {"\"resolvers\";at=3", false, 0},
-        {"\"x\";t=", false, 0},
-        {"\"x\";t=-1", false, 0},
-        {"\"x\";t=1.5", false, 0},
-        {"\"x\";t=99999999999999999999", false, 0},
-        {"\"x;t=5", false, 0},
+        {"\"resolvers\";r=0;t=42", {true, true, 42}},
+        {"\"api\"; r=12; t=300", {true, false, 300}},
+        {"\"api\";t=300;r=0", {true, true, 300}},
+        {"\"api\";r=00;t=300;w=9", {true, true, 300}},
+        {"t=5", {true, false, 5}},
+        {"limit=100, remaining=0, reset=17", {true, true, 17}},
+        {"limit=100, remaining=10, reset=17", {true, false, 17}},
+        {"\"a;t=9\";r=0;t=4", {true, true, 4}},
+        {"\"x\";t=99999999999", {true, false, REPLY_MAX_WAIT}},
+        {"\"x\";t=1, \"y\";t=2", {true, false, 1}},
+        {"\"x\";r=1;t=9, \"y\";r=0;t=2", {true, true, 2}},
+        {"\"x\";r=0;t=3, \"y\";r=0;t=7, \"z\";r=1;t=9", {true, true, 7}},
+        {"\"x\";r=0, \"y\";t=2", {true, false, 2}},
+        {"", {false, false, 0}},
+        {"\"resolvers\";r=0", {false, false, 0}},
+        {"\"resolvers\";at=3", {false, false, 0}},
+        {"\"x\";t=", {false, false, 0}},
+        {"\"x\";t=-1", {false, false, 0}},
+        {"\"x\";t=1.5", {false, false, 0}},
+        {"\"x\";t=99999999999999999999", {false, false, 0}},
+        {"\"x;t=5", {false, false, 0}},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        uint32_t seconds = 0;
+        struct rate_limit got;
+        const struct rate_limit *want = &rows[i].want;
         char *text = exact(rows[i].text);
-        cr_expect_eq(rate_limit_parse(text, &seconds), rows[i].fine, "%s", text);
-        cr_expect_eq(seconds, rows[i].seconds, "%s: %u", text, seconds);
+        rate_limit_parse(text, &got);
+        cr_expect_eq(got.told, want->told, "%s", text);
+        cr_expect_eq(got.spent, want->spent, "%s", text);
+        cr_expect_eq(got.seconds, want->seconds, "%s: %u", text, got.seconds);
         free(text);
     }
 }
@@ -187,7 +195,8 @@ Test(reply, gathers_a_head)
     cr_expect_str_eq(r.etag, "W/\"x\"");
     cr_expect_str_eq(r.modified, "Thu, 01 Jan 1970 00:00:00 GMT");
     cr_expect_not(r.encoded);
-    cr_expect(r.has_wait && r.wait == 3, "Retry-After goes before RateLimit");
+    cr_expect(r.has_wait && r.wait == 3);
+    cr_expect(r.limit.told && !r.limit.spent && r.limit.seconds == 9);
 }
 
 Test(reply, survives_odd_lines)
@@ -200,6 +209,8 @@ Test(reply, survives_odd_lines)
     cr_expect(add(&r, "HTTP/1.1 206 x\r\n"));
     cr_expect(add(&r, line));
     cr_expect_eq(r.etag[0], 0, "too long to keep");
+    cr_expect(add(&r, "ETag: \"a\rAuthorization: b\"\r\n"));
+    cr_expect_eq(r.etag[0], 0, "not to be sent back");
     cr_expect(reply_line(&r, line, sizeof(line), 0), "too long to look at");
     cr_expect(reply_line(&r, "ETag: \"a\0b\"\r\n", 13, 0));
     cr_expect_eq(r.etag[0], 0);
