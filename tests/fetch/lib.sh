@@ -53,3 +53,68 @@ seconds() {
     "$@"
     took=$(((${EPOCHREALTIME/./} - from) / 1000)) # milliseconds
 }
+
+# ---- nginx, on 127.0.0.1 ----
+
+# need_nginx: or the test is skipped.
+need_nginx() {
+    nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || skip "no nginx"
+    command -v openssl >/dev/null || skip "no openssl"
+}
+
+# certificate NAME OPTION...: NAME.pem and NAME.key, signed by itself or as OPTION says.
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout "$1.key" \
+        -out "$1.pem" "${@:2}" 2>openssl.err || die "$(cat openssl.err)"
+}
+
+# certificates: ca, an authority; server, for 127.0.0.1 by it; expired, the same of yesterday;
+# stranger, whom nobody vouches for.
+certificates() {
+    certificate ca -subj "/CN=weir test authority"
+    certificate server -CA ca.pem -CAkey ca.key -subj /CN=weir-test \
+        -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE
+    certificate stranger -subj /CN=weir-test -addext subjectAltName=IP:127.0.0.1
+    {
+        openssl req -new -key server.key -subj /CN=weir-test -out expired.csr &&
+            echo subjectAltName=IP:127.0.0.1 >expired.ext &&
+            openssl x509 -req -in expired.csr -CA ca.pem -CAkey ca.key -extfile expired.ext -days -1 -out expired.pem
+    } 2>openssl.err || die "$(cat openssl.err)"
+}
+
+# free_ports N: prints them.
+free_ports() {
+    python3 -c 'import socket, sys
+s = [socket.socket() for _ in range(int(sys.argv[1]))]
+[x.bind(("127.0.0.1", 0)) for x in s]
+print(*[x.getsockname()[1] for x in s])' "$1"
+}
+
+# run_nginx PORT: serves $tmp/www as the servers on stdin say, the last of them on PORT; a line of
+# access.log: connection, request, status, bytes.
+run_nginx() {
+    {
+        cat <<END
+daemon off; master_process off; pid $tmp/nginx.pid; error_log $tmp/error.log;
+events {}
+http {
+    log_format short '\$connection "\$request" \$status \$body_bytes_sent';
+    access_log $tmp/access.log short; root $tmp/www;
+    client_body_temp_path $tmp/b; proxy_temp_path $tmp/p; fastcgi_temp_path $tmp/f;
+    uwsgi_temp_path $tmp/u; scgi_temp_path $tmp/s;
+END
+        cat
+        echo "}"
+    } >nginx.conf
+    "$nginx" -e "$tmp/error.log" -p "$tmp" -c "$tmp/nginx.conf" >nginx.out 2>&1 &
+    servers+=($!)
+    local i
+    for i in {1..100}; do
+        ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || return 0
+        sleep 0.1
+    done
+    die "no nginx after $i looks: $(cat nginx.out)"
+}
+
+# connections: how many the requests of access.log came by.
+connections() { cut -d ' ' -f 1 access.log | sort -u | wc -l; }
