@@ -95,6 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             n_requests += 1
             self.number = n_requests
         self.n_sent = 0
+        began = time.time()
         try:
             for name, argument in faults:
                 if getattr(self, "fault_" + name)(argument):
@@ -108,6 +109,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 {
                     "n": self.number,
                     "at": time.time(),
+                    "began": began,
                     "path": self.path,
                     "range": self.headers.get("Range"),
                     "headers": {k.lower(): v for k, v in self.headers.items()},
