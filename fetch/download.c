@@ -217,7 +217,7 @@ static weir_err run(struct download *d, const char *url, const char *target,
         partial_forget(target);
         return WEIR_OK;
     }
-    d->scratch = malloc(WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN);
+    d->scratch = extents_scratch();
     return d->scratch ? fetch_to(d, target, result, diag) : WEIR_ERR_NOMEM;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "sidecar.h"
@@ -28,6 +29,12 @@ size_t extents_span(const struct weir_store *store, uint32_t extent)
     if (extent + 1 == weir_store_info(store)->n_extents)
         return e.bytes;
     return (size_t)(weir_store_extent(store, extent + 1).at - e.at);
+}
+
+uint8_t *extents_scratch(void)
+{
+    /* At a page's begin: pread() to 16 bytes behind it took 0.43 s instead of 0.13 for a gigabyte. */
+    return aligned_alloc(WEIR_ALIGN, WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN);
 }
 
 weir_err extents_check(const struct weir_store *store, uint32_t extent, int fd, uint8_t *scratch,

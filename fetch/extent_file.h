@@ -14,6 +14,9 @@ uint64_t extents_bytes(const struct weir_store *store, const uint8_t *have);
 /* Bytes of extent `extent` and the padding behind it. */
 size_t extents_span(const struct weir_store *store, uint32_t extent);
 
+/* Memory for an extent and its padding; freed with free().  NULL: no memory. */
+uint8_t *extents_scratch(void);
+
 /* Reads extent `extent` of `store` and its padding from the file `fd` and checks it.  `scratch` as
  * of weir_store_check_extent().  WEIR_ERR_CORRUPT also where the file is too short. */
 WEIR_MUST_CHECK weir_err extents_check(const struct weir_store *store, uint32_t extent, int fd,

@@ -239,7 +239,7 @@ weir_err extents_fetch(const struct extents_order *order, uint32_t *n_refetched,
     weir_http_set_connections(order->http, x->adapt.n);
     x->looked = client_now();
     x->counts = weir_http_counts(order->http);
-    x->scratch = malloc(WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN);
+    x->scratch = extents_scratch();
     weir_err err = x->scratch ? run(x, diag) : WEIR_ERR_NOMEM;
     if (err)
         clear(x);

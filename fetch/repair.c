@@ -146,7 +146,7 @@ static weir_err run(struct repair *r, const char *url, struct weir_download_resu
         r->index_at = last.at + last.bytes;
     }
     r->fine = calloc((size_t)info->n_extents / 8 + 1, 1);
-    r->scratch = malloc(WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN);
+    r->scratch = extents_scratch();
     err = r->fine && r->scratch ? open_local(r, diag) : WEIR_ERR_NOMEM;
     bool same_index = false;
     if (!err)
