@@ -1,5 +1,5 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test test-clients lint format bench bench-mount install clean
+.PHONY: all demo test test-clients lint format bench bench-mount bench-fetch install clean
 
 all:
 	tools/install-deps build
@@ -33,6 +33,10 @@ bench: all
 bench-mount: all
 	tools/install-deps bench
 	tests/bench/mount.py build/release
+
+bench-fetch: all
+	tools/install-deps bench
+	tests/bench/fetch.py build/release
 
 install: all
 	cmake --install build/release

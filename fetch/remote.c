@@ -220,8 +220,8 @@ weir_err weir_remote_open(struct weir_http *http, const char *url, unsigned n_ex
         }
         weir_remote_free(r);
         /* Its SHA-256 guards the index, and little else is checked so early: it may have been the
-         * way here. */
-        if (err != WEIR_ERR_CORRUPT || i == MAX_TRIES)
+         * way here.  It may have made another version of ours. */
+        if ((err != WEIR_ERR_CORRUPT && err != WEIR_ERR_UNSUPPORTED) || i == MAX_TRIES)
             return err;
     }
 }

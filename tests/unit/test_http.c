@@ -1,108 +1,21 @@
 #include "fetch/http.h"
 
-#include <arpa/inet.h>
-#include <criterion/criterion.h>
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "fail_alloc.h"
+#include "web_kit.h"
 
-/* A server of one file on 127.0.0.1, one connection at a time; it allocates nothing.  (What servers
- * do wrong is tested from outside: tests/fetch/.) */
 enum { FILE_BYTES = 100000 };
 static uint8_t plain[FILE_BYTES];
-static int listener = -1;
-static pthread_t server;
-static char url[64];
-static _Atomic bool silent; /* takes requests and answers nothing */
-
-static bool read_head(int fd, char *head, size_t room)
-{
-    size_t n = 0;
-    while (n + 1 < room) {
-        ssize_t got = recv(fd, head + n, 1, 0);
-        if (got <= 0)
-            return false;
-        head[++n] = 0;
-        if (n >= 4 && strcmp(head + n - 4, "\r\n\r\n") == 0)
-            return true;
-    }
-    return false;
-}
-
-static void send_all(int fd, const void *bytes, size_t n)
-{
-    for (const char *from = bytes; n;) {
-        ssize_t put = send(fd, from, n, MSG_NOSIGNAL);
-        if (put <= 0)
-            return;
-        from += put;
-        n -= (size_t)put;
-    }
-}
-
-static void answer(int fd, const char *head)
-{
-    const char *range = strstr(head, "bytes=");
-    char *end = NULL;
-    unsigned long first = 0, last = FILE_BYTES - 1;
-    if (range && range[6] == '-') {
-        first = FILE_BYTES - strtoul(range + 7, NULL, 10);
-    } else if (range) {
-        first = strtoul(range + 6, &end, 10);
-        last = strtoul(end + 1, NULL, 10);
-    }
-    char text[256];
-    int n = snprintf(text, sizeof(text),
-                     "HTTP/1.1 206 x\r\nContent-Range: bytes %lu-%lu/%d\r\nContent-Length: %lu\r\n"
-                     "ETag: \"x\"\r\n\r\n",
-                     first, last, FILE_BYTES, last - first + 1);
-    send_all(fd, text, (size_t)n);
-    send_all(fd, plain + first, last - first + 1);
-}
-
-static void *serve(void *self)
-{
-    char head[4096];
-    (void)self;
-    for (;;) {
-        int fd = accept(listener, NULL, NULL);
-        if (fd < 0)
-            return NULL;
-        while (read_head(fd, head, sizeof(head)))
-            if (!silent)
-                answer(fd, head);
-        (void)close(fd);
-    }
-}
 
 static void set_up(void)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(at);
-    silent = false;
     for (size_t i = 0; i < sizeof(plain); i++)
         plain[i] = (uint8_t)(i * 7 + i / 256);
-    listener = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(bind(listener, (struct sockaddr *)&at, n), 0);
-    cr_assert_eq(listen(listener, 16), 0);
-    cr_assert_eq(getsockname(listener, (struct sockaddr *)&at, &n), 0);
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u/file", (unsigned)ntohs(at.sin_port));
-    cr_assert_eq(pthread_create(&server, NULL, serve, NULL), 0);
+    web_start(plain, sizeof(plain));
 }
 
-/* The clients are gone, and their connections with them. */
 static void tear_down(void)
 {
-    (void)shutdown(listener, SHUT_RDWR);
-    (void)pthread_join(server, NULL);
-    (void)close(listener);
+    web_stop();
 }
 
 static struct weir_http *new_client(const struct weir_http_options *options)
@@ -119,7 +32,7 @@ static struct weir_http_file *open_file(struct weir_http *http)
     size_t n = 0;
     struct weir_http_file *file = NULL;
     struct weir_diag diag = {""};
-    cr_assert_eq(weir_http_open(http, url, tail, sizeof(tail), &n, &file, &diag), WEIR_OK, "%s",
+    cr_assert_eq(weir_http_open(http, web.url, tail, sizeof(tail), &n, &file, &diag), WEIR_OK, "%s",
                  diag.text);
     cr_expect_eq(n, sizeof(tail));
     cr_expect_arr_eq(tail, plain + FILE_BYTES - n, n);
@@ -233,7 +146,7 @@ Test(http, ends_what_is_started_while_it_ends, .init = set_up, .fini = tear_down
     const struct weir_http_options options = {.n_connections = 1};
     struct weir_http *http = new_client(&options);
     struct weir_http_file *file = open_file(http);
-    silent = true;
+    web.silent = true;
     struct owner owner = {.again = file};
     const struct weir_http_range range = {0, 1000, &owner, on_data, on_done};
     cr_assert_eq(weir_http_start(file, &range), WEIR_OK);
@@ -259,11 +172,11 @@ Test(http, ends_what_is_on_its_way, .init = set_up, .fini = tear_down)
 {
     for (int cancel = 0; cancel < 2; cancel++) {
         const struct weir_http_options options = {.n_connections = 2};
-        silent = false;
+        web.silent = false;
         struct weir_http *http = new_client(&options);
         struct weir_http_file *file = open_file(http);
         struct owner owner[5] = {0};
-        silent = true;
+        web.silent = true;
         for (int i = 0; i < 5; i++) {
             const struct weir_http_range range = {0, 1000, &owner[i], on_data, on_done};
             cr_assert_eq(weir_http_start(file, &range), WEIR_OK);
@@ -291,7 +204,7 @@ static weir_err try_all(const struct weir_http_options *options)
     size_t n = 0;
     weir_err err = weir_http_new(options, &http, NULL);
     if (!err)
-        err = weir_http_open(http, url, bytes, sizeof(bytes), &n, &file, NULL);
+        err = weir_http_open(http, web.url, bytes, sizeof(bytes), &n, &file, NULL);
     if (!err)
         err = weir_http_read(file, 5, bytes, sizeof(bytes), NULL);
     if (!err)
@@ -304,7 +217,7 @@ static weir_err try_all(const struct weir_http_options *options)
 Test(http, survives_failing_allocations, .init = set_up, .fini = tear_down)
 {
     const struct weir_http_options options = {
-        .n_connections = 1, .token = "secret", .token_url = url, .ca_file = "/none"};
+        .n_connections = 1, .token = "secret", .token_url = web.url, .ca_file = "/none"};
     int n_failed = 0;
     for (int i = 0; i < 100; i++) {
         fail_alloc_at(i);
