@@ -20,7 +20,7 @@ struct download {
     struct weir_remote *remote;
     const struct weir_store *store; /* the remote's */
     struct partial partial;
-    uint8_t *scratch; /* an extent and its padding */
+    uint8_t *scratch;                 /* an extent and its padding */
     uint64_t done_bytes, total_bytes; /* of extents */
 };
 

@@ -35,7 +35,8 @@ bool retry_after_parse(const char *text, int64_t now, uint32_t *seconds);
 /* What a RateLimit header says: `"resolvers";r=0;t=42`, or the older `remaining=0, reset=42`. */
 struct rate_limit {
     bool told, spent; /* t is there; and r says that nothing is left of one of its quotas */
-    uint32_t seconds; /* until that is filled up again: the longest of the spent ones, else the first */
+    uint32_t
+        seconds; /* until that is filled up again: the longest of the spent ones, else the first */
 };
 void rate_limit_parse(const char *text, struct rate_limit *out);
 
@@ -50,7 +51,7 @@ struct reply {
     bool has_wait; /* Retry-After */
     uint32_t wait; /* seconds */
     struct rate_limit limit;
-    bool encoded;  /* a Content-Encoding other than identity */
+    bool encoded; /* a Content-Encoding other than identity */
     bool multipart;
     size_t head_bytes;
 };
