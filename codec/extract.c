@@ -264,8 +264,8 @@ weir_err weir_check_extents(const struct weir_store *store,
     weir_err err = WEIR_OK;
     for (unsigned i = 0; !err && i < n_threads; i++) {
         /* At a page's begin: reading a file to anywhere else takes three times as long. */
-        c.scratch[i] =
-            aligned_alloc(WEIR_ALIGN, (WEIR_MAX_EXTENT_BYTES / WEIR_ALIGN + 2) * WEIR_ALIGN);
+        c.scratch[i] = aligned_alloc(WEIR_ALIGN,
+                                     (size_t)WEIR_ALIGN * (WEIR_MAX_EXTENT_BYTES / WEIR_ALIGN + 2));
         err = c.scratch[i] ? WEIR_OK : WEIR_ERR_NOMEM;
     }
     struct ordered_line line = {&c, check_next, check_work, check_finish};

@@ -26,6 +26,7 @@ begin_slow() { # a fetch that takes its time, as process $pid
 }
 # run_proxy OPTION...: whose URL is $proxy, and whose log $proxy_log.
 n_proxies=0
+# shellcheck disable=SC2034 # stay is held open
 run_proxy() {
     local port
     n_proxies=$((n_proxies + 1))

@@ -5,7 +5,7 @@
 #                           open(), write(), pwrite(), rename(): see power_shim.c
 #   after_cuts FUNCTION     calls FUNCTION with the name of a folder, which is what $watched may be
 #                           after a cut; for each of $WEIR_POWER_CUTS states
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 : "${WEIR_POWER_SHIM:?power_shim.so}"
 [ -z "${WEIR_SANITIZE:-}" ] || skip "a sanitizer wants to be preloaded first"
 watched=$tmp/watched

@@ -1,7 +1,7 @@
 /* fail_alloc.h - makes one chosen allocation of the code under test fail.
  *
- * Every unit test is linked with malloc, calloc, realloc and aligned_alloc wrapped.  Only calls from our own
- * objects are seen, not those inside shared libraries.  Counts across threads. */
+ * Every unit test is linked with malloc, calloc, realloc and aligned_alloc wrapped.  Only calls
+ * from our own objects are seen, not those inside shared libraries.  Counts across threads. */
 #ifndef WEIR_TESTS_FAIL_ALLOC_H
 #define WEIR_TESTS_FAIL_ALLOC_H
 

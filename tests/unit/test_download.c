@@ -130,8 +130,8 @@ Test(download, finds_any_flipped_byte, .init = set_up, .fini = tear_down, .timeo
     bool every = getenv("WEIR_EVERY_BYTE") != NULL;
     size_t n = 0;
     for (size_t at = 0; at < n_bytes; at++) {
-        bool end = at < SAMPLE || n_bytes - at < 3 * SAMPLE;
-        if (!every && !end && at % SAMPLE != 0)
+        bool end = at < SAMPLE || n_bytes - at < (size_t)3 * SAMPLE;
+        if (!every && !end && at % (size_t)SAMPLE != 0)
             continue;
         download_with_flip(at, true);
         download_with_flip(at, false);
