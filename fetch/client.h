@@ -15,6 +15,7 @@
 enum {
     CLIENT_LOOK_MS = 100,       /* how often stop(), stalls and patience are looked after */
     TRY_MAX_SKIPPED = 16 << 10, /* of an error's body, so that its connection can go on living */
+    TRY_MAX_SKIPPED_REDIRECT = 1 << 20, /* libcurl tells where it leads at the end of the body */
 };
 
 struct weir_http_file {
@@ -109,6 +110,9 @@ void try_judge(struct try *t);
  * done about t's range.  VERDICT_TAKE: it is complete.  VERDICT_FOLLOW: range->url is set.  t is
  * idle then. */
 void try_end(struct try *t, CURLcode code, struct verdict *out);
+
+/* The body is one that nobody wants, and more of it came than we put up with. */
+bool try_skips_too_much(const struct try *t);
 
 /* Breaks the try off.  t is idle then. */
 void try_abort(struct try *t);

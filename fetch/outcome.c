@@ -72,7 +72,7 @@ static bool is_settled(const struct try *t, CURLcode code)
 {
     if (t->verdict.kind == VERDICT_TAKE)
         return code == CURLE_OK && t->range->want.n == 0;
-    return code == CURLE_OK || (code == CURLE_WRITE_ERROR && t->n_skipped > TRY_MAX_SKIPPED);
+    return code == CURLE_OK || (code == CURLE_WRITE_ERROR && try_skips_too_much(t));
 }
 
 void try_end(struct try *t, CURLcode code, struct verdict *out)

@@ -52,6 +52,12 @@ void try_judge(struct try *t)
     t->range->want.n = t->verdict.n;
 }
 
+bool try_skips_too_much(const struct try *t)
+{
+    return t->n_skipped >
+           (t->verdict.kind == VERDICT_FOLLOW ? TRY_MAX_SKIPPED_REDIRECT : TRY_MAX_SKIPPED);
+}
+
 static size_t on_body(char *bytes, size_t one, size_t n, void *self)
 {
     (void)one;
@@ -69,7 +75,7 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *self)
         try_judge(t);
     if (t->verdict.kind != VERDICT_TAKE) {
         t->n_skipped += n;
-        return t->n_skipped > TRY_MAX_SKIPPED ? 0 : n;
+        return try_skips_too_much(t) ? 0 : n;
     }
     struct weir_http_range *want = &t->range->want;
     t->excess = n > want->n;

@@ -171,6 +171,11 @@ def bars(bench):
     yield f"peak of weir: {peak:.1f} MiB, at most {PEAK_LIMIT_MIB}", peak <= PEAK_LIMIT_MIB
 
 
+def model():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        return next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
+
+
 def report(bench):
     columns = ["server", "to", "program", "MB", "runs", "seconds", "min", "max", "MB/s", "peak MiB"]
     rows = list(rows_of(bench))
@@ -181,8 +186,9 @@ def report(bench):
                                 cwd=os.path.dirname(os.path.abspath(__file__)), check=False).stdout.strip()
         with open(bench.options.csv, "w", newline="", encoding="ascii") as f:
             out = csv.writer(f, lineterminator="\n")
+            machine = f"{model()} x{os.cpu_count()}"
             out.writerow(["commit", "machine"] + columns)
-            out.writerows([commit or "-", f"{platform.machine()} x{os.cpu_count()}"] + row for row in rows)
+            out.writerows([commit or "-", machine] + row for row in rows)
     fine = True
     for text, reached in bars(bench):
         print(text + ("" if reached else "; MISSED"))

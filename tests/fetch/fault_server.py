@@ -295,6 +295,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(302, {"Location": f"/hop/{hop + 1}"}, b"moved")
         return True
 
+    def fault_wordy_redirect(self, n):
+        """A redirect to the file, with a page of n bytes."""
+        if self.path == "/there":
+            return False
+        self.reply(302, {"Location": "/there"}, b"m" * int(n))
+        return True
+
     def fault_to(self, url):
         """A redirect to another place; "NAME" of the path is kept."""
         self.reply(302, {"Location": url} if url else {}, b"moved")

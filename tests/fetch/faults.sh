@@ -194,6 +194,13 @@ redirect_loop() {
     serve file redirects:10
     gets -- 1000+50000
 }
+redirect_with_a_page() {
+    serve file wordy_redirect:200000
+    gets -- 1000+50000
+    serve file wordy_redirect:20000000
+    fails $network
+    says 'redirect to nowhere'
+}
 redirect_elsewhere() {
     local to
     for to in ftp://127.0.0.1/file file:///etc/passwd gopher://127.0.0.1/ http://u:p@127.0.0.1/; do

@@ -115,3 +115,15 @@ wait "$pid" || code=$?
 [ "$code" = 2 ] || die "exit code $code: $(cat changed.out)"
 grep -q 'changed on the server' changed.out || die "$(cat changed.out)"
 fetch_it "http://127.0.0.1:$plain/a.weir"
+
+# What README.md tells to write: a server for this very file.
+if [ -f "${WEIR_SOURCE:-}/README.md" ]; then
+    end_servers
+    read -r second < <(free_ports 1)
+    sed -n '/^    server {$/,/^    }$/p' "$WEIR_SOURCE/README.md" |
+        sed "s#listen 443#listen 127.0.0.1:$second#; s#/etc/ssl/models.pem#$tmp/server.pem#; s#/etc/ssl/models.key#$tmp/server.key#
+            s#/srv/models;#$tmp/www;#" >readme.conf
+    [ -s readme.conf ] || die "no server in README.md"
+    run_nginx "$second" <readme.conf
+    fetch_it "https://127.0.0.1:$second/a.weir"
+fi
