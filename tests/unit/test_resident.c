@@ -165,10 +165,10 @@ Test(resident, takes_rows_from_several_threads)
 {
     enum { N_COLUMNS = 130 };
     static uint16_t w[N_ROWS * N_COLUMNS];
-    make_rows(w, N_ROWS * N_COLUMNS, 5, 7);
+    make_rows(w, sizeof(w) / sizeof(w[0]), 5, 7);
     struct weir_resident_code code;
     struct weir_resident *r = NULL;
-    uint64_t n_left = choose(w, N_ROWS * N_COLUMNS, &code);
+    uint64_t n_left = choose(w, sizeof(w) / sizeof(w[0]), &code);
     cr_assert_eq(weir_resident_new(N_ROWS, N_COLUMNS, &code, (uint32_t)n_left, &r), WEIR_OK);
     pthread_t thread[4];
     struct part part[4];
