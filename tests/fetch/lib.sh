@@ -40,10 +40,11 @@ serve() {
     root=http://127.0.0.1:$port
 }
 
-# logged EXPRESSION: prints it, with d the list of requests that the last server has logged.
+# logged EXPRESSION: prints it, with d the list of requests that the last server has logged, in the
+# order in which they came.
 logged() {
     python3 -c 'import json, sys
-d = [json.loads(line) for line in open(sys.argv[1])]
+d = sorted((json.loads(line) for line in open(sys.argv[1])), key=lambda r: r["n"])
 print(eval(sys.argv[2]))' "$log" "$1"
 }
 
