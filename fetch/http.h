@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-enum { WEIR_HTTP_MAX_CONNECTIONS = 16, WEIR_HTTP_MAX_LINK = 2048 };
+enum { WEIR_HTTP_MAX_CONNECTIONS = 16, WEIR_HTTP_MAX_LINK = 2048, WEIR_HTTP_MAX_CODE = 64 };
 
 struct weir_http;      /* the client */
 struct weir_http_file; /* a remote file */
@@ -109,10 +109,11 @@ WEIR_MUST_CHECK weir_err weir_http_read(struct weir_http_file *file, uint64_t at
 
 /* What came of weir_http_get(). */
 struct weir_http_answer {
-    unsigned status;               /* of the last reply; 0: none came */
-    size_t n;                      /* bytes of its body */
-    bool has_next;                 /* a Link header has the relation "next", ... */
-    char next[WEIR_HTTP_MAX_LINK]; /* ... to here, absolute; "": to no URL, or a longer one */
+    unsigned status;                     /* of the last reply; 0: none came */
+    size_t n;                            /* bytes of its body */
+    char error_code[WEIR_HTTP_MAX_CODE]; /* its X-Error-Code, letters and digits; "": none */
+    bool has_next;                       /* a Link header has the relation "next", ... */
+    char next[WEIR_HTTP_MAX_LINK];       /* ... to here, absolute; "": to no URL, or a longer one */
 };
 
 /* Asks for all of something small, such as an API's answer, and waits for it.  At most `max` (> 0)

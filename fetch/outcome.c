@@ -87,6 +87,7 @@ static void keep_answer(const struct try *t)
     if (!t->reply.next[0] ||
         !url_resolve(range_url(t->range), t->reply.next, answer->next, sizeof(answer->next)))
         answer->next[0] = 0;
+    memcpy(answer->error_code, t->reply.error_code, sizeof(t->reply.error_code));
     answer->has_next = t->reply.next[0] != 0;
 }
 

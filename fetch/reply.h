@@ -10,12 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fetch/http.h"
+
 enum {
     REPLY_MAX_HEAD_BYTES = 64 << 10, /* all header lines of one reply; more ends the transfer */
     REPLY_MAX_ETAG = 256,
     REPLY_MAX_DATE = 64,
-    REPLY_MAX_LINK = 2048,
-    REPLY_MAX_CODE = 64,
+    REPLY_MAX_LINK = WEIR_HTTP_MAX_LINK,
+    REPLY_MAX_CODE = WEIR_HTTP_MAX_CODE,
     REPLY_MAX_WAIT = 1 << 24, /* seconds; longer waits count as this */
 };
 
