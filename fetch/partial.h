@@ -12,16 +12,14 @@
 
 #include "codec/err.h"
 #include "codec/store.h"
-#include "sidecar.h"
+#include "marks.h"
 
 struct partial {
     char *target, *data_name, *side_name;
-    int data, side; /* descriptors; -1: none.  `side` is locked */
+    int data; /* descriptor; -1: none */
     struct sidecar about;
-    uint8_t *map;        /* verified extents, in memory */
-    bool resumed;        /* an earlier run has left something */
-    uint32_t n_unsynced; /* marks that are not on disk */
-    double synced;       /* when the last sync was */
+    struct marks marks; /* its file is locked */
+    bool resumed;       /* an earlier run has left something */
 };
 
 /* Locks the target, takes up what an earlier run has left of the very same store, or begins anew.
@@ -48,8 +46,5 @@ void partial_close(struct partial *p);
 
 /* Removes what earlier runs have left of a target that is there now, unless somebody is at it. */
 void partial_forget(const char *target);
-
-/* "NAME: what errno says", with what to do about it. */
-void partial_errno(struct weir_diag *diag, const char *name);
 
 #endif
