@@ -31,6 +31,9 @@ enum {
     WEIR_HUB_MAX_URL = 16 << 10,
 };
 
+/* Bytes of a file: 64 TiB.  What a listing calls larger is refused. */
+#define WEIR_HUB_MAX_SIZE (INT64_C(1) << 46)
+
 enum weir_hub_kind { WEIR_HUB_MODEL, WEIR_HUB_DATASET, WEIR_HUB_SPACE };
 
 struct weir_hub_ref {

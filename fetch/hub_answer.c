@@ -7,9 +7,6 @@
 #include "codec/jsontree.h"
 #include "codec/path.h"
 
-/* Sizes that offsets into a file can have; sums of two do not overflow. */
-#define MAX_SIZE (INT64_MAX / 2)
-
 static int hex_value(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -70,7 +67,7 @@ weir_err hub_commit_parse(const char *json, size_t n, char commit[WEIR_HUB_COMMI
 static bool take_size(const json_t *from, uint64_t *out)
 {
     json_int_t size = json_integer_value(from);
-    if (!json_is_integer(from) || size < 0 || size > MAX_SIZE)
+    if (!json_is_integer(from) || size < 0 || size > WEIR_HUB_MAX_SIZE)
         return false;
     *out = (uint64_t)size;
     return true;

@@ -43,10 +43,15 @@ weir_err partial_open(struct partial *p, const char *target, const struct weir_s
                       struct weir_diag *diag)
 {
     const struct weir_store_info *info = weir_store_info(store);
-    *p = (struct partial){.data = -1, .marks = {.fd = -1}};
-    p->about.store_bytes = info->stored_bytes;
-    p->about.n_extents = info->n_extents;
-    memcpy(p->about.digest, info->digest, sizeof(p->about.digest));
+    struct sidecar about = {.store_bytes = info->stored_bytes, .n_extents = info->n_extents};
+    memcpy(about.digest, info->digest, sizeof(about.digest));
+    return partial_open_about(p, target, &about, diag);
+}
+
+weir_err partial_open_about(struct partial *p, const char *target, const struct sidecar *about,
+                            struct weir_diag *diag)
+{
+    *p = (struct partial){.data = -1, .about = *about, .marks = {.fd = -1}};
     weir_err err = set_names(p, target);
     if (!err)
         err = marks_lock(&p->marks, AT_FDCWD, p->side_name, p->target, diag);

@@ -30,6 +30,10 @@ struct partial {
 WEIR_MUST_CHECK weir_err partial_open(struct partial *p, const char *target,
                                       const struct weir_store *store, struct weir_diag *diag);
 
+/* The same of anything that a sidecar may be about: about->store_bytes long, of this digest. */
+WEIR_MUST_CHECK weir_err partial_open_about(struct partial *p, const char *target,
+                                            const struct sidecar *about, struct weir_diag *diag);
+
 /* Extent number `extent` is written to p->data and verified. */
 void partial_mark(struct partial *p, uint32_t extent);
 
