@@ -56,6 +56,22 @@ WEIR_MUST_CHECK weir_err weir_checkout_dir(struct weir_http *http, const struct 
                                            struct weir_checkout_result *result,
                                            struct weir_diag *diag);
 
+/* Fetches them into the Hub's cache `root` (without a '/' at its end), laid out as its Python
+ * client does it: ref->repo and ref->revision say under which names.  On success *snapshot is the
+ * folder that shows them, to be freed with free().  Errors as above; WEIR_ERR_CORRUPT: the listing
+ * has two files of one hash and two sizes. */
+WEIR_MUST_CHECK weir_err weir_checkout_cache(struct weir_http *http, const struct weir_hub *hub,
+                                             const struct weir_hub_ref *ref, const char *root,
+                                             const struct weir_checkout_options *options,
+                                             char **snapshot, struct weir_checkout_result *result,
+                                             struct weir_diag *diag);
+
+/* The folder that shows ref's revision in the cache, without asking anybody; as complete as whoever
+ * filled the cache has left it, but without links to nowhere.  WEIR_ERR_NOT_FOUND: there is none;
+ * WEIR_ERR_NOMEM */
+WEIR_MUST_CHECK weir_err weir_checkout_cached(const struct weir_hub_ref *ref, const char *root,
+                                              char **snapshot, struct weir_diag *diag);
+
 #ifdef __cplusplus
 }
 #endif
