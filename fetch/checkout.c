@@ -90,7 +90,8 @@ static void close_one(struct checkout *x, unsigned i)
     x->finished_bytes += f->done;
     plain_close(f);
     free(f);
-    memmove(&x->open[i], &x->open[i + 1], (--x->n_open - i) * sizeof(x->open[0]));
+    for (x->n_open--; i < x->n_open; i++)
+        x->open[i] = x->open[i + 1];
 }
 
 /* A part to fetch, of the files that were opened first; opens others where that is not enough. */

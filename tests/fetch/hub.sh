@@ -27,6 +27,7 @@ serve_hub() {
     python3 "$here/hub_server.py" repo "$log" "$@" <"$tmp/stay.$n_served" >"$tmp/port.$n_served" 2>&1 &
     hub=$!
     servers+=($!)
+    # shellcheck disable=SC2034
     exec {stay}>"$tmp/stay.$n_served" # the server ends when the test does
     until ports=$(head -n 1 "$tmp/port.$n_served" 2>/dev/null) && [[ $ports =~ ^[0-9]+\ [0-9]+$ ]]; do
         n=$((n + 1))
@@ -327,9 +328,9 @@ hf_cache() {
     diff -r repo "$at/snapshots/$(cat "$at/refs/main")" || die "other files"
 }
 hf_cache_resumed() {
-    serve_hub slow:12000000
+    serve_hub slow:8000000
     export HF_HUB_CACHE=$tmp/cache/
-    "$WEIR" fetch -q --hf-cache -x 2 hf:org/name >/dev/null 2>fetch.err &
+    "$WEIR" fetch -q --hf-cache -x 1 hf:org/name >/dev/null 2>fetch.err &
     local pid=$!
     until [ "$(requests 'r["status"] == 206 and r["sent"] > 8000000')" -ge 1 ]; do sleep 0.05; done
     kill -9 "$pid"
