@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "extent_file.h"
@@ -287,18 +286,11 @@ static void clear(struct checkout *x)
 /* A file in the way is told of before a byte is fetched, if its size tells. */
 static weir_err check_targets(const struct checkout *x, struct weir_diag *diag)
 {
-    for (size_t i = 0; i < x->n && !x->options->replace; i++) {
-        struct stat st;
-        const struct checkout_item *item = &x->items[i];
-        if (stat(item->target, &st) != 0 ||
-            (S_ISREG(st.st_mode) && (uint64_t)st.st_size == item->file->size))
-            continue;
-        weir_diag_set(diag, "%.400s: exists already%s", item->target,
-                      S_ISDIR(st.st_mode) ? ", a directory"
-                                          : " with other bytes; use -f to replace it");
-        return WEIR_ERR_IO;
-    }
-    return WEIR_OK;
+    weir_err err = WEIR_OK;
+    bool ignored;
+    for (size_t i = 0; !err && i < x->n; i++)
+        err = plain_look(&x->items[i], x->options->replace, &ignored, diag);
+    return err;
 }
 
 weir_err checkout_items_fetch(struct weir_http *http, const struct checkout_item *items, size_t n,

@@ -227,6 +227,16 @@ files_that_are_there() {
     expect 0 "$WEIR" fetch -f hf:org/name
     same name
     rm name/config.json
+    ln -s nowhere name/config.json
+    expect 2 "$WEIR" fetch hf:org/name
+    says 'name/config.json: exists already with other bytes; use -f'
+    expect 0 "$WEIR" fetch -f hf:org/name
+    same name
+    mv name/config.json real
+    ln -s ../real name/config.json # a link to the very file will do
+    expect 0 "$WEIR" fetch hf:org/name
+    [ -L name/config.json ] || die "the link is gone"
+    rm name/config.json
     mkdir name/config.json
     expect 2 "$WEIR" fetch -f hf:org/name
     says 'exists already, a directory'
