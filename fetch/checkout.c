@@ -61,6 +61,8 @@ static void flight_done(void *self, weir_err err, const struct weir_diag *diag)
     struct flight *f = self;
     struct checkout *x = f->all;
     f->err = err;
+    if (!err)
+        parts_note(&f->file->parts, f->part); /* at once: we may be killed before it is settled */
     if (err && !f->diag.text[0])
         weir_diag_set(&f->diag, "%.100s: %.400s", f->file->item->file->path,
                       diag->text[0] ? diag->text : weir_err_text(err));
