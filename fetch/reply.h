@@ -10,10 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fetch/http.h"
+
 enum {
     REPLY_MAX_HEAD_BYTES = 64 << 10, /* all header lines of one reply; more ends the transfer */
     REPLY_MAX_ETAG = 256,
     REPLY_MAX_DATE = 64,
+    REPLY_MAX_LINK = WEIR_HTTP_MAX_LINK,
+    REPLY_MAX_CODE = WEIR_HTTP_MAX_CODE,
     REPLY_MAX_WAIT = 1 << 24, /* seconds; longer waits count as this */
 };
 
@@ -40,6 +44,10 @@ struct rate_limit {
 };
 void rate_limit_parse(const char *text, struct rate_limit *out);
 
+/* The target of the first link of a Link header that has the relation "next", as it stands there
+ * (it may be relative).  false: there is none, or none that fits `room` bytes with its NUL. */
+bool link_next_parse(const char *text, char *out, size_t room);
+
 struct reply {
     unsigned status; /* 0: no reply yet */
     bool has_range, bad_range;
@@ -51,7 +59,10 @@ struct reply {
     bool has_wait; /* Retry-After */
     uint32_t wait; /* seconds */
     struct rate_limit limit;
-    bool encoded; /* a Content-Encoding other than identity */
+    bool encoded;                     /* a Content-Encoding other than identity */
+    char next[REPLY_MAX_LINK];        /* Link, rel="next"; "": none */
+    char error_code[REPLY_MAX_CODE];  /* X-Error-Code of the Hub: letters and digits; "": none */
+    char linked_etag[REPLY_MAX_ETAG]; /* X-Linked-Etag of the Hub, without quotes; "": none */
     bool multipart;
     size_t head_bytes;
 };

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # What C17, POSIX, Linux and the compiler bring; everybody may use it.
-base='assert|ctype|dirent|endian|errno|fcntl|fenv|float|fnmatch|getopt|immintrin|inttypes|libgen'
+base='assert|ctype|dirent|endian|errno|fcntl|fenv|float|fnmatch|ftw|getopt|immintrin|inttypes|libgen'
 base="$base|limits|locale|malloc|math|poll|pthread|pwd|sched|semaphore|setjmp|signal|spawn|stdalign"
 base="$base|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|threads|time"
 base="$base|uchar|unistd|wchar|x86intrin|cpuid|sys/[a-z]+|linux/[a-z_]+"
@@ -26,7 +26,7 @@ check() { # check FOLDER "SIBLING..." "LIBRARY-HEADER-PATTERN..."
 }
 
 check codec "" "zstd(_errors)? openssl/[a-z0-9_]+ xxhash jansson"
-check fetch "codec" "curl/[a-z]+"
+check fetch "codec" "curl/[a-z]+ openssl/evp jansson"
 check cuda "codec" "cuda[a-z0-9_]* mma cooperative_groups(/[a-z_]+)? cub/.*"
 check fs "codec" "jansson fuse[a-z0-9_]* fuse3/fuse[a-z0-9_]*"
 check infer "codec cuda" ""
