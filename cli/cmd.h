@@ -21,7 +21,8 @@ struct cli_option {
     const char *name; /* without "--" */
     const char *arg;  /* what its argument is called; NULL: it takes none */
     const char *help;
-    bool joins; /* given again, its arguments are joined with ',' */
+    bool joins; /* given again, its arguments are joined, with ... */
+    char with;  /* ... this; 0: ',' */
 };
 
 struct cli;

@@ -13,21 +13,42 @@ static const struct cli_option options[] = {
     [FETCH_SPEED_TIME] = {0, "speed-time", "SECONDS", "... for so long is made anew (default: 20)",
                           false},
     [FETCH_RETRY] = {0, "retry", "N", "tries in a row without progress (default: 10)", false},
+    [FETCH_INCLUDE] = {0, "include", "GLOB", "of a repository, only these files; may be repeated",
+                       true, '\n'},
+    [FETCH_EXCLUDE] = {0, "exclude", "GLOB",
+                       "... and not these ('*' goes over '/'; DIR/: all in it)", true, '\n'},
+    [FETCH_HF_CACHE] = {0, "hf-cache", NULL, "fill the Hub's own cache, where its tools look",
+                        false},
     {0},
 };
 
 const struct cmd cmd_fetch = {
     .name = "fetch",
-    .operands = "URL [DST]",
-    .summary = "Download a store, verified, and go on where it was broken off",
+    .operands = "URL|hf:ORG/NAME[@REVISION] [DST]",
+    .summary = "Download a store or a repository, verified; go on where it was broken off",
     .text =
         "DST is a file or a directory (default: here); it gets its name only when all of it is\n"
         "there and its SHA-256s are right. What a run that was broken off has left lies beside it\n"
         "in DST.weir-partial and DST.weir-fetch; the same command goes on from there. With\n"
         "--repair, DST is a damaged store. The last line on stdout is its path; with --json every\n"
-        "line is an event. Proxies: http_proxy, https_proxy, no_proxy; whom to trust:\n"
-        "SSL_CERT_FILE; a token, sent to HF_ENDPOINT only: HF_TOKEN.\n",
+        "line is an event.\n"
+        "\n"
+        "hf:ORG/NAME is a model on the Hugging Face Hub (hf:datasets/ORG/NAME: a dataset): its "
+        "files\n"
+        "come at one commit into the directory DST (default: NAME), each with its SHA-256, or git\n"
+        "SHA-1, checked. Files that are there and right are kept. With --hf-cache they go where\n"
+        "transformers and others look, and the snapshot's path is printed. hf:ORG/NAME/PATH.weir "
+        "is\n"
+        "a store in a repository.\n"
+        "\n"
+        "Proxies: http_proxy, https_proxy, no_proxy; whom to trust: SSL_CERT_FILE. As documented\n"
+        "for the Hub: HF_ENDPOINT, the only one to see the token; HF_TOKEN, HF_TOKEN_PATH, "
+        "HF_HOME,\n"
+        "HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, "
+        "HF_HUB_DISABLE_PROGRESS_BARS.\n",
     .examples = "  weir fetch https://host/llama.weir\n"
+                "  weir fetch hf:org/llama --include '*.json' --include '*.safetensors'\n"
+                "  weir fetch --hf-cache hf:org/llama@v1.0\n"
                 "  weir fetch --seed llama-3.0.weir https://host/llama-3.1.weir models/\n"
                 "  weir fetch --repair https://host/llama.weir llama.weir\n",
     .option = options,

@@ -14,6 +14,9 @@ enum {
     FETCH_SPEED_LIMIT,
     FETCH_SPEED_TIME,
     FETCH_RETRY,
+    FETCH_INCLUDE,
+    FETCH_EXCLUDE,
+    FETCH_HF_CACHE,
 };
 
 /* Fetches; in cmd_fetch_curl.c or cmd_fetch_off.c. */

@@ -65,7 +65,7 @@ bool fetch_job_begin(struct fetch_job *job, const struct cli *cli)
         return false;
     job->how.speed_seconds = speed_seconds;
     job->how.timeout_seconds = PATIENCE_SECONDS; /* --retry counts */
-    client_options(&job->how);
+    client_options(&job->how, &job->texts);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client.h"
 #include "codec/pack.h"
 #include "fetch/http.h"
 #include "options.h"
@@ -19,7 +20,8 @@ struct fetch_job {
     char from[512];                /* for messages: the URL without its secrets */
     char target[FETCH_NAME_BYTES]; /* what is made, or repaired */
     struct weir_http_options how;
-    struct weir_watch watch; /* for the library: bytes of whatever is counted */
+    struct client_text texts; /* how's strings */
+    struct weir_watch watch;  /* for the library: bytes of whatever is counted */
     struct progress progress;
     bool begun;
     double started, last; /* seconds */
@@ -48,5 +50,6 @@ int fetch_job_done(const struct fetch_job *job);
 /* ---- the kinds: the command's `run`, chosen by cmd_fetch_curl.c ---- */
 
 int fetch_store(struct cli *cli); /* a store behind a URL into a file; --repair too */
+int fetch_hub(struct cli *cli);   /* files of a Hub repository; --hf-cache too */
 
 #endif

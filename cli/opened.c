@@ -7,7 +7,8 @@ enum { MAX_TRIES = 3 };
 
 bool is_url(const char *name)
 {
-    return strncasecmp(name, "http://", 7) == 0 || strncasecmp(name, "https://", 8) == 0;
+    return strncasecmp(name, "http://", 7) == 0 || strncasecmp(name, "https://", 8) == 0 ||
+           strncmp(name, "hf:", 3) == 0;
 }
 
 static weir_err open_url(struct opened *o, const char *url, unsigned timeout_seconds,

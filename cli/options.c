@@ -78,7 +78,8 @@ static bool keep_value(struct cli *cli, int i, const char *arg)
     char *value = malloc(bytes);
     if (!value)
         return false;
-    snprintf(value, bytes, "%s%s%s", join ? old : "", join ? "," : "", arg);
+    const char with[] = {cli->cmd->option[i].with ? cli->cmd->option[i].with : ',', 0};
+    snprintf(value, bytes, "%s%s%s", join ? old : "", join ? with : "", arg);
     free(old);
     cli->value[i] = value;
     return true;

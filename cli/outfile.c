@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "codec/beneath.h"
 #include "interrupt.h"
 #include "place.h"
 
@@ -156,7 +157,8 @@ static weir_err rename_in(struct outfile *out, int folder, struct weir_diag *dia
 {
     if (interrupted())
         return WEIR_ERR_CANCELLED;
-    if (place_file(folder, base_of(out->temp), base_of(out->name), out->replace) != 0) {
+    if (weir_beneath_place(folder, base_of(out->temp), folder, base_of(out->name), out->replace) !=
+        0) {
         if (errno == EEXIST)
             weir_diag_set(diag, "%s: exists already; use -f to replace it", out->name);
         else

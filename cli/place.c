@@ -1,28 +1,12 @@
 #include "place.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "interrupt.h"
-
-int place_file(int dir, const char *temp, const char *name, bool replace)
-{
-    if (replace)
-        return renameat(dir, temp, dir, name);
-    if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    /* A file system without the flag (NFS): a hard link refuses an existing name too. */
-    if (linkat(dir, temp, dir, name, 0) != 0)
-        return -1;
-    return unlinkat(dir, temp, 0);
-}
 
 bool write_all(int fd, const void *bytes, size_t n)
 {

@@ -1,4 +1,4 @@
-/* place.h - puts a finished file where it belongs, in one step. */
+/* place.h - bytes written out whole, and what is said when they cannot be. */
 #ifndef WEIR_CLI_PLACE_H
 #define WEIR_CLI_PLACE_H
 
@@ -7,10 +7,6 @@
 #include <stdint.h>
 
 #include "codec/err.h"
-
-/* Renames `temp` to `name`, both in the folder `dir`.  Without `replace` something that has the
- * name already stays, and the call fails with EEXIST.  0, or -1 and errno. */
-int place_file(int dir, const char *temp, const char *name, bool replace);
 
 /* write() until all n bytes are out; false and errno, EINTR when a signal asked to stop. */
 bool write_all(int fd, const void *bytes, size_t n);

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cmd.h"
+#include "env.h"
 #include "interrupt.h"
 #include "output.h"
 
@@ -55,17 +55,6 @@ static bool tick(void *self, uint64_t done_bytes, uint64_t total_bytes)
     return !interrupted();
 }
 
-/* The Hugging Face tools' switch. */
-static bool switched_off(void)
-{
-    static const char *const yes[] = {"1", "ON", "YES", "TRUE"};
-    const char *value = getenv("HF_HUB_DISABLE_PROGRESS_BARS");
-    for (size_t i = 0; value && i < sizeof(yes) / sizeof(yes[0]); i++)
-        if (strcasecmp(value, yes[i]) == 0)
-            return true;
-    return false;
-}
-
 void progress_begin(struct progress *p, const struct cli *cli, const char *label)
 {
     const char *term = getenv("TERM");
@@ -73,7 +62,9 @@ void progress_begin(struct progress *p, const struct cli *cli, const char *label
     double now = now_seconds();
     *p = (struct progress){.watch = {p, tick},
                            .label = label,
-                           .draw = !cli->quiet && !dumb && !switched_off() && isatty(STDERR_FILENO),
+                           .draw = !cli->quiet && !dumb &&
+                                   !env_is_true("HF_HUB_DISABLE_PROGRESS_BARS") &&
+                                   isatty(STDERR_FILENO),
                            .started = now,
                            .last = now};
 }

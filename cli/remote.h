@@ -1,8 +1,7 @@
-/* remote.h - stores behind URLs; in remote_fetch.c, or remote_off.c where libcurl was not there at
- * build time.
+/* remote.h - stores behind URLs, or in a repository of the Hub; in remote_fetch.c, or remote_off.c
+ * where libcurl was not there at build time.
  *
- * The environment says the rest: proxies as libcurl reads them, SSL_CERT_FILE or CURL_CA_BUNDLE
- * whom to trust, HF_TOKEN a token that goes to HF_ENDPOINT's origin and nowhere else. */
+ * The environment says the rest: client.h. */
 #ifndef WEIR_CLI_REMOTE_H
 #define WEIR_CLI_REMOTE_H
 
@@ -14,7 +13,7 @@
 
 struct remote; /* a client and the store that it reads */
 
-/* Whether a store's name is to be taken for a URL. */
+/* Whether a store's name is to be taken for a URL: http, https or hf (fetch/hub.h), with ':'. */
 bool is_url(const char *name);
 
 /* `url` without its query, where signatures are.  Returns buf. */

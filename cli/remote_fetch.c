@@ -1,10 +1,11 @@
 /* remote_fetch.c - stores behind URLs, through fetch/. */
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "client.h"
+#include "fetch/hub.h"
 #include "fetch/remote.h"
-#include "interrupt.h"
 #include "remote.h"
 
 struct remote {
@@ -12,38 +13,34 @@ struct remote {
     struct weir_remote *store;
 };
 
-static bool stop(void *self)
-{
-    (void)self;
-    return interrupted();
-}
-
-static const char *first_set(const char *const *names)
-{
-    for (; *names; names++) {
-        const char *value = getenv(*names);
-        if (value && *value)
-            return value;
-    }
-    return NULL;
-}
-
-void client_options(struct weir_http_options *options)
-{
-    static const char *const authorities[] = {"SSL_CERT_FILE", "CURL_CA_BUNDLE", NULL};
-    static const char *const token[] = {"HF_TOKEN", NULL};
-    static const char *const endpoint[] = {"HF_ENDPOINT", NULL};
-    options->ca_file = first_set(authorities);
-    options->token = first_set(token);
-    options->token_url = first_set(endpoint);
-    if (!options->token_url)
-        options->token_url = "https://huggingface.co";
-    options->stop = stop;
-}
-
 char *url_name(const char *url, char *buf, size_t bytes)
 {
-    return weir_http_shown(url, buf, bytes);
+    if (!weir_hub_is_ref(url))
+        return weir_http_shown(url, buf, bytes);
+    snprintf(buf, bytes, "%s", url); /* there is nothing secret in it */
+    return buf;
+}
+
+weir_err hub_store_url(const char *name, char *buf, size_t bytes, struct weir_diag *diag)
+{
+    struct weir_hub_ref ref;
+    char endpoint[CLIENT_MAX_TEXT];
+    weir_err err = weir_hub_ref_parse(name, &ref, diag);
+    if (err)
+        return err;
+    if (client_is_offline()) {
+        weir_diag_set(diag, "HF_HUB_OFFLINE is set; unset it, or name a store on this disk");
+        return WEIR_ERR_NETWORK;
+    }
+    if (!ref.path[0]) {
+        weir_diag_set(diag, "this names a repository, not a store in it; a store is written "
+                            "hf:ORG/NAME/PATH.weir");
+        return WEIR_ERR_INVALID;
+    }
+    err = weir_hub_url(&ref, client_endpoint(endpoint), ref.revision, ref.path, buf, bytes);
+    if (err)
+        weir_diag_set(diag, "the name is too long");
+    return err;
 }
 
 static weir_err fill(struct remote *r, const char *url, unsigned timeout_seconds,
@@ -51,8 +48,16 @@ static weir_err fill(struct remote *r, const char *url, unsigned timeout_seconds
 {
     /* Patience is counted in seconds here, not in tries. */
     struct weir_http_options options = {.n_retries = UINT_MAX, .timeout_seconds = timeout_seconds};
-    client_options(&options);
-    weir_err err = weir_http_new(&options, &r->http, diag);
+    char resolved[WEIR_HUB_MAX_URL];
+    weir_err err = WEIR_OK;
+    if (weir_hub_is_ref(url)) {
+        err = hub_store_url(url, resolved, sizeof(resolved), diag);
+        url = resolved;
+    }
+    struct client_text texts;
+    client_options(&options, &texts);
+    if (!err)
+        err = weir_http_new(&options, &r->http, diag);
     return err ? err : weir_remote_open(r->http, url, 0, &r->store, diag);
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codec/beneath.h"
 #include "interrupt.h"
 #include "place.h"
 
@@ -43,28 +44,9 @@ static weir_err complain(struct tree_out *t, uint32_t entry)
     return why == ENOMEM ? WEIR_ERR_NOMEM : WEIR_ERR_IO;
 }
 
-/* The folder that `path` lies in, one component at a time and never through a link.  *leaf is the
- * last component.  -1 and errno. */
 static int open_parent(const struct tree_out *t, const char *path, const char **leaf)
 {
-    int at = fcntl(t->root, F_DUPFD_CLOEXEC, 0);
-    while (at >= 0) {
-        const char *slash = strchr(path, '/');
-        if (!slash) {
-            *leaf = path;
-            return at;
-        }
-        char part[256] = "";
-        size_t n = (size_t)(slash - path);
-        memcpy(part, path, n < sizeof(part) ? n : 0);
-        int next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int why = errno;
-        (void)close(at);
-        errno = why;
-        at = next;
-        path = slash + 1;
-    }
-    return -1;
+    return weir_beneath_parent(t->root, path, leaf);
 }
 
 static void close_quietly(int fd)
@@ -208,7 +190,7 @@ static weir_err settle(struct tree_out *t, uint32_t entry)
     if (parent < 0)
         return complain(t, entry);
     char temp[TEMP_BYTES];
-    int bad = place_file(parent, temp_name(t, entry, temp), leaf, t->replace);
+    int bad = weir_beneath_place(parent, temp_name(t, entry, temp), parent, leaf, t->replace);
     if (bad) {
         int why = errno;
         (void)unlinkat(parent, temp, 0);

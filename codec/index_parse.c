@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "arena.h"
+#include "codec/path.h"
 #include "cursor.h"
-#include "path.h"
 
 /* docs/format.md, 3: the fewest bytes that each record takes. */
 enum {
@@ -300,7 +300,7 @@ static weir_err read_link(struct parser *p, struct weir_entry *entry)
     weir_err err = read_text(p, n, &entry->target);
     if (err)
         return err;
-    if (!path_target_stays_inside(entry->path, entry->target))
+    if (!weir_path_target_stays_inside(entry->path, entry->target))
         return bad(p, "a link whose target is empty, too long, absolute or outside the tree");
     return WEIR_OK;
 }
@@ -348,7 +348,7 @@ static weir_err read_entry(struct parser *p, struct weir_entry *entry)
         return bad(p, "a byte that must be zero is not");
     if (entry->mode > MAX_MODE)
         return bad(p, "mode has more than permission bits");
-    if (!path_is_valid(entry->path))
+    if (!weir_path_is_valid(entry->path))
         return bad(p, "path breaks the rules of a path");
     if (p->number && strcmp(entry[-1].path, entry->path) >= 0)
         return bad(p, "path is not above the one before it");

@@ -1,4 +1,4 @@
-#include "jsontree.h"
+#include "codec/jsontree.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -54,23 +54,23 @@ static void hook(void)
 }
 
 /* NULL: not what is wanted, or the block is full. */
-static json_t *read_object(const char *text, size_t n, struct block *b)
+static json_t *read_text(const char *text, size_t n, struct block *b)
 {
     json_t *volatile root = NULL;
     reading = b;
     if (setjmp(b->full) == 0)
         root = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
     reading = NULL;
-    return json_is_object(root) ? root : NULL;
+    return root;
 }
 
-weir_err jsontree_read(const char *text, size_t n, struct jsontree *out)
+weir_err weir_jsontree_read(const char *text, size_t n, struct weir_jsontree *out)
 {
-    size_t room = JSONTREE_MAX_BYTES;
+    size_t room = WEIR_JSONTREE_MAX_BYTES;
     /* jansson passes over a NUL behind a number or a word. */
     if (memchr(text, 0, n))
         return WEIR_ERR_CORRUPT;
-    if (n < (JSONTREE_MAX_BYTES - FIRST_BYTES) / BYTES_PER_BYTE)
+    if (n < (WEIR_JSONTREE_MAX_BYTES - FIRST_BYTES) / BYTES_PER_BYTE)
         room = FIRST_BYTES + n * BYTES_PER_BYTE;
     char *bytes = malloc(room); /* pages that are not used cost nothing */
     if (!bytes || pthread_once(&hooked, hook) != 0) {
@@ -78,17 +78,17 @@ weir_err jsontree_read(const char *text, size_t n, struct jsontree *out)
         return WEIR_ERR_NOMEM;
     }
     struct block b = {.at = bytes, .left = room};
-    json_t *root = read_object(text, n, &b);
+    json_t *root = read_text(text, n, &b);
     if (!root) {
         free(bytes);
         return WEIR_ERR_CORRUPT;
     }
-    *out = (struct jsontree){root, bytes};
+    *out = (struct weir_jsontree){root, bytes};
     return WEIR_OK;
 }
 
-void jsontree_free(struct jsontree *tree)
+void weir_jsontree_free(struct weir_jsontree *tree)
 {
     free(tree->block);
-    *tree = (struct jsontree){0};
+    *tree = (struct weir_jsontree){0};
 }

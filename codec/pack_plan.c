@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "path.h"
+#include "codec/path.h"
 
 enum {
     /* What segments, objects and tensor names may take of the index; files after that are one
@@ -28,7 +28,7 @@ enum {
 static weir_err check_entry(const struct weir_pack_entry *e, struct weir_diag *diag)
 {
     const char *wrong = NULL;
-    if (!e->path || !path_is_valid(e->path))
+    if (!e->path || !weir_path_is_valid(e->path))
         wrong = "not a valid path inside a store";
     else if (e->mode > 07777)
         wrong = "not a valid mode";
@@ -36,7 +36,7 @@ static weir_err check_entry(const struct weir_pack_entry *e, struct weir_diag *d
         wrong = "a file without bytes";
     else if (e->kind == WEIR_ENTRY_LINK && !e->target)
         wrong = "a link without a target";
-    else if (e->kind == WEIR_ENTRY_LINK && !path_target_stays_inside(e->path, e->target))
+    else if (e->kind == WEIR_ENTRY_LINK && !weir_path_target_stays_inside(e->path, e->target))
         wrong = "the link leaves the tree";
     else if (e->kind != WEIR_ENTRY_FILE && e->kind != WEIR_ENTRY_DIR && e->kind != WEIR_ENTRY_LINK)
         wrong = "neither file nor directory nor link";

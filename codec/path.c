@@ -1,4 +1,4 @@
-#include "path.h"
+#include "codec/path.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static bool is_dots(const char *component, size_t n)
            (n == 2 && component[0] == '.' && component[1] == '.');
 }
 
-bool path_is_valid(const char *path)
+bool weir_path_is_valid(const char *path)
 {
     if (strnlen(path, WEIR_MAX_PATH_BYTES + 1) > WEIR_MAX_PATH_BYTES)
         return false;
@@ -27,7 +27,7 @@ bool path_is_valid(const char *path)
     }
 }
 
-bool path_target_stays_inside(const char *path, const char *target)
+bool weir_path_target_stays_inside(const char *path, const char *target)
 {
     size_t target_bytes = strnlen(target, WEIR_MAX_PATH_BYTES + 1);
     if (target_bytes == 0 || target_bytes > WEIR_MAX_PATH_BYTES || target[0] == '/')

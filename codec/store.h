@@ -162,6 +162,24 @@ WEIR_MUST_CHECK weir_err weir_store_check_extent_bytes(const struct weir_store *
                                                        uint32_t extent, const uint8_t *bytes,
                                                        struct weir_diag *diag);
 
+/* Where the tiles of an extent at hand go, one after the other. */
+struct weir_tile_sink {
+    void *self;
+    uint8_t *room; /* WEIR_TILE_BYTES: each tile's plain bytes are put here, checked */
+    /* Tile `tile` of object `object` is in `room`, n bytes.  An error ends it. */
+    weir_err (*take)(void *self, uint32_t object, uint64_t tile, size_t n);
+};
+
+/* Decodes all tiles of an extent whose bytes are at hand, checked by the call above.  The store's
+ * source is not read.
+ *
+ * WEIR_ERR_CORRUPT  a tile's payload is bad, or its checksum
+ * WEIR_ERR_NOMEM, and what sink->take returns. */
+WEIR_MUST_CHECK weir_err weir_store_decode_extent(struct weir_store_cursor *cur, uint32_t extent,
+                                                  const uint8_t *bytes,
+                                                  const struct weir_tile_sink *sink,
+                                                  struct weir_diag *diag);
+
 #ifdef __cplusplus
 }
 #endif

@@ -89,7 +89,7 @@ static weir_err hash_tile(struct weir_store_cursor *cur, const struct tile_wante
         err = hash_bytes(cur, wanted->extent, at, n, diag);
     if (err)
         return err;
-    *verdict = store_decode(cur, wanted, diag);
+    *verdict = store_decode(cur, wanted, cur->payload, diag);
     *from = at + n;
     return WEIR_OK;
 }

@@ -64,9 +64,10 @@ WEIR_MUST_CHECK weir_err extent_heads_parse(const struct weir_store *store, uint
                                             const uint8_t *bytes, struct extent_heads *out,
                                             struct weir_diag *diag);
 
-/* Decodes the tile, whose head is in cur->heads and whose payload in cur->payload. */
+/* Decodes the tile, whose head is in cur->heads. */
 WEIR_MUST_CHECK weir_err store_decode(struct weir_store_cursor *cur,
-                                      const struct tile_wanted *wanted, struct weir_diag *diag);
+                                      const struct tile_wanted *wanted, const uint8_t *payload,
+                                      struct weir_diag *diag);
 
 /* ---- a source that changes: store_changed.c ----
  *

@@ -65,12 +65,12 @@ static weir_err load_heads(struct weir_store_cursor *cur, uint32_t extent, struc
 }
 
 weir_err store_decode(struct weir_store_cursor *cur, const struct tile_wanted *wanted,
-                      struct weir_diag *diag)
+                      const uint8_t *payload, struct weir_diag *diag)
 {
     const struct weir_store *store = cur->store;
     const struct weir_object *o = &store->index->object[wanted->object];
     const struct weir_tile_head *head = &cur->heads.tile[wanted->slot];
-    weir_err err = weir_tile_decode(cur->decoder, o->coding, head, cur->payload, wanted->out,
+    weir_err err = weir_tile_decode(cur->decoder, o->coding, head, payload, wanted->out,
                                     weir_store_tile_bytes(store, wanted->object, wanted->tile));
     if (err)
         tile_diag(cur, wanted,
@@ -94,7 +94,7 @@ static weir_err read_as_it_is(struct weir_store_cursor *cur, const struct tile_w
         tile_diag(cur, wanted, "cannot be read", diag);
         return err;
     }
-    return store_decode(cur, wanted, diag);
+    return store_decode(cur, wanted, cur->payload, diag);
 }
 
 /* The source is asked for its revision after the bytes were read.  They are good if the answer is
@@ -146,5 +146,31 @@ weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile
     weir_err err = cur->extent == wanted.extent ? WEIR_OK : read_wanted(cur, &wanted, NULL);
     if (!err)
         *out = cur->heads.tile[store_tile % WEIR_EXTENT_TILES];
+    return err;
+}
+
+weir_err weir_store_decode_extent(struct weir_store_cursor *cur, uint32_t extent,
+                                  const uint8_t *bytes, const struct weir_tile_sink *sink,
+                                  struct weir_diag *diag)
+{
+    const struct weir_store *store = cur->store;
+    const struct weir_object *object = store->index->object;
+    struct weir_extent e = weir_store_extent(store, extent);
+    cur->extent = NO_EXTENT; /* its heads come from other bytes than the source's */
+    size_t n_heads;
+    weir_err err = extent_heads_bytes(store, extent, &n_heads, diag);
+    if (!err)
+        err = extent_heads_parse(store, extent, bytes, &cur->heads, diag);
+    uint64_t store_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
+    struct tile_wanted wanted = {extent, 0, store_object_of(store, store_tile), 0, sink->room};
+    for (; !err && wanted.slot < e.n_tiles; wanted.slot++, store_tile++) {
+        if (store_tile == object[wanted.object].first_tile + object[wanted.object].n_tiles)
+            wanted.object++;
+        wanted.tile = store_tile - object[wanted.object].first_tile;
+        err = store_decode(cur, &wanted, bytes + cur->heads.payload_at[wanted.slot], diag);
+        if (!err)
+            err = sink->take(sink->self, wanted.object, wanted.tile,
+                             weir_store_tile_bytes(store, wanted.object, wanted.tile));
+    }
     return err;
 }

@@ -262,13 +262,13 @@ void weir_http_cancel(struct weir_http *http)
     (void)curl_multi_wakeup(http->multi);
 }
 
-weir_err client_queue(struct weir_http_file *file, const struct weir_http_range *want, bool tail)
+weir_err client_queue(const struct range *range)
 {
-    struct weir_http *http = file->http;
+    struct weir_http *http = range->file->http;
     struct range *r = calloc(1, sizeof(*r));
     if (!r)
         return WEIR_ERR_NOMEM;
-    *r = (struct range){.file = file, .want = *want, .tail = tail};
+    *r = *range;
     pthread_mutex_lock(&http->lock);
     *http->queued_end = r;
     http->queued_end = &r->next;

@@ -21,7 +21,16 @@ struct weir_http_file {
     struct weir_http *http;  /* borrowed */
     char *url;               /* as named by the caller */
     char *resolved;          /* where redirects led; NULL: nowhere yet.  The client's thread only */
-    struct validators known; /* set before weir_http_open() returns */
+    struct validators known; /* the size: set before anybody has the file; the rest: by the first
+                                reply, then the client's thread only */
+    char *linked;            /* what X-Linked-Etag must be; NULL: anything */
+};
+
+/* All of something small, anew with each try. */
+struct body {
+    uint8_t *dst;
+    size_t room, n;
+    struct weir_http_answer *answer; /* of the last reply */
 };
 
 /* One range on its way; the client's thread only, once it is queued. */
@@ -30,6 +39,7 @@ struct range {
     struct weir_http_file *file; /* borrowed */
     struct weir_http_range want; /* want.at and want.n: what is left */
     bool tail;                   /* nothing is known yet: want.n is how much at the end */
+    struct body *body;           /* not a range at all, but this, which is borrowed; or NULL */
     char *url;                   /* of the next try, where a redirect led; NULL: the file's */
     const char *used;            /* the file's `resolved` that its try goes to, to compare with */
     unsigned n_redirects;        /* since the file's URL */
@@ -85,10 +95,9 @@ struct weir_http {
 
 double client_now(void); /* seconds of a clock that never goes back */
 
-/* weir_http_start() without its checks.  tail: want->n is how many bytes at the end of a file that
- * nothing is known of yet.  WEIR_ERR_NOMEM */
-WEIR_MUST_CHECK weir_err client_queue(struct weir_http_file *file,
-                                      const struct weir_http_range *want, bool tail);
+/* weir_http_start() without its checks, of a range whose file, want, tail and body are set.  tail:
+ * want.n is how many bytes at the end of a file that nothing is known of yet.  WEIR_ERR_NOMEM */
+WEIR_MUST_CHECK weir_err client_queue(const struct range *range);
 
 /* Where the next try for r goes. */
 const char *range_url(const struct range *r);
@@ -101,8 +110,8 @@ void try_free(struct try *t);
  * idle.  WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err try_begin(struct try *t, struct range *range);
 
-/* Fills in t->verdict of the head that is in t->reply, and the validators of a file that nothing
- * was known of. */
+/* Fills in t->verdict of the head that is in t->reply, and the validators of a file of which they
+ * were not known. */
 void try_judge(struct try *t);
 
 /* The transfer is over with `code`: takes it off the multi handle and says in *out what is to be

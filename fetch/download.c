@@ -27,7 +27,7 @@ struct download {
 static weir_err tick(const struct download *d)
 {
     const struct weir_watch *w = d->options->watch;
-    uint64_t done = extents_bytes(d->store, d->partial.map);
+    uint64_t done = extents_bytes(d->store, d->partial.marks.map);
     return !w || w->tick(w->self, done, d->total_bytes) ? WEIR_OK : WEIR_ERR_CANCELLED;
 }
 
@@ -79,7 +79,7 @@ static weir_err look_for_unmarked(struct download *d)
 {
     weir_err err = WEIR_OK;
     for (uint32_t i = 0; !err && i < weir_store_info(d->store)->n_extents; i++) {
-        if (sidecar_has(d->partial.map, i) || !has_data(d, i))
+        if (sidecar_has(d->partial.marks.map, i) || !has_data(d, i))
             continue;
         if (extents_check(d->store, i, d->partial.data, d->scratch, NULL) == WEIR_OK)
             partial_mark(&d->partial, i);
@@ -93,15 +93,14 @@ static weir_err copy_from_seed(struct download *d, const struct seed *seed, stru
     weir_err err = WEIR_OK;
     for (uint32_t i = 0; !err && i < weir_store_info(d->store)->n_extents; i++) {
         struct weir_extent e = weir_store_extent(d->store, i);
-        if (sidecar_has(d->partial.map, i) || !seed_read(seed, &e, d->scratch))
+        if (sidecar_has(d->partial.marks.map, i) || !seed_read(seed, &e, d->scratch))
             continue;
         size_t span = extents_span(d->store, i);
         memset(d->scratch + e.bytes, 0, span - e.bytes);
         if (weir_store_check_extent_bytes(d->store, i, d->scratch, NULL) != WEIR_OK)
             continue;
         if (!extents_write(d->partial.data, e.at, d->scratch, span)) {
-            partial_errno(diag, d->partial.data_name);
-            return WEIR_ERR_IO;
+            return fail_errno(diag, d->partial.data_name);
         }
         partial_mark(&d->partial, i);
         err = partial_sync(&d->partial, false, diag);
@@ -151,7 +150,7 @@ static weir_err fetch_rest(struct download *d, struct weir_download_result *resu
         .fd = d->partial.data,
         .fd_name = d->partial.data_name,
         .n_connections = o->n_connections ? o->n_connections : WEIR_HTTP_MAX_CONNECTIONS,
-        .have = d->partial.map,
+        .have = d->partial.marks.map,
         .watch = o->watch,
         .self = d,
         .got = got,
@@ -165,13 +164,13 @@ static weir_err fill_partial(struct download *d, struct weir_download_result *re
 {
     weir_err err = outside_write(d->remote, d->partial.data, diag);
     if (err == WEIR_ERR_IO)
-        partial_errno(diag, d->partial.data_name);
+        (void)fail_errno(diag, d->partial.data_name);
     if (!err && d->partial.resumed)
         err = look_for_unmarked(d);
-    result->resumed_bytes = extents_bytes(d->store, d->partial.map);
+    result->resumed_bytes = extents_bytes(d->store, d->partial.marks.map);
     if (!err)
         err = use_seed(d, diag);
-    result->seeded_bytes = extents_bytes(d->store, d->partial.map) - result->resumed_bytes;
+    result->seeded_bytes = extents_bytes(d->store, d->partial.marks.map) - result->resumed_bytes;
     return err ? err : fetch_rest(d, result, diag);
 }
 
@@ -183,12 +182,12 @@ static weir_err fetch_to(struct download *d, const char *target,
         err = fill_partial(d, result, diag);
     if (!err)
         return partial_commit(&d->partial, d->options->replace, diag);
-    if (!d->partial.map || d->partial.data < 0)
+    if (!d->partial.marks.map || d->partial.data < 0)
         return err;
     /* Bytes that no sync could bring to disk are not kept; what is marked there already is. */
     struct weir_diag ignored;
     if (partial_sync(&d->partial, true, &ignored) == WEIR_OK)
-        result->kept_bytes = extents_bytes(d->store, d->partial.map);
+        result->kept_bytes = extents_bytes(d->store, d->partial.marks.map);
     return err;
 }
 
@@ -219,7 +218,8 @@ weir_err weir_download(struct weir_http *http, const char *url, const char *targ
                        const struct weir_download_options *options,
                        struct weir_download_result *result, struct weir_diag *diag)
 {
-    struct download d = {.options = options, .http = http, .partial = {.data = -1, .side = -1}};
+    struct download d = {
+        .options = options, .http = http, .partial = {.data = -1, .marks = {.fd = -1}}};
     memset(result, 0, sizeof(*result));
     weir_err err = run(&d, url, target, result, diag);
     result->body_bytes = weir_http_counts(http).n_bytes;

@@ -33,8 +33,13 @@ size_t extents_span(const struct weir_store *store, uint32_t extent)
 weir_err extents_check(const struct weir_store *store, uint32_t extent, int fd, uint8_t *scratch,
                        struct weir_diag *diag)
 {
+    return extents_check_at(store, extent, fd, weir_store_extent(store, extent).at, scratch, diag);
+}
+
+weir_err extents_check_at(const struct weir_store *store, uint32_t extent, int fd, uint64_t at,
+                          uint8_t *scratch, struct weir_diag *diag)
+{
     size_t n = extents_span(store, extent);
-    uint64_t at = weir_store_extent(store, extent).at;
     for (size_t got = 0; got < n;) {
         ssize_t part = pread(fd, scratch + got, n - got, (off_t)(at + got));
         if (part < 0 && errno == EINTR)

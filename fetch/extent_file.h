@@ -19,6 +19,10 @@ size_t extents_span(const struct weir_store *store, uint32_t extent);
 WEIR_MUST_CHECK weir_err extents_check(const struct weir_store *store, uint32_t extent, int fd,
                                        uint8_t *scratch, struct weir_diag *diag);
 
+/* The same where the extent lies at `at` of the file. */
+WEIR_MUST_CHECK weir_err extents_check_at(const struct weir_store *store, uint32_t extent, int fd,
+                                          uint64_t at, uint8_t *scratch, struct weir_diag *diag);
+
 /* Writes n bytes at `at`; false and errno. */
 bool extents_write(int fd, uint64_t at, const void *bytes, size_t n);
 

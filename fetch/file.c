@@ -38,13 +38,13 @@ static void waiter_done(void *self, weir_err err, const struct weir_diag *diag)
     pthread_mutex_unlock(&w->lock);
 }
 
-static weir_err wait_for(struct weir_http_file *file, uint64_t at, bool tail, struct waiter *w,
-                         struct weir_diag *diag)
+/* *range lacks what the waiter brings: its length, and who is told. */
+static weir_err wait_for(struct range *range, struct waiter *w, struct weir_diag *diag)
 {
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->ended, NULL);
-    const struct weir_http_range want = {at, w->room, w, waiter_data, waiter_done};
-    weir_err err = client_queue(file, &want, tail);
+    range->want = (struct weir_http_range){range->want.at, w->room, w, waiter_data, waiter_done};
+    weir_err err = client_queue(range);
     if (!err) {
         pthread_mutex_lock(&w->lock);
         while (!w->done)
@@ -59,23 +59,36 @@ static weir_err wait_for(struct weir_http_file *file, uint64_t at, bool tail, st
     return err;
 }
 
-weir_err weir_http_open(struct weir_http *http, const char *url, void *tail, size_t tail_max,
-                        size_t *tail_bytes, struct weir_http_file **out, struct weir_diag *diag)
+weir_err weir_http_file_new(struct weir_http *http, const char *url, uint64_t size,
+                            const char *linked_etag, struct weir_http_file **out,
+                            struct weir_diag *diag)
 {
     weir_err err = url_check(url, diag);
     if (err)
         return err;
     struct weir_http_file *file = calloc(1, sizeof(*file));
     if (file) {
-        file->http = http;
-        file->url = strdup(url);
+        *file = (struct weir_http_file){.http = http, .url = strdup(url), .known.size = size};
+        file->linked = linked_etag ? strdup(linked_etag) : NULL;
     }
-    if (!file || !file->url) {
+    if (!file || !file->url || (linked_etag && !file->linked)) {
         weir_http_file_free(file);
         return WEIR_ERR_NOMEM;
     }
+    *out = file;
+    return WEIR_OK;
+}
+
+weir_err weir_http_open(struct weir_http *http, const char *url, void *tail, size_t tail_max,
+                        size_t *tail_bytes, struct weir_http_file **out, struct weir_diag *diag)
+{
+    struct weir_http_file *file = NULL;
+    weir_err err = weir_http_file_new(http, url, 0, NULL, &file, diag);
+    if (err)
+        return err;
     struct waiter w = {.dst = tail, .room = tail_max};
-    err = wait_for(file, 0, true, &w, diag);
+    struct range range = {.file = file, .tail = true};
+    err = wait_for(&range, &w, diag);
     if (err) {
         weir_http_file_free(file);
         return err;
@@ -91,6 +104,7 @@ void weir_http_file_free(struct weir_http_file *file)
         return;
     free(file->url);
     free(file->resolved);
+    free(file->linked);
     free(file);
 }
 
@@ -114,7 +128,8 @@ weir_err weir_http_start(struct weir_http_file *file, const struct weir_http_ran
 {
     if (!is_inside(file, range->at, range->n))
         return WEIR_ERR_INVALID;
-    return client_queue(file, range, false);
+    const struct range queued = {.file = file, .want = *range};
+    return client_queue(&queued);
 }
 
 weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst, size_t n,
@@ -123,7 +138,24 @@ weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst, siz
     if (!is_inside(file, at, n))
         return WEIR_ERR_INVALID;
     struct waiter w = {.dst = dst, .room = n};
-    return wait_for(file, at, false, &w, diag);
+    struct range range = {.file = file, .want.at = at};
+    return wait_for(&range, &w, diag);
+}
+
+weir_err weir_http_get(struct weir_http *http, const char *url, void *dst, size_t max,
+                       struct weir_http_answer *answer, struct weir_diag *diag)
+{
+    struct weir_http_file *file = NULL;
+    *answer = (struct weir_http_answer){0};
+    weir_err err = weir_http_file_new(http, url, 0, NULL, &file, diag);
+    if (err)
+        return err;
+    struct body body = {dst, max, 0, answer};
+    struct waiter w = {.room = max};
+    struct range range = {.file = file, .body = &body};
+    err = wait_for(&range, &w, diag);
+    weir_http_file_free(file);
+    return err;
 }
 
 char *weir_http_shown(const char *url, char *buf, size_t bytes)

@@ -1,4 +1,4 @@
-/* http.h - ranges of remote files, over HTTP and HTTPS.
+/* http.h - ranges of remote files, and small answers, over HTTP and HTTPS.
  *
  * A client has connections, limits and one thread, which does all the talking; a file is a URL with
  * the size and the validators (ETag, Last-Modified) of its first reply; a range is some bytes of
@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-enum { WEIR_HTTP_MAX_CONNECTIONS = 16 };
+enum { WEIR_HTTP_MAX_CONNECTIONS = 16, WEIR_HTTP_MAX_LINK = 2048, WEIR_HTTP_MAX_CODE = 64 };
 
 struct weir_http;      /* the client */
 struct weir_http_file; /* a remote file */
@@ -71,6 +71,14 @@ WEIR_MUST_CHECK weir_err weir_http_open(struct weir_http *http, const char *url,
                                         struct weir_http_file **out, struct weir_diag *diag);
 void weir_http_file_free(struct weir_http_file *file); /* NULL is fine */
 
+/* A file whose size is known from elsewhere: nothing is asked for.  Its validators are those of the
+ * first reply to a range of it.  linked_etag: a reply with an X-Linked-Etag other than this means
+ * WEIR_ERR_CHANGED; NULL: any will do.  Both strings are copied.  On success *out is freed with
+ * weir_http_file_free(); on error it is untouched.  WEIR_ERR_INVALID as above; WEIR_ERR_NOMEM */
+WEIR_MUST_CHECK weir_err weir_http_file_new(struct weir_http *http, const char *url, uint64_t size,
+                                            const char *linked_etag, struct weir_http_file **out,
+                                            struct weir_diag *diag);
+
 uint64_t weir_http_file_size(const struct weir_http_file *file);
 /* Its Last-Modified, in seconds since 1970; 0: the server does not tell. */
 int64_t weir_http_file_modified(const struct weir_http_file *file);
@@ -98,6 +106,22 @@ WEIR_MUST_CHECK weir_err weir_http_start(struct weir_http_file *file,
  * thread but the client's. */
 WEIR_MUST_CHECK weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst,
                                         size_t n, struct weir_diag *diag);
+
+/* What came of weir_http_get(). */
+struct weir_http_answer {
+    unsigned status;                     /* of the last reply; 0: none came */
+    size_t n;                            /* bytes of its body */
+    char error_code[WEIR_HTTP_MAX_CODE]; /* its X-Error-Code, letters and digits; "": none */
+    bool has_next;                       /* a Link header has the relation "next", ... */
+    char next[WEIR_HTTP_MAX_LINK];       /* ... to here, absolute; "": to no URL, or a longer one */
+};
+
+/* Asks for all of something small, such as an API's answer, and waits for it.  At most `max` (> 0)
+ * bytes come to `dst`; more are WEIR_ERR_NETWORK.  A try that breaks off begins anew.  *answer is
+ * filled in whatever happens.  Errors as of weir_http_open(); dst is undefined then. */
+WEIR_MUST_CHECK weir_err weir_http_get(struct weir_http *http, const char *url, void *dst,
+                                       size_t max, struct weir_http_answer *answer,
+                                       struct weir_diag *diag);
 
 /* Has at most n (1 to n_connections) ranges on their way from now on; what is on its way stays. */
 void weir_http_set_connections(struct weir_http *http, unsigned n);

@@ -112,8 +112,40 @@ static bool is_passing(unsigned status)
     return false;
 }
 
+/* What the Hub says besides the status: these words are true wherever they come from. */
+static bool judge_error_code(const struct reply *r, struct verdict *v)
+{
+    static const struct {
+        const char *code;
+        weir_err err;
+        const char *text;
+    } known[] = {
+        {"GatedRepo", WEIR_ERR_NETWORK,
+         "the repository is gated (%u); accept its terms on its page, then set HF_TOKEN to a "
+         "token of that account"},
+        {"RepoNotFound", WEIR_ERR_NOT_FOUND,
+         "no such repository, or a private one (%u); check the name, or set HF_TOKEN"},
+        {"RevisionNotFound", WEIR_ERR_NOT_FOUND,
+         "the repository has no such revision (%u); check what stands behind the @"},
+        {"EntryNotFound", WEIR_ERR_NOT_FOUND,
+         "the repository has no such file at this revision (%u); check the name"},
+        {"DisabledRepo", WEIR_ERR_NETWORK, "the Hub has disabled the repository (%u); ask there"},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(r->error_code, known[i].code) != 0)
+            continue;
+        v->kind = VERDICT_FAIL;
+        v->err = known[i].err;
+        snprintf(v->cause, sizeof(v->cause), known[i].text, r->status);
+        return true;
+    }
+    return false;
+}
+
 static void judge_refusal(const struct reply *r, const struct wish *wish, struct verdict *v)
 {
+    if (r->status >= 400 && r->status < 500 && judge_error_code(r, v))
+        return;
     if (r->status == 401 || r->status == 403) {
         if (wish->redirected)
             say(v, VERDICT_ANEW, WEIR_ERR_NETWORK, "the signed URL is refused (%u), fresh as it is",
@@ -135,19 +167,34 @@ static void judge_refusal(const struct reply *r, const struct wish *wish, struct
     }
 }
 
+/* Where the Hub says what the file is that its redirect leads to. */
+static bool is_other_file(const struct reply *r, const struct wish *wish, struct verdict *v)
+{
+    if (!wish->linked || !r->linked_etag[0] || r->status >= 400 ||
+        strcmp(r->linked_etag, wish->linked) == 0)
+        return false;
+    say(v, VERDICT_FAIL, WEIR_ERR_CHANGED,
+        "the file changed on the server: its X-Linked-Etag is another");
+    return true;
+}
+
 void judge(const struct reply *reply, const struct wish *wish, struct verdict *out)
 {
     memset(out, 0, sizeof(*out));
     unsigned s = reply->status;
+    if (is_other_file(reply, wish, out))
+        return;
     if (s == 301 || s == 302 || s == 303 || s == 307 || s == 308)
         out->kind = VERDICT_FOLLOW;
-    else if (s == 416)
+    else if (s == 416 && !wish->whole)
         judge_unsatisfied(reply, wish, out);
-    else if (s != 200 && s != 206)
+    else if (s != 200 && (s != 206 || wish->whole))
         judge_refusal(reply, wish, out);
     else if (reply->encoded)
         say(out, VERDICT_FAIL, WEIR_ERR_NETWORK,
             "the server compresses although it was asked not to");
+    else if (wish->whole)
+        out->kind = VERDICT_TAKE;
     else if (s == 206)
         judge_partial(reply, wish, out);
     else

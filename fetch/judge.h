@@ -19,14 +19,18 @@ struct validators {
 
 /* What was asked for. */
 struct wish {
-    bool tail;      /* the last n bytes of a file that nothing is known of yet; else [at, at + n) */
-    uint64_t at, n; /* n > 0 */
-    const struct validators *known; /* NULL if and only if tail */
+    bool whole; /* all of something small, however long; `known` is NULL, nothing else counts but
+                   `redirected` */
+    bool tail;  /* the last n bytes of a file that nothing is known of yet; else [at, at + n) */
+    uint64_t at, n;                 /* n > 0 */
+    const struct validators *known; /* NULL if and only if tail or whole */
+    const char *linked;             /* what X-Linked-Etag must be, where there is one; NULL: any */
     bool redirected;                /* the URL that answered is not the one that the caller named */
 };
 
 enum verdict_kind {
-    VERDICT_TAKE,   /* the body is [at, at + n) of a file with these validators; n may be 0 */
+    VERDICT_TAKE,   /* the body is [at, at + n) of a file with these validators; n may be 0.  Of
+                       something whole: the body is all of it */
     VERDICT_FOLLOW, /* a redirect */
     VERDICT_ANEW,   /* the signed URL has expired: ask the original one again */
     VERDICT_LATER,  /* try again, after `wait` seconds if has_wait, else when it seems good */

@@ -58,6 +58,8 @@ static void judge_code(const struct try *t, CURLcode code, struct verdict *v)
     } else if (is_tls(code)) {
         snprintf(cause, sizeof(cause), "the server's certificate cannot be trusted: %.100s", text);
         fail(v, VERDICT_FAIL, WEIR_ERR_NETWORK, cause);
+    } else if (t->range->body && code == CURLE_PARTIAL_FILE) {
+        fail(v, VERDICT_LATER, WEIR_ERR_NETWORK, "the answer is cut short");
     } else if (code == CURLE_PARTIAL_FILE || (code == CURLE_OK && t->range->want.n)) {
         snprintf(cause, sizeof(cause), "the body is %" PRIu64 " bytes short", t->range->want.n);
         fail(v, VERDICT_LATER, WEIR_ERR_NETWORK, cause);
@@ -71,8 +73,22 @@ static void judge_code(const struct try *t, CURLcode code, struct verdict *v)
 static bool is_settled(const struct try *t, CURLcode code)
 {
     if (t->verdict.kind == VERDICT_TAKE)
-        return code == CURLE_OK && t->range->want.n == 0;
+        return code == CURLE_OK && (t->range->body || t->range->want.n == 0);
     return code == CURLE_OK || (code == CURLE_WRITE_ERROR && t->n_skipped > TRY_MAX_SKIPPED);
+}
+
+/* What the last reply said, whether it is liked or not. */
+static void keep_answer(const struct try *t)
+{
+    const struct body *body = t->range->body;
+    struct weir_http_answer *answer = body->answer;
+    answer->status = t->reply.status;
+    answer->n = body->n;
+    if (!t->reply.next[0] ||
+        !url_resolve(range_url(t->range), t->reply.next, answer->next, sizeof(answer->next)))
+        answer->next[0] = 0;
+    memcpy(answer->error_code, t->reply.error_code, sizeof(t->reply.error_code));
+    answer->has_next = t->reply.next[0] != 0;
 }
 
 void try_end(struct try *t, CURLcode code, struct verdict *out)
@@ -81,12 +97,16 @@ void try_end(struct try *t, CURLcode code, struct verdict *out)
     /* A head without a body is judged here; one that was cut is not judged at all. */
     if (code == CURLE_OK && !t->judged && t->reply.status)
         try_judge(t);
+    if (t->range->body)
+        keep_answer(t);
     if (t->too_long)
         fail(out, VERDICT_FAIL, WEIR_ERR_NETWORK, "the reply's head is longer than 64 KiB");
     else if (t->data_err)
         fail(out, VERDICT_FAIL, t->data_err, "");
     else if (t->excess)
-        fail(out, VERDICT_FAIL, WEIR_ERR_NETWORK, "the body is longer than the range asked for");
+        fail(out, VERDICT_FAIL, WEIR_ERR_NETWORK,
+             t->range->body ? "the answer is longer than it may be"
+                            : "the body is longer than the range asked for");
     else if (t->judged && t->verdict.kind == VERDICT_FOLLOW)
         follow(t, out);
     else if (t->judged && is_settled(t, code))

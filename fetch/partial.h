@@ -12,16 +12,14 @@
 
 #include "codec/err.h"
 #include "codec/store.h"
-#include "sidecar.h"
+#include "marks.h"
 
 struct partial {
     char *target, *data_name, *side_name;
-    int data, side; /* descriptors; -1: none.  `side` is locked */
+    int data; /* descriptor; -1: none */
     struct sidecar about;
-    uint8_t *map;        /* verified extents, in memory */
-    bool resumed;        /* an earlier run has left something */
-    uint32_t n_unsynced; /* marks that are not on disk */
-    double synced;       /* when the last sync was */
+    struct marks marks; /* its file is locked */
+    bool resumed;       /* an earlier run has left something */
 };
 
 /* Locks the target, takes up what an earlier run has left of the very same store, or begins anew.
@@ -31,6 +29,10 @@ struct partial {
  *              write, a full disk; WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err partial_open(struct partial *p, const char *target,
                                       const struct weir_store *store, struct weir_diag *diag);
+
+/* The same of anything that a sidecar may be about: about->store_bytes long, of this digest. */
+WEIR_MUST_CHECK weir_err partial_open_about(struct partial *p, const char *target,
+                                            const struct sidecar *about, struct weir_diag *diag);
 
 /* Extent number `extent` is written to p->data and verified. */
 void partial_mark(struct partial *p, uint32_t extent);
@@ -48,8 +50,5 @@ void partial_close(struct partial *p);
 
 /* Removes what earlier runs have left of a target that is there now, unless somebody is at it. */
 void partial_forget(const char *target);
-
-/* "NAME: what errno says", with what to do about it. */
-void partial_errno(struct weir_diag *diag, const char *name);
 
 #endif

@@ -79,9 +79,10 @@ static void try_later(struct weir_http *http, struct range *r, const struct verd
 /* A try of r is over, and brought n_got bytes. */
 void range_decide(struct weir_http *http, struct range *r, const struct verdict *v, uint64_t n_got)
 {
-    if (n_got)
+    /* What begins anew each time has not come further. */
+    if (n_got && !r->body)
         r->moved = client_now();
-    if (n_got >= FORGIVEN_BYTES)
+    if (n_got >= FORGIVEN_BYTES && !r->body)
         r->n_failed = r->n_resolved = 0;
     /* This is where the file lies: the other ranges may go there at once. */
     if (r->url && (n_got || v->kind == VERDICT_TAKE)) {

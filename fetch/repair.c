@@ -30,8 +30,7 @@ struct repair {
 
 static weir_err fail(const struct repair *r, struct weir_diag *diag)
 {
-    partial_errno(diag, r->name);
-    return WEIR_ERR_IO;
+    return fail_errno(diag, r->name);
 }
 
 static weir_err open_local(struct repair *r, struct weir_diag *diag)

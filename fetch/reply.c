@@ -101,6 +101,74 @@ bool rate_limit_parse(const char *text, uint32_t *seconds)
     return false;
 }
 
+/* The next word of a parameter list that *text is at: what stands between blanks, or in quotes. */
+static size_t take_value(const char **text, const char **value)
+{
+    bool quoted = **text == '"';
+    const char *from = *text + quoted;
+    size_t n = strcspn(from, quoted ? "\"" : " \t;,");
+    *value = from;
+    *text = from + n + (quoted && from[n] == '"');
+    return n;
+}
+
+/* Whether the blank-separated words of `value` (n bytes) have `word` among them, in any case. */
+static bool has_word(const char *value, size_t n, const char *word)
+{
+    size_t length = strlen(word);
+    for (size_t at = 0; at + length <= n; at++) {
+        bool begins = at == 0 || strchr(" \t", value[at - 1]);
+        bool ends = at + length == n || strchr(" \t", value[at + length]);
+        if (begins && ends && strncasecmp(value + at, word, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The parameters behind a link, up to the comma that ends it: whether one is rel=next. */
+static bool take_link_parameters(const char **text)
+{
+    bool is_next = false, has_rel = false;
+    for (;;) {
+        *text = skip_blanks(*text);
+        if (!take_word(text, ";"))
+            return is_next;
+        *text = skip_blanks(*text);
+        bool rel = take_word(text, "rel") && strchr(" \t=", **text) && **text;
+        *text += strcspn(*text, "=;,");
+        if (!take_word(text, "="))
+            continue;
+        const char *value;
+        *text = skip_blanks(*text);
+        size_t n = take_value(text, &value);
+        if (rel && !has_rel)
+            is_next = has_word(value, n, "next");
+        has_rel = has_rel || rel;
+        *text += strcspn(*text, ";,"); /* what nobody knows */
+    }
+}
+
+bool link_next_parse(const char *text, char *out, size_t room)
+{
+    for (;;) {
+        text += strspn(text, " \t,");
+        if (!take_word(&text, "<"))
+            return false;
+        const char *target = text;
+        size_t n = strcspn(text, ">");
+        text += n;
+        if (!take_word(&text, ">"))
+            return false;
+        if (!take_link_parameters(&text))
+            continue;
+        if (n == 0 || n >= room)
+            return false;
+        memcpy(out, target, n);
+        out[n] = 0;
+        return true;
+    }
+}
+
 /* "HTTP/1.1 206 Partial Content", "HTTP/2 206" */
 static bool take_status(struct reply *r, const char *line, size_t head_bytes)
 {
@@ -123,11 +191,42 @@ static void keep(char *to, size_t room, const char *value)
         to[0] = 0;
 }
 
+/* Words that are shown to people: letters and digits, or nothing. */
+static void keep_word(char *to, size_t room, const char *value)
+{
+    static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    keep(to, room, value[strspn(value, fine)] ? "" : value);
+}
+
+/* An entity tag without what is around it: W/"x" and "x" become x. */
+static void keep_tag(char *to, size_t room, const char *value)
+{
+    keep(to, room, value + (strncmp(value, "W/", 2) == 0 ? 2 : 0));
+    size_t n = strlen(to);
+    if (n < 2 || to[0] != '"' || to[n - 1] != '"')
+        return;
+    memmove(to, to + 1, n - 2);
+    to[n - 2] = 0;
+}
+
 static void take_wait(struct reply *r, bool fine, uint32_t wait)
 {
     r->has_wait = r->has_wait || fine;
     if (fine)
         r->wait = wait;
+}
+
+/* What only the Hub, and its API, sends. */
+static void take_hub_field(struct reply *r, const char *name, const char *value)
+{
+    if (strcasecmp(name, "link") == 0 && !r->next[0]) {
+        if (!link_next_parse(value, r->next, sizeof(r->next)))
+            r->next[0] = 0;
+    } else if (strcasecmp(name, "x-error-code") == 0) {
+        keep_word(r->error_code, sizeof(r->error_code), value);
+    } else if (strcasecmp(name, "x-linked-etag") == 0) {
+        keep_tag(r->linked_etag, sizeof(r->linked_etag), value);
+    }
 }
 
 static void take_field(struct reply *r, const char *name, const char *value, int64_t now)
@@ -153,12 +252,14 @@ static void take_field(struct reply *r, const char *name, const char *value, int
     } else if (strcasecmp(name, "ratelimit") == 0) {
         bool fine = !r->has_wait && rate_limit_parse(value, &wait);
         take_wait(r, fine, wait);
+    } else {
+        take_hub_field(r, name, value);
     }
 }
 
 bool reply_line(struct reply *r, const char *line, size_t n, int64_t now)
 {
-    enum { LINE_BYTES = 1024 }; /* none of the fields that we read is longer */
+    enum { LINE_BYTES = 4096 }; /* none of the fields that we read is longer */
     if (n > REPLY_MAX_HEAD_BYTES - r->head_bytes)
         return false;
     r->head_bytes += n;

@@ -10,10 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fetch/http.h"
+
 enum {
     REPLY_MAX_HEAD_BYTES = 64 << 10, /* all header lines of one reply; more ends the transfer */
     REPLY_MAX_ETAG = 256,
     REPLY_MAX_DATE = 64,
+    REPLY_MAX_LINK = WEIR_HTTP_MAX_LINK,
+    REPLY_MAX_CODE = WEIR_HTTP_MAX_CODE,
     REPLY_MAX_WAIT = 1 << 24, /* seconds; longer waits count as this */
 };
 
@@ -36,6 +40,10 @@ bool retry_after_parse(const char *text, int64_t now, uint32_t *seconds);
  * false: neither is there. */
 bool rate_limit_parse(const char *text, uint32_t *seconds);
 
+/* The target of the first link of a Link header that has the relation "next", as it stands there
+ * (it may be relative).  false: there is none, or none that fits `room` bytes with its NUL. */
+bool link_next_parse(const char *text, char *out, size_t room);
+
 struct reply {
     unsigned status; /* 0: no reply yet */
     bool has_range, bad_range;
@@ -44,9 +52,12 @@ struct reply {
     uint64_t length;
     char etag[REPLY_MAX_ETAG]; /* as sent, with quotes; "": none, or too long to keep */
     char modified[REPLY_MAX_DATE];
-    bool has_wait; /* Retry-After, or else RateLimit */
-    uint32_t wait; /* seconds */
-    bool encoded;  /* a Content-Encoding other than identity */
+    bool has_wait;                    /* Retry-After, or else RateLimit */
+    uint32_t wait;                    /* seconds */
+    bool encoded;                     /* a Content-Encoding other than identity */
+    char next[REPLY_MAX_LINK];        /* Link, rel="next"; "": none */
+    char error_code[REPLY_MAX_CODE];  /* X-Error-Code of the Hub: letters and digits; "": none */
+    char linked_etag[REPLY_MAX_ETAG]; /* X-Linked-Etag of the Hub, without quotes; "": none */
     bool multipart;
     size_t head_bytes;
 };

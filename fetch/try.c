@@ -36,20 +36,37 @@ static size_t on_head(char *bytes, size_t one, size_t n, void *self)
 void try_judge(struct try *t)
 {
     const struct range *r = t->range;
-    const struct wish wish = {.tail = r->tail,
+    const struct wish wish = {.whole = r->body != NULL,
+                              .tail = r->tail,
                               .at = r->want.at,
                               .n = r->want.n,
-                              .known = r->tail ? NULL : &r->file->known,
+                              .known = r->tail || r->body ? NULL : &r->file->known,
+                              .linked = r->file->linked,
                               .redirected = t->redirected};
     t->judged = true;
     judge(&t->reply, &wish, &t->verdict);
-    if (t->verdict.kind != VERDICT_TAKE)
+    if (t->verdict.kind != VERDICT_TAKE || r->body)
         return;
+    struct validators *known = &t->range->file->known;
     if (r->tail)
-        t->range->file->known = t->verdict.seen;
+        *known = t->verdict.seen;
+    if (!known->etag[0] && !known->modified[0]) {
+        memcpy(known->etag, t->verdict.seen.etag, sizeof(known->etag));
+        memcpy(known->modified, t->verdict.seen.modified, sizeof(known->modified));
+    }
     t->range->tail = false;
     t->range->want.at = t->verdict.at;
     t->range->want.n = t->verdict.n;
+}
+
+static weir_err hand_over(struct range *r, const char *bytes, size_t n)
+{
+    struct body *body = r->body;
+    if (!body)
+        return r->want.data(r->want.self, bytes, n);
+    memcpy(body->dst + body->n, bytes, n); /* there is room: the caller has looked at want.n */
+    body->n += n;
+    return WEIR_OK;
 }
 
 static size_t on_body(char *bytes, size_t one, size_t n, void *self)
@@ -72,7 +89,7 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *self)
     t->excess = n > want->n;
     if (t->excess)
         return 0;
-    t->data_err = want->data(want->self, bytes, n);
+    t->data_err = hand_over(t->range, bytes, n);
     if (t->data_err)
         return 0;
     want->at += n;
@@ -182,12 +199,14 @@ static bool add_token(struct try *t, const char *url)
 static bool set_request(struct try *t, const struct range *r)
 {
     char text[RANGE_TEXT];
-    if (r->tail)
+    if (r->body)
+        text[0] = 0;
+    else if (r->tail)
         snprintf(text, sizeof(text), "-%" PRIu64, r->want.n);
     else
         snprintf(text, sizeof(text), "%" PRIu64 "-%" PRIu64, r->want.at,
                  r->want.at + r->want.n - 1);
-    const char *etag = r->tail ? "" : r->file->known.etag;
+    const char *etag = r->tail || r->body ? "" : r->file->known.etag;
     curl_slist_free_all(t->headers);
     t->headers = NULL;
     bool fine = add_header(t, "Accept-Encoding", "identity") && add_token(t, range_url(r));
@@ -196,7 +215,7 @@ static bool set_request(struct try *t, const struct range *r)
     if (fine && etag[0] && strncmp(etag, "W/", 2) != 0)
         fine = add_header(t, "If-Range", etag);
     return fine && !curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) &&
-           !curl_easy_setopt(t->easy, CURLOPT_RANGE, text) &&
+           !curl_easy_setopt(t->easy, CURLOPT_RANGE, text[0] ? text : NULL) &&
            !curl_easy_setopt(t->easy, CURLOPT_URL, range_url(r));
 }
 
@@ -207,6 +226,10 @@ weir_err try_begin(struct try *t, struct range *range)
     memset(&t->verdict, 0, sizeof(t->verdict));
     t->paused = t->judged = t->too_long = t->excess = false;
     t->redirected = range->url || range->file->resolved;
+    if (range->body) {
+        range->want.at = range->body->n = 0;
+        range->want.n = range->body->room;
+    }
     range->used = range->url ? NULL : range->file->resolved;
     t->data_err = WEIR_OK;
     t->n_got = t->n_skipped = t->window_bytes = 0;

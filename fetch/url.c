@@ -82,6 +82,20 @@ bool url_same_origin(const char *a, const char *b)
     return same;
 }
 
+bool url_resolve(const char *base, const char *target, char *buf, size_t bytes)
+{
+    char *text = NULL;
+    CURLU *handle = curl_url();
+    bool fine = handle && curl_url_set(handle, CURLUPART_URL, base, 0) == CURLUE_OK &&
+                curl_url_set(handle, CURLUPART_URL, target, 0) == CURLUE_OK &&
+                curl_url_get(handle, CURLUPART_URL, &text, 0) == CURLUE_OK && strlen(text) < bytes;
+    if (fine)
+        memcpy(buf, text, strlen(text) + 1);
+    curl_free(text);
+    curl_url_cleanup(handle);
+    return fine;
+}
+
 bool url_is_https(const char *url)
 {
     return strncasecmp(url, "https:", 6) == 0;

@@ -18,6 +18,10 @@ WEIR_MUST_CHECK weir_err url_check(const char *url, struct weir_diag *diag);
  * written).  false also when one of them is no URL, or memory is out. */
 bool url_same_origin(const char *a, const char *b);
 
+/* What `target`, which may be relative, is seen from `base`.  false: no URL, or more than `bytes`
+ * with its NUL; buf is undefined then. */
+bool url_resolve(const char *base, const char *target, char *buf, size_t bytes);
+
 bool url_is_https(const char *url);
 
 /* Scheme, host, port and path, for people: without user, query and fragment, where secrets are.

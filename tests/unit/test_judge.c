@@ -187,6 +187,60 @@ Test(judge, knows_what_to_do_about_a_refusal)
     expect_rows(rows, COUNT_OF(rows));
 }
 
+Test(judge, knows_what_the_hub_means)
+{
+    static const struct wish linked = {.at = 5, .n = 10, .known = &known, .linked = "abc"};
+    static const struct row rows[] = {
+        {"gated", "HTTP/1.1 403|X-Error-Code: GatedRepo", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "gated (403); accept its terms", 0, 0},
+        {"no repository", "HTTP/1.1 401|X-Error-Code: RepoNotFound", RANGE_AT(5, 10), VERDICT_FAIL,
+         WEIR_ERR_NOT_FOUND, "no such repository, or a private one (401)", 0, 0},
+        {"no revision", "HTTP/1.1 404|X-Error-Code: RevisionNotFound", TAIL(5), VERDICT_FAIL,
+         WEIR_ERR_NOT_FOUND, "no such revision", 0, 0},
+        {"no file", "HTTP/1.1 404|X-Error-Code: EntryNotFound", TAIL(5), VERDICT_FAIL,
+         WEIR_ERR_NOT_FOUND, "no such file at this revision", 0, 0},
+        {"unknown words", "HTTP/1.1 404|X-Error-Code: Whatever", TAIL(5), VERDICT_FAIL,
+         WEIR_ERR_NOT_FOUND, "no such file on the server", 0, 0},
+        {"words that do not fit the status", "HTTP/1.1 503|X-Error-Code: GatedRepo", TAIL(5),
+         VERDICT_LATER, WEIR_ERR_NETWORK, "trouble", 0, 0},
+        {"behind a redirect, it is no expired signature",
+         "HTTP/1.1 403|X-Error-Code: GatedRepo",
+         {.at = 5, .n = 10, .known = &known, .redirected = true},
+         VERDICT_FAIL,
+         WEIR_ERR_NETWORK,
+         "gated",
+         0,
+         0},
+        {"the file that was listed", "HTTP/1.1 302|X-Linked-Etag: \"abc\"", linked, VERDICT_FOLLOW,
+         0, NULL, 0, 0},
+        {"another file", "HTTP/1.1 302|X-Linked-Etag: \"abd\"", linked, VERDICT_FAIL,
+         WEIR_ERR_CHANGED, "X-Linked-Etag", 0, 0},
+        {"the Hub does not tell", "HTTP/1.1 302|Location: x", linked, VERDICT_FOLLOW, 0, NULL, 0,
+         0},
+        {"another one in an error", "HTTP/1.1 503|X-Linked-Etag: \"abd\"", linked, VERDICT_LATER,
+         WEIR_ERR_NETWORK, NULL, 0, 0},
+    };
+    expect_rows(rows, COUNT_OF(rows));
+}
+
+Test(judge, takes_small_answers_whole)
+{
+    static const struct wish whole = {.whole = true};
+    static const struct row rows[] = {
+        {"with a length", "HTTP/1.1 200|Content-Length: 5", whole, VERDICT_TAKE, 0, NULL, 0, 0},
+        {"without", "HTTP/1.1 200", whole, VERDICT_TAKE, 0, NULL, 0, 0},
+        {"a part, unasked", "HTTP/1.1 206|Content-Range: bytes 0-4/5", whole, VERDICT_FAIL,
+         WEIR_ERR_NETWORK, "206", 0, 0},
+        {"416", "HTTP/1.1 416|Content-Range: bytes */5", whole, VERDICT_FAIL, WEIR_ERR_NETWORK,
+         "416", 0, 0},
+        {"compressed", "HTTP/1.1 200|Content-Encoding: gzip", whole, VERDICT_FAIL, WEIR_ERR_NETWORK,
+         "compresses", 0, 0},
+        {"elsewhere", "HTTP/1.1 307|Location: x", whole, VERDICT_FOLLOW, 0, NULL, 0, 0},
+        {"later", "HTTP/1.1 429", whole, VERDICT_LATER, WEIR_ERR_NETWORK, "patience", 0, 0},
+    };
+    expect_rows(rows, COUNT_OF(rows));
+}
+
 Test(judge, passes_on_how_long_to_wait)
 {
     static const struct {

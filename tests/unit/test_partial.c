@@ -42,7 +42,7 @@ int __wrap_fdatasync(int fd)
 ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t n, off_t at)
 {
     if (watched)
-        note(fd == watched->side ? 'W' : 'w');
+        note(fd == watched->marks.fd ? 'W' : 'w');
     return __real_pwrite64(fd, bytes, n, at);
 }
 
@@ -102,8 +102,8 @@ Test(partial, marks_what_is_on_disk_and_nothing_else, .init = set_up, .fini = te
     watched = NULL;
     partial_close(&p);
     p = open_it(true);
-    cr_expect_not(sidecar_has(p.map, 0));
-    cr_expect(sidecar_has(p.map, 1));
+    cr_expect_not(sidecar_has(p.marks.map, 0));
+    cr_expect(sidecar_has(p.marks.map, 1));
     partial_close(&p);
 }
 
@@ -121,7 +121,7 @@ Test(partial, says_nothing_of_what_cannot_be_synced, .init = set_up, .fini = tea
     watched = NULL;
     partial_close(&p);
     p = open_it(true);
-    cr_expect_not(sidecar_has(p.map, 0));
+    cr_expect_not(sidecar_has(p.marks.map, 0));
     partial_close(&p);
 }
 
@@ -156,7 +156,7 @@ Test(partial, begins_anew_with_what_is_not_its_own, .init = set_up, .fini = tear
         else
             cr_assert_eq(unlink(data_name), 0);
         p = open_it(false);
-        cr_expect_not(sidecar_has(p.map, 0), "way %d", i);
+        cr_expect_not(sidecar_has(p.marks.map, 0), "way %d", i);
         partial_close(&p);
         (void)unlink(side_name);
     }

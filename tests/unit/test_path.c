@@ -19,7 +19,7 @@ Test(path, follows_the_rules)
         {"../a", false},    {"a/..", false},   {"a/.", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        cr_expect_eq(path_is_valid(cases[i].path), cases[i].valid, "\"%s\"", cases[i].path);
+        cr_expect_eq(weir_path_is_valid(cases[i].path), cases[i].valid, "\"%s\"", cases[i].path);
 }
 
 /* `n` bytes: components of `component` bytes each, joined by '/'. */
@@ -43,7 +43,7 @@ Test(path, has_limits)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char *path = long_path(cases[i].n, cases[i].component);
-        cr_expect_eq(path_is_valid(path), cases[i].valid, "%zu bytes in components of %zu",
+        cr_expect_eq(weir_path_is_valid(path), cases[i].valid, "%zu bytes in components of %zu",
                      cases[i].n, cases[i].component);
         free(path);
     }
@@ -77,7 +77,7 @@ Test(path, targets_stay_inside)
         {"d/l", "./.././/..", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        cr_expect_eq(path_target_stays_inside(cases[i].path, cases[i].target), cases[i].inside,
+        cr_expect_eq(weir_path_target_stays_inside(cases[i].path, cases[i].target), cases[i].inside,
                      "%s -> %s", cases[i].path, cases[i].target);
 }
 
@@ -85,8 +85,8 @@ Test(path, targets_have_a_limit)
 {
     char *longest = long_path(4095, 255);
     char *longer = long_path(4096, 255);
-    cr_expect(path_target_stays_inside("l", longest));
-    cr_expect_not(path_target_stays_inside("l", longer));
+    cr_expect(weir_path_target_stays_inside("l", longest));
+    cr_expect_not(weir_path_target_stays_inside("l", longer));
     free(longest);
     free(longer);
 }

@@ -234,3 +234,63 @@ Test(reply, bounds_the_head)
         m++;
     cr_expect_lt(m, 10000);
 }
+
+Test(reply, finds_the_next_link)
+{
+    static const struct {
+        const char *text, *want; /* NULL: none */
+    } rows[] = {
+        {"<https://h/a?cursor=b%3D>; rel=\"next\"", "https://h/a?cursor=b%3D"},
+        {"</a>;rel=next", "/a"},
+        {"  <a> ; title=\"x, rel=next; <y>\" ; REL = \"prev Next\"", "a"},
+        {"<a>; rel=\"prev\", <b>; rel=\"next\"", "b"},
+        {"<a>; rel=\"prev\",, <b>; x; rel=next; y, <c>; rel=next", "b"},
+        {"<a>; rel=prev; rel=next", NULL},
+        {"<a>; rel=\"nextprev\"", NULL},
+        {"<a>; rel=\"ne\"", NULL},
+        {"<a>; relation=next", NULL},
+        {"<a>", NULL},
+        {"<a", NULL},
+        {"<>; rel=next", NULL},
+        {"a; rel=next", NULL},
+        {"", NULL},
+        {"<a>; rel=\"next", "a"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char got[64] = "";
+        char *text = exact(rows[i].text);
+        bool any = link_next_parse(text, got, sizeof(got));
+        cr_expect_eq(any, rows[i].want != NULL, "%s", rows[i].text);
+        if (any && rows[i].want)
+            cr_expect_str_eq(got, rows[i].want);
+        free(text);
+    }
+    char small[4];
+    cr_expect(link_next_parse("<abc>; rel=next", small, sizeof(small)));
+    cr_expect_not(link_next_parse("<abcd>; rel=next", small, sizeof(small)));
+}
+
+static void take_lines(struct reply *r, const char *const *line)
+{
+    for (; *line; line++)
+        cr_assert(reply_line(r, *line, strlen(*line), 0));
+}
+
+Test(reply, keeps_what_the_hub_says)
+{
+    struct reply r = {0};
+    static const char *const fine[] = {
+        "HTTP/1.1 302 Found\r\n",       "X-Error-Code: GatedRepo\r\n",
+        "X-Linked-ETag: W/\"abc\"\r\n", "Link: <u>; rel=\"next\"\r\n",
+        "Link: <v>; rel=\"next\"\r\n",  NULL};
+    take_lines(&r, fine);
+    cr_expect_str_eq(r.error_code, "GatedRepo");
+    cr_expect_str_eq(r.linked_etag, "abc");
+    cr_expect_str_eq(r.next, "u");
+    static const char *const odd[] = {"HTTP/1.1 302 Found\r\n", "X-Error-Code: a\x1b[1m\r\n",
+                                      "X-Linked-ETag: \"\r\n", NULL};
+    take_lines(&r, odd);
+    cr_expect_str_eq(r.error_code, "");
+    cr_expect_str_eq(r.linked_etag, "\"");
+    cr_expect_str_eq(r.next, "");
+}
