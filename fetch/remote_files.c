@@ -9,6 +9,7 @@
 
 enum {
     MAX_QUEUED = 256,        /* expected ranges that wait for room; more are forgotten */
+    WORTH_BYTES = 128 << 10, /* a request of fewer would save fewer bytes than it costs time */
     MAX_TRIES = 3,           /* to get a small file whose hash is right */
     STALE_USES = 512,        /* a piece half read and not touched for so many reads is given up */
     MAX_AHEAD = 4 << 20,     /* of a reader who goes on and on without announcing it */
@@ -226,7 +227,8 @@ static bool next_part(struct remote_files *all, struct wish *w, size_t *n)
     }
     uint64_t most = w->n < REMOTE_FILES_PIECE_BYTES ? w->n : REMOTE_FILES_PIECE_BYTES;
     for (const struct piece *p = all->pieces; p; p = p->next)
-        if (p->file == w->file && p->at > w->at && p->at - w->at < most && p->state != FAILED)
+        if (p->file == w->file && p->at > w->at && p->at - w->at < most &&
+            p->at - w->at >= WORTH_BYTES && p->state != FAILED)
             most = p->at - w->at;
     *n = (size_t)most;
     return w->n > 0;

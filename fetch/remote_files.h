@@ -15,7 +15,7 @@
 #include "fetch/hub.h"
 
 enum {
-    REMOTE_FILES_PIECE_BYTES = 1 << 20, /* of one request, at most */
+    REMOTE_FILES_PIECE_BYTES = 512 << 10, /* of one request, at most */
     REMOTE_FILES_HEAD_BYTES = 64 << 10, /* of a file's begin, when any of it is wanted */
 };
 
