@@ -39,6 +39,24 @@ static bool looks_equal(const struct pack *p, const struct pack_twin *twin, uint
                          pack_elements(p, twin->entry, twin->segment));
 }
 
+/* What tile `tile` of the object takes in the store: as it is written, or as it will be. */
+static weir_err measure_tile(struct pack *p, const struct pack_twin *twin, uint32_t object,
+                             uint64_t tile, struct weir_tile_head *head, struct weir_diag *diag)
+{
+    const struct weir_object *o = &p->ix.object[object];
+    const struct pack_object *po = &p->object[object];
+    const struct weir_segment *home = &p->ix.entry[po->entry].segment[po->segment];
+    if (pack_stored_has(p, object))
+        return weir_store_tile_head(p->cursor, o->first_tile + tile, head);
+    uint64_t at = tile * o->tile_bytes;
+    size_t n = o->bytes - at < o->tile_bytes ? (size_t)(o->bytes - at) : o->tile_bytes;
+    weir_err err =
+        pack_read(&p->there, po->entry, home->file_offset + at, twin->slot->plain, n, diag);
+    return err ? err
+               : weir_tile_encode(twin->encoder, o->coding, twin->slot->plain, n,
+                                  twin->slot->stored, head);
+}
+
 /* A lower bound of what the object takes in the store: some tiles as they will be stored, and the
  * least possible for the others. */
 static weir_err measure(struct pack *p, const struct pack_twin *twin, uint32_t object,
@@ -46,23 +64,18 @@ static weir_err measure(struct pack *p, const struct pack_twin *twin, uint32_t o
 {
     const struct weir_object *o = &p->ix.object[object];
     struct pack_object *po = &p->object[object];
-    const struct weir_segment *home = &p->ix.entry[po->entry].segment[po->segment];
     uint64_t n_tiles = o->n_tiles < MEASURED_TILES ? o->n_tiles : MEASURED_TILES;
     uint64_t plain_bytes = 0;
     uint64_t stored_bytes = 0;
     for (uint64_t i = 0; i < n_tiles; i++) {
-        uint64_t at = o->n_tiles / n_tiles * i * o->tile_bytes;
-        size_t n = o->bytes - at < o->tile_bytes ? (size_t)(o->bytes - at) : o->tile_bytes;
+        uint64_t tile = o->n_tiles / n_tiles * i;
         struct weir_tile_head head;
-        weir_err err =
-            pack_read(&p->there, po->entry, home->file_offset + at, twin->slot->plain, n, diag);
-        if (!err)
-            err = weir_tile_encode(twin->encoder, o->coding, twin->slot->plain, n,
-                                   twin->slot->stored, &head);
+        weir_err err = measure_tile(p, twin, object, tile, &head, diag);
         if (err)
             return err;
+        uint64_t left = o->bytes - tile * o->tile_bytes;
         stored_bytes += WEIR_TILE_HEAD_BYTES + ((head.payload_bytes + 15u) & ~15u);
-        plain_bytes += n;
+        plain_bytes += left < o->tile_bytes ? left : o->tile_bytes;
     }
     po->measured = true;
     po->least_bytes = stored_bytes + (o->n_tiles - n_tiles) * PACK_LEAST_TILE_BYTES;
@@ -118,7 +131,8 @@ static weir_err compare(struct pack *p, const struct pack_twin *twin, uint32_t o
     for (uint64_t at = 0; at < a->bytes; at += step) {
         size_t n = a->bytes - at < step ? (size_t)(a->bytes - at) : step;
         if (p->window_bytes)
-            pack_expect(&p->here, twin->entry, a->file_offset + at, p->window_bytes);
+            pack_expect(&p->here, twin->entry, a->file_offset + at,
+                        a->bytes - at < p->window_bytes ? a->bytes - at : p->window_bytes);
         weir_err err = pack_read(&p->here, twin->entry, a->file_offset + at, p->block[0], n, diag);
         if (!err)
             err = read_object(p, object, at, n, diag);

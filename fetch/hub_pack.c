@@ -233,9 +233,10 @@ static bool tick(void *self, uint64_t done_bytes, uint64_t total_bytes)
 {
     struct hub_pack *x = self;
     const struct weir_watch *w = x->options->watch;
+    (void)total_bytes; /* not known yet while files are looked at */
     x->result->kept_bytes = done_bytes;
     pace_look(&x->pace);
-    return !w || w->tick(w->self, done_bytes, total_bytes);
+    return !w || w->tick(w->self, done_bytes, x->result->plain_bytes);
 }
 
 static weir_err pack(struct hub_pack *x, struct weir_diag *diag)
@@ -275,6 +276,7 @@ static weir_err pack_twice(struct hub_pack *x, struct weir_diag *diag)
         if (pack_file_begin_anew(&x->to, &ignored) != WEIR_OK || i == 1)
             return err;
         x->result->was_refetched = true;
+        remote_files_forget(x->files);
         err = pack(x, diag);
     }
     return err;

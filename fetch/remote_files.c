@@ -417,17 +417,22 @@ weir_err remote_files_new(struct weir_http *http, const struct weir_hub_file *co
     return err;
 }
 
-void remote_files_free(struct remote_files *files)
+void remote_files_forget(struct remote_files *files)
 {
-    if (!files)
-        return;
     pthread_mutex_lock(&files->lock);
     files->n_queued = 0;
     while (files->n_loading)
         pthread_cond_wait(&files->changed, &files->lock);
-    pthread_mutex_unlock(&files->lock);
     while (files->pieces)
         drop(files, files->pieces);
+    pthread_mutex_unlock(&files->lock);
+}
+
+void remote_files_free(struct remote_files *files)
+{
+    if (!files)
+        return;
+    remote_files_forget(files);
     for (size_t i = 0; files->file && i < files->n; i++)
         weir_http_file_free(files->file[i].remote);
     free(files->file);

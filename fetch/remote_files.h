@@ -16,7 +16,7 @@
 
 enum {
     REMOTE_FILES_PIECE_BYTES = 512 << 10, /* of one request, at most */
-    REMOTE_FILES_HEAD_BYTES = 64 << 10, /* of a file's begin, when any of it is wanted */
+    REMOTE_FILES_HEAD_BYTES = 64 << 10,   /* of a file's begin, when any of it is wanted */
 };
 
 struct remote_files;
@@ -28,6 +28,9 @@ WEIR_MUST_CHECK weir_err remote_files_new(struct weir_http *http,
                                           const struct weir_hub_file *const *file, size_t n,
                                           size_t max_bytes, struct remote_files **out,
                                           struct weir_diag *diag);
+
+/* Throws away what is held, after what is on its way has come.  Nobody may be reading. */
+void remote_files_forget(struct remote_files *files);
 
 /* Waits until nothing is on its way: cancel the client before, if that should be soon.  Nobody may
  * be reading.  NULL is fine. */

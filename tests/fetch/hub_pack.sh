@@ -5,7 +5,7 @@
 . "$(dirname "$0")/hub_kit.sh"
 umask 022
 
-# A repository of 30 MB in two shards, with copies of tensors, folders, and what is no tensor.
+# A repository in two shards, with copies of tensors, folders, and what is no tensor.
 make_repo() { # make_repo MEGABYTES
     "$WEIR_GEN" repo --megabytes "$1" --shards 2
     mkdir -p repo/sub/deep repo/sub-way
@@ -27,16 +27,16 @@ same_store() {
 }
 
 same_as_pack() {
-    make_repo 30
+    make_repo 20
     serve_hub
     expect 0 "$WEIR" fetch --pack hf:org/name
     [ "$(tail -n 1 <<<"$out")" = name.weir ] || die "$out"
     grep -q "sha256:$("$WEIR" ls --json ref.weir | python3 -c 'import json,sys; print(json.load(sys.stdin)["digest"])')" <<<"$out" || die "$out"
     same_store
-    # The copies of tensors are fetched for a look at them, too; samples and heads come twice.
+    # Heads come twice, and samples of long tensors; what is sampled whole comes once, and so do copies.
     local all
     all=$(plain_bytes)
-    [ "$(sent)" -le $((all + all / 4)) ] || die "$(sent) bytes sent of $all"
+    [ "$(sent)" -le $((all + all / 20)) ] || die "$(sent) bytes sent of $all"
     expect 2 "$WEIR" fetch --pack hf:org/name
     says 'name.weir: exists already; use -f'
     expect 0 "$WEIR" fetch -q --pack -f hf:org/name name.weir
@@ -45,8 +45,8 @@ same_as_pack() {
 }
 # Whatever lies in the folder meanwhile is smaller than the store, and there is nothing else.
 no_plain_file() {
-    make_repo 30
-    serve_hub slow:10000000
+    make_repo 10
+    serve_hub slow:4000000
     local pid most=0 n=0 stored
     stored=$(stat -c %s ref.weir)
     mkdir empty
@@ -102,13 +102,13 @@ assert all(x["done_bytes"] <= x["total_bytes"] == int(sys.argv[2]) for x in e[:-
         "$(commit)" "$(plain_bytes)" "$(stat -c %s ref.weir)" <<<"$out" || die "$out"
 }
 places_that_refuse() {
-    make_repo 30
+    make_repo 20
     serve_hub
     expect 2 "$WEIR" fetch --pack hf:org/name none/name.weir
     mkdir small
-    mount -t tmpfs -o size=9m tmpfs small 2>/dev/null || skip "no tmpfs for us"
+    mount -t tmpfs -o size=6m tmpfs small 2>/dev/null || skip "no tmpfs for us"
     mounts+=("$tmp/small")
-    expect 2 "$WEIR" fetch --pack hf:org/name small
+    expect 2 "$WEIR" fetch --pack -x 4 hf:org/name small
     says 'small/name.weir.weir-partial: No space left on device; free some space'
     says 'are kept; the same command goes on from there'
     [ ! -e small/name.weir ] || die "half a store has its name"
@@ -122,7 +122,7 @@ places_that_refuse() {
 }
 # WEIR_FETCH_KILLS: how often (default: 8).
 killed() {
-    make_repo "${WEIR_FETCH_MEGABYTES:-30}"
+    make_repo "${WEIR_FETCH_MEGABYTES:-20}"
     serve_hub "slow:${WEIR_FETCH_RATE:-6000000}"
     local kills=${WEIR_FETCH_KILLS:-8} killed=0 here=0 runs=0 wholes=0 total=0 all pid code once
     local connections=4 piece=524288 seconds=${WEIR_FETCH_SECONDS:-1.5}
@@ -163,13 +163,13 @@ killed() {
         "$once bytes fetched without a kill: $(((total - wholes * once) / killed)) bytes again per kill"
 }
 interrupted() {
-    make_repo 30
+    make_repo 20
     serve_hub slow:6000000
     local pid code=0
     "$WEIR" fetch --pack -x 4 hf:org/name >first.out 2>&1 &
     pid=$!
-    until [ "$(stat -c %s name.weir.weir-partial 2>/dev/null || echo 0)" -gt 6000000 ]; do sleep 0.05; done
-    kill -INT "$pid"
+    until [ "$(stat -c %s name.weir.weir-partial 2>/dev/null || echo 0)" -gt 5000000 ]; do sleep 0.05; done
+    kill -TERM "$pid" # a shell lets its children in the background ignore -INT
     wait "$pid" || code=$?
     [ "$code" = 130 ] || die "exit code $code: $(cat first.out)"
     grep -q 'are kept; the same command goes on from there' first.out || die "$(cat first.out)"
@@ -224,7 +224,7 @@ small_file_damaged() {
         expect 0 "$WEIR" fetch --pack --json hf:org/name
         same_store
         grep -q '"refetched":false' <<<"$out" || die "$out"
-        [ "$(requests "'$path' in __import__('urllib.parse').parse.unquote(r['path']) and r['status'] in (200, 206)")" -le 2 ] || die "too often"
+        [ "$(requests "'$path' in __import__('urllib.parse').parse.unquote(r['path']) and r['status'] in (200, 206)")" -le 4 ] || die "too often"
     done
     rm -f name.weir
     serve_hub "flip:sub/other.bin,1000"
