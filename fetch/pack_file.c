@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -132,12 +133,10 @@ void pack_file_output(struct pack_file *f, struct weir_output *output)
 
 static char *with_ending(const char *name, const char *ending)
 {
-    size_t n = strlen(name);
-    char *text = malloc(n + strlen(ending) + 1);
-    if (text) {
-        memcpy(text, name, n);
-        memcpy(text + n, ending, strlen(ending) + 1);
-    }
+    size_t bytes = strlen(name) + strlen(ending) + 1;
+    char *text = malloc(bytes);
+    if (text)
+        snprintf(text, bytes, "%s%s", name, ending);
     return text;
 }
 
