@@ -99,7 +99,7 @@ static weir_err fetch(struct hub_job *h, struct weir_http *http,
     if (!err)
         snprintf(h->commit, sizeof(h->commit), "%s", weir_hub_commit(hub));
     if (!err && h->cache[0])
-        err = weir_checkout_cache(http, hub, &h->ref, h->cache, &options, &snapshot, result, diag);
+        err = weir_checkout_cache(http, hub, h->cache, &options, &snapshot, result, diag);
     else if (!err)
         err = weir_checkout_dir(http, hub, h->job.target, &options, result, diag);
     weir_hub_free(hub);

@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "extent_file.h"
@@ -62,6 +61,8 @@ static void flight_done(void *self, weir_err err, const struct weir_diag *diag)
     struct flight *f = self;
     struct checkout *x = f->all;
     f->err = err;
+    if (!err)
+        parts_note(&f->file->parts, f->part); /* at once: we may be killed before it is settled */
     if (err && !f->diag.text[0])
         weir_diag_set(&f->diag, "%.100s: %.400s", f->file->item->file->path,
                       diag->text[0] ? diag->text : weir_err_text(err));
@@ -90,7 +91,8 @@ static void close_one(struct checkout *x, unsigned i)
     x->finished_bytes += f->done;
     plain_close(f);
     free(f);
-    memmove(&x->open[i], &x->open[i + 1], (--x->n_open - i) * sizeof(x->open[0]));
+    for (x->n_open--; i < x->n_open; i++)
+        x->open[i] = x->open[i + 1];
 }
 
 /* A part to fetch, of the files that were opened first; opens others where that is not enough. */
@@ -286,18 +288,11 @@ static void clear(struct checkout *x)
 /* A file in the way is told of before a byte is fetched, if its size tells. */
 static weir_err check_targets(const struct checkout *x, struct weir_diag *diag)
 {
-    for (size_t i = 0; i < x->n && !x->options->replace; i++) {
-        struct stat st;
-        const struct checkout_item *item = &x->items[i];
-        if (stat(item->target, &st) != 0 ||
-            (S_ISREG(st.st_mode) && (uint64_t)st.st_size == item->file->size))
-            continue;
-        weir_diag_set(diag, "%.400s: exists already%s", item->target,
-                      S_ISDIR(st.st_mode) ? ", a directory"
-                                          : " with other bytes; use -f to replace it");
-        return WEIR_ERR_IO;
-    }
-    return WEIR_OK;
+    weir_err err = WEIR_OK;
+    bool ignored;
+    for (size_t i = 0; !err && i < x->n; i++)
+        err = plain_look(&x->items[i], x->options->replace, &ignored, diag);
+    return err;
 }
 
 weir_err checkout_items_fetch(struct weir_http *http, const struct checkout_item *items, size_t n,

@@ -61,7 +61,7 @@ WEIR_MUST_CHECK weir_err weir_checkout_dir(struct weir_http *http, const struct 
  * folder that shows them, to be freed with free().  Errors as above; WEIR_ERR_CORRUPT: the listing
  * has two files of one hash and two sizes. */
 WEIR_MUST_CHECK weir_err weir_checkout_cache(struct weir_http *http, const struct weir_hub *hub,
-                                             const struct weir_hub_ref *ref, const char *root,
+                                             const char *root,
                                              const struct weir_checkout_options *options,
                                              char **snapshot, struct weir_checkout_result *result,
                                              struct weir_diag *diag);

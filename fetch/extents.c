@@ -5,10 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "adapt.h"
-#include "client.h"
 #include "extent_file.h"
 #include "marks.h"
+#include "pace.h"
 #include "sidecar.h"
 
 enum {
@@ -16,8 +15,6 @@ enum {
     MAX_DAMAGED = 3,                             /* times that an extent may come damaged */
     WAIT_MS = 100,
 };
-
-static const double look_seconds = 1; /* between looks at how many connections pay */
 
 enum stage {
     FREE,
@@ -54,9 +51,7 @@ struct fetch {
     uint32_t coming; /* the first extent that was never started */
     uint32_t n_refetched;
     uint64_t done_bytes, total_bytes;
-    struct adapt adapt;
-    double looked;
-    struct weir_http_counts counts; /* at the last look */
+    struct pace pace;
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a flight's stage, or `ending` */
@@ -205,7 +200,7 @@ static weir_err start_some(struct fetch *x)
 {
     const struct extents_order *o = x->order;
     uint32_t n_extents = weir_store_info(o->store)->n_extents;
-    unsigned n = o->in_slots ? x->adapt.n : 2 * x->adapt.n;
+    unsigned n = o->in_slots ? x->pace.adapt.n : 2 * x->pace.adapt.n;
     for (unsigned i = 0; i < n; i++) {
         struct flight *f = &x->flight[i];
         pthread_mutex_lock(&x->lock);
@@ -288,19 +283,6 @@ static weir_err settle(struct fetch *x, struct flight *f, bool retry, struct wei
     return WEIR_OK;
 }
 
-static void look(struct fetch *x)
-{
-    double now = client_now();
-    if (now - x->looked < look_seconds)
-        return;
-    struct weir_http_counts counts = weir_http_counts(x->order->http);
-    double rate = (double)(counts.n_bytes - x->counts.n_bytes) / (now - x->looked);
-    weir_http_set_connections(x->order->http,
-                              adapt_look(&x->adapt, rate, counts.n_failed != x->counts.n_failed));
-    x->counts = counts;
-    x->looked = now;
-}
-
 static weir_err run(struct fetch *x, struct weir_diag *diag)
 {
     const struct extents_order *o = x->order;
@@ -318,7 +300,7 @@ static weir_err run(struct fetch *x, struct weir_diag *diag)
             err = o->now_and_then(o->self, diag);
         if (err)
             return err;
-        look(x);
+        pace_look(&x->pace);
     }
 }
 
@@ -346,10 +328,7 @@ static void begin(struct fetch *x)
         x->total_bytes += bytes;
         x->done_bytes += sidecar_has(o->have, i) ? bytes : 0;
     }
-    adapt_begin(&x->adapt, o->n_connections);
-    weir_http_set_connections(o->http, x->adapt.n);
-    x->looked = client_now();
-    x->counts = weir_http_counts(o->http);
+    pace_begin(&x->pace, o->http, o->n_connections);
 }
 
 weir_err extents_fetch(const struct extents_order *order, uint32_t *n_refetched,

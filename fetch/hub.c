@@ -7,6 +7,7 @@
 #include "url.h"
 
 struct weir_hub {
+    struct weir_hub_ref ref;
     char commit[WEIR_HUB_COMMIT_DIGITS + 1];
     struct hub_list list;
 };
@@ -97,6 +98,7 @@ static weir_err name_urls(const struct opening *o, struct weir_hub *hub)
 
 static weir_err fill(struct opening *o, struct weir_hub *hub, struct weir_diag *diag)
 {
+    hub->ref = *o->ref;
     o->url = malloc(WEIR_HUB_MAX_URL);
     o->answer = malloc(HUB_MAX_ANSWER_BYTES); /* pages that are not used cost nothing */
     if (!o->url || !o->answer)
@@ -134,6 +136,11 @@ void weir_hub_free(struct weir_hub *hub)
         return;
     hub_list_free(&hub->list);
     free(hub);
+}
+
+const struct weir_hub_ref *weir_hub_named(const struct weir_hub *hub)
+{
+    return &hub->ref;
 }
 
 const char *weir_hub_commit(const struct weir_hub *hub)

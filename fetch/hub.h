@@ -93,6 +93,9 @@ WEIR_MUST_CHECK weir_err weir_hub_open(struct weir_http *http, const struct weir
                                        struct weir_diag *diag);
 void weir_hub_free(struct weir_hub *hub); /* NULL is fine */
 
+/* What it was opened by; lives as long as `hub`. */
+const struct weir_hub_ref *weir_hub_named(const struct weir_hub *hub);
+
 const char *weir_hub_commit(const struct weir_hub *hub); /* 40 hex digits, lower case */
 
 /* Its files, ascending by path as strcmp() has it, *n of them; they live as long as `hub`. */

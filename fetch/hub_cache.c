@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +106,7 @@ static weir_err place(const char *temp, const char *name, struct weir_diag *diag
 
 static bool is_link_to(const char *name, const char *to)
 {
-    char text[256];
+    char text[PATH_MAX];
     ssize_t n = readlink(name, text, sizeof(text));
     return n == (ssize_t)strlen(to) && memcmp(text, to, (size_t)n) == 0;
 }
@@ -127,24 +128,29 @@ static weir_err make_link(const char *name, const char *to, struct weir_diag *di
     return err;
 }
 
+/* "../" n times.  NULL: out of memory. */
+static char *way_up(size_t n)
+{
+    char *text = calloc(n + 1, 3);
+    for (size_t i = 0; text && i < n; i++)
+        snprintf(text + 3 * i, 4, "../");
+    return text;
+}
+
 /* The link to the blob of `file`, from its place in the snapshot. */
 static weir_err link_file(const char *snapshot, const struct weir_hub_file *file,
                           struct weir_diag *diag)
 {
     char hex[FILE_HASH_HEX];
-    size_t n_up = 2, at = 0;
+    size_t n_up = 2;
     for (const char *c = file->path; *c; c++)
         n_up += *c == '/';
     char *name = checkout_text("%s/%s", snapshot, file->path);
-    char *to = malloc(3 * n_up + sizeof("blobs/") + FILE_HASH_HEX);
-    weir_err err = name && to ? WEIR_OK : WEIR_ERR_NOMEM;
-    if (!err) {
-        for (; n_up; n_up--, at += 3)
-            memcpy(to + at, "../", 3);
-        sprintf(to + at, "blobs/%s", file_hash_hex(file, hex));
-        err = make_link(name, to, diag);
-    }
+    char *up = way_up(n_up);
+    char *to = up ? checkout_text("%sblobs/%s", up, file_hash_hex(file, hex)) : NULL;
+    weir_err err = name && to ? make_link(name, to, diag) : WEIR_ERR_NOMEM;
     free(name);
+    free(up);
     free(to);
     return err;
 }
@@ -226,12 +232,12 @@ static weir_err fetch_blobs(struct weir_http *http, const struct weir_hub *hub,
     return err;
 }
 
-weir_err weir_checkout_cache(struct weir_http *http, const struct weir_hub *hub,
-                             const struct weir_hub_ref *ref, const char *root,
+weir_err weir_checkout_cache(struct weir_http *http, const struct weir_hub *hub, const char *root,
                              const struct weir_checkout_options *options, char **snapshot,
                              struct weir_checkout_result *result, struct weir_diag *diag)
 {
     struct cache cache = {0};
+    const struct weir_hub_ref *ref = weir_hub_named(hub);
     *result = (struct weir_checkout_result){0};
     weir_err err = cache_of(ref, root, &cache);
     char *made = err ? NULL : checkout_text("%s/snapshots/%s", cache.folder, weir_hub_commit(hub));

@@ -65,8 +65,11 @@ static bool copy_revision(const char *text, size_t n, char *to, size_t room)
             n - i >= 3 && (strncmp(text + i, "%2F", 3) == 0 || strncmp(text + i, "%2f", 3) == 0);
         if (length + 1 >= room)
             return false;
-        to[length++] = escaped ? '/' : text[i];
-        i += escaped ? 2 : 0;
+        to[length++] = text[i];
+        if (!escaped)
+            continue;
+        to[length - 1] = '/';
+        i += 2;
     }
     to[length] = 0;
     return true;

@@ -6,20 +6,21 @@
 
 #include "fetch/hub.h"
 
-/* The sidecar's bitmap is three: firm marks, loose marks, and the boot that these are of. */
-static size_t map_bytes(const struct parts *p)
+/* The sidecar's bitmap is three things: firm marks, a bit each; loose marks, a byte each; the boot
+ * that these are of. */
+static size_t firm_bytes(const struct parts *p)
 {
     return ((size_t)p->n + 7) / 8;
 }
 
 static uint8_t *loose(const struct parts *p)
 {
-    return p->partial.marks.map + map_bytes(p);
+    return p->partial.marks.map + firm_bytes(p);
 }
 
 static uint8_t *boot_of(const struct parts *p)
 {
-    return loose(p) + map_bytes(p);
+    return loose(p) + p->n;
 }
 
 /* The kernel's name for this run of the machine; zeros where there is none. */
@@ -51,12 +52,14 @@ static weir_err sort_marks(struct parts *p, struct weir_diag *diag)
     this_boot(now);
     bool same = memcmp(boot_of(p), now, sizeof(now)) == 0;
     if (!same || memcmp(now, nowhere, sizeof(now)) == 0)
-        memset(loose(p), 0, map_bytes(p));
-    for (size_t i = 0; i < map_bytes(p); i++)
-        loose(p)[i] |= m->map[i];
+        memset(loose(p), 0, p->n);
+    for (uint32_t i = 0; i < p->n; i++)
+        loose(p)[i] = loose(p)[i] || sidecar_has(m->map, i);
     memcpy(boot_of(p), now, sizeof(now));
     if (pwrite(m->fd, m->map, m->n_map, (off_t)m->at) != (ssize_t)m->n_map)
         return fail_errno(diag, m->name);
+    m->n_map =
+        firm_bytes(p); /* the rest is parts_note()'s to write, whose newest we may not have */
     return WEIR_OK;
 }
 
@@ -65,7 +68,7 @@ weir_err parts_open(struct parts *p, const char *target, const uint8_t digest[WE
 {
     *p = (struct parts){.n = (uint32_t)((size + PARTS_BYTES - 1) / PARTS_BYTES)};
     struct sidecar about = {.store_bytes = size,
-                            .n_extents = (uint32_t)(8 * (2 * map_bytes(p) + PARTS_BOOT_BYTES))};
+                            .n_extents = (uint32_t)(8 * (firm_bytes(p) + p->n + PARTS_BOOT_BYTES))};
     memcpy(about.digest, digest, sizeof(about.digest));
     weir_err err = partial_open_about(&p->partial, target, &about, diag);
     return err ? err : sort_marks(p, diag);
@@ -73,16 +76,21 @@ weir_err parts_open(struct parts *p, const char *target, const uint8_t digest[WE
 
 bool parts_has(const struct parts *p, uint32_t part)
 {
-    return sidecar_has(loose(p), part);
+    return loose(p)[part] != 0;
+}
+
+void parts_note(const struct parts *p, uint32_t part)
+{
+    static const uint8_t yes = 1;
+    const struct marks *m = &p->partial.marks;
+    /* An error costs a fetch of the part, if we are killed. */
+    (void)!pwrite(m->fd, &yes, sizeof(yes), (off_t)(m->at + firm_bytes(p) + part));
 }
 
 void parts_mark(struct parts *p, uint32_t part)
 {
-    struct marks *m = &p->partial.marks;
-    uint8_t *byte = loose(p) + part / 8;
-    sidecar_set(loose(p), part);
-    m->n_unsynced++;
-    (void)!pwrite(m->fd, byte, 1, (off_t)m->at + (byte - m->map));
+    loose(p)[part] = 1;
+    p->partial.marks.n_unsynced++;
 }
 
 weir_err parts_sync(struct parts *p, bool now, struct weir_diag *diag)
@@ -92,7 +100,9 @@ weir_err parts_sync(struct parts *p, bool now, struct weir_diag *diag)
         return WEIR_OK;
     if (fdatasync(p->partial.data) != 0)
         return fail_errno(diag, p->partial.data_name);
-    memcpy(m->map, loose(p), map_bytes(p));
+    for (uint32_t i = 0; i < p->n; i++)
+        if (parts_has(p, i))
+            sidecar_set(m->map, i);
     weir_err err = marks_write(m, m->map, diag);
     if (!err)
         m->n_unsynced = 0;

@@ -4,7 +4,8 @@
  * What a part is on disk for, nobody can tell by looking at it.  So there are two marks for each: a
  * firm one is on disk only when its part is; a loose one is written as soon as its part is, and
  * counts for as long as the machine runs: a process that is killed leaves its bytes to the kernel.
- * The file's own hash, checked over all of it, has the last word.  For one thread at a time. */
+ * The file's own hash, checked over all of it, has the last word.  For one thread at a time, but
+ * for parts_note(). */
 #ifndef WEIR_FETCH_PARTS_H
 #define WEIR_FETCH_PARTS_H
 
@@ -16,7 +17,7 @@ enum {
 };
 
 struct parts {
-    struct partial partial; /* its map: firm marks, loose marks, the boot */
+    struct partial partial; /* its map: firm marks, loose marks, the boot; n_map: firm ones */
     uint32_t n;             /* parts */
 };
 
@@ -30,7 +31,11 @@ WEIR_MUST_CHECK weir_err parts_open(struct parts *p, const char *target,
 /* Whether part number `part` is written. */
 bool parts_has(const struct parts *p, uint32_t part);
 
-/* It is.  Errors in writing the mark cost a fetch of the part at most, and are passed over. */
+/* Part number `part` is written: puts a loose mark into the file.  From any thread while p is open;
+ * errors cost a fetch of the part at most, and are passed over. */
+void parts_note(const struct parts *p, uint32_t part);
+
+/* The same in memory, after parts_note(). */
 void parts_mark(struct parts *p, uint32_t part);
 
 /* Makes loose marks firm when that is due; with `now` in any case.  WEIR_ERR_IO */

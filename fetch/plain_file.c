@@ -32,26 +32,38 @@ static weir_err lock(struct plain_file *f, struct weir_diag *diag)
     return WEIR_ERR_IO;
 }
 
-static weir_err refuse(const struct plain_file *f, const char *why, struct weir_diag *diag)
+static weir_err refuse(const struct checkout_item *item, const char *why, struct weir_diag *diag)
 {
-    weir_diag_set(diag, "%.400s: exists already%s", f->item->target, why);
+    weir_diag_set(diag, "%.400s: exists already%s", item->target, why);
     return WEIR_ERR_IO;
+}
+
+static const char use_force[] = " with other bytes; use -f to replace it";
+
+weir_err plain_look(const struct checkout_item *item, bool replace, bool *same_size,
+                    struct weir_diag *diag)
+{
+    struct stat st;
+    *same_size = false;
+    if (lstat(item->target, &st) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? WEIR_OK : fail_errno(diag, item->target);
+    if (stat(item->target, &st) == 0) {
+        *same_size = S_ISREG(st.st_mode) && (uint64_t)st.st_size == item->file->size;
+        if (S_ISDIR(st.st_mode))
+            return refuse(item, ", a directory", diag);
+    }
+    return *same_size || replace ? WEIR_OK : refuse(item, use_force, diag);
 }
 
 /* Something has the name already: it is looked at where it may be the file. */
 static weir_err look_at_target(struct plain_file *f, struct weir_diag *diag)
 {
-    const char *target = f->item->target;
-    struct stat st;
-    if (stat(target, &st) != 0)
-        return errno == ENOENT || errno == ENOTDIR ? WEIR_OK : fail_errno(diag, target);
-    if (S_ISDIR(st.st_mode))
-        return refuse(f, ", a directory", diag);
-    if (S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->item->file->size) {
-        f->there = open(target, O_RDONLY | O_CLOEXEC);
-        return f->there < 0 ? fail_errno(diag, target) : WEIR_OK;
-    }
-    return f->replace ? WEIR_OK : refuse(f, " with other bytes; use -f to replace it", diag);
+    bool same_size;
+    weir_err err = plain_look(f->item, f->replace, &same_size, diag);
+    if (err || !same_size)
+        return err;
+    f->there = open(f->item->target, O_RDONLY | O_CLOEXEC);
+    return f->there < 0 ? fail_errno(diag, f->item->target) : WEIR_OK;
 }
 
 /* What tells this file from others in a sidecar. */
@@ -189,8 +201,7 @@ static weir_err end_look(struct plain_file *f, bool same, struct weir_diag *diag
         return WEIR_OK;
     }
     f->done = 0;
-    return f->replace ? begin_fetch(f, diag)
-                      : refuse(f, " with other bytes; use -f to replace it", diag);
+    return f->replace ? begin_fetch(f, diag) : refuse(f->item, use_force, diag);
 }
 
 /* None of it is any use. */

@@ -30,6 +30,11 @@ struct plain_file {
     bool finished;     /* it is whole, right, and has its name */
 };
 
+/* What has the item's name already: nothing, or what may be the file by its size, or what may be
+ * replaced.  WEIR_ERR_IO: something else */
+WEIR_MUST_CHECK weir_err plain_look(const struct checkout_item *item, bool replace, bool *same_size,
+                                    struct weir_diag *diag);
+
 /* item is borrowed.  plain_close() in any case.  WEIR_ERR_IO, WEIR_ERR_INVALID (its URL),
  * WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err plain_open(struct plain_file *f, struct weir_http *client,

@@ -210,7 +210,34 @@ check_tools() {
     forget_copies
 }
 
+# What the Hub's own tools find offline of what weir put into their cache.
+hub_server=''
+check_hub_cache() {
+    has_client "the Hub's cache" huggingface_hub || return 0
+    "$WEIR" --version | grep -q 'fetch yes' || {
+        say "skipped: the Hub's cache: weir was built without libcurl"
+        return 0
+    }
+    local model=$original/story load=(--load) ports='' snapshot commit
+    if ! [ -d "$model" ] || ! "$py" -c 'import torch, transformers' 2>"$work/err"; then
+        model=$original/big load=()
+    fi
+    mkfifo "$work/stay"
+    "$py" "$here/../fetch/hub_server.py" "$model" "$work/log" <"$work/stay" >"$work/ports" &
+    hub_server=$!
+    exec {stay}>"$work/stay" # it ends when this does
+    until ports=$(head -n 1 "$work/ports") && [ -n "$ports" ]; do sleep 0.1; done
+    export HF_HOME=$work/hf HF_ENDPOINT=http://127.0.0.1:${ports% *}
+    tool "weir fetch --hf-cache" "$WEIR" fetch --hf-cache hf:org/name
+    snapshot=$(tail -n 1 "$work/out")
+    commit=${snapshot##*/}
+    exec {stay}>&-
+    HF_HUB_OFFLINE=1 run "the Hub's cache" "$py" "$here/hub_cache.py" org/name "$model" "$commit" "${load[@]}"
+    unset HF_HOME HF_ENDPOINT
+}
+
 leave() {
+    [ -z "$hub_server" ] || kill "$hub_server" 2>/dev/null || true
     [ ${#loaders[@]} = 0 ] || kill "${loaders[@]}" 2>/dev/null || true
     chmod -R u+w "$copy" 2>/dev/null || true
     cleanup
@@ -240,5 +267,6 @@ check_safetensors
 check_transformers
 [ ! -d "$original/stories260K" ] || check_llama
 check_at_once
+check_hub_cache
 mount_down
 end

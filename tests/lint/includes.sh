@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # What C17, POSIX, Linux and the compiler bring; everybody may use it.
-base='assert|ctype|dirent|endian|errno|fcntl|fenv|float|fnmatch|getopt|immintrin|inttypes|libgen'
+base='assert|ctype|dirent|endian|errno|fcntl|fenv|float|fnmatch|ftw|getopt|immintrin|inttypes|libgen'
 base="$base|limits|locale|malloc|math|poll|pthread|pwd|sched|semaphore|setjmp|signal|spawn|stdalign"
 base="$base|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|threads|time"
 base="$base|uchar|unistd|wchar|x86intrin|cpuid|sys/[a-z]+|linux/[a-z_]+"

@@ -24,7 +24,9 @@
 static weir_err add(struct hub_list *list, const char *json)
 {
     struct weir_diag diag = {""};
-    size_t n = strlen(json);
+    size_t n = 0;
+    while (json[n])
+        n++;
     char *copy = malloc(n ? n : 1);
     cr_assert_not_null(copy);
     memcpy(copy, json, n);

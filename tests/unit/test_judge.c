@@ -53,6 +53,14 @@ static void expect_rows(const struct row *rows, size_t n)
     {                                                                                              \
         .at = (first), .n = (count), .known = &known                                               \
     }
+#define LINKED                                                                                     \
+    {                                                                                              \
+        .at = 5, .n = 10, .known = &known, .linked = "abc"                                         \
+    }
+#define WHOLE                                                                                      \
+    {                                                                                              \
+        .whole = true                                                                              \
+    }
 #define TAIL(count)                                                                                \
     {                                                                                              \
         .tail = true, .n = (count)                                                                 \
@@ -189,7 +197,6 @@ Test(judge, knows_what_to_do_about_a_refusal)
 
 Test(judge, knows_what_the_hub_means)
 {
-    static const struct wish linked = {.at = 5, .n = 10, .known = &known, .linked = "abc"};
     static const struct row rows[] = {
         {"gated", "HTTP/1.1 403|X-Error-Code: GatedRepo", RANGE_AT(5, 10), VERDICT_FAIL,
          WEIR_ERR_NETWORK, "gated (403); accept its terms", 0, 0},
@@ -211,13 +218,13 @@ Test(judge, knows_what_the_hub_means)
          "gated",
          0,
          0},
-        {"the file that was listed", "HTTP/1.1 302|X-Linked-Etag: \"abc\"", linked, VERDICT_FOLLOW,
+        {"the file that was listed", "HTTP/1.1 302|X-Linked-Etag: \"abc\"", LINKED, VERDICT_FOLLOW,
          0, NULL, 0, 0},
-        {"another file", "HTTP/1.1 302|X-Linked-Etag: \"abd\"", linked, VERDICT_FAIL,
+        {"another file", "HTTP/1.1 302|X-Linked-Etag: \"abd\"", LINKED, VERDICT_FAIL,
          WEIR_ERR_CHANGED, "X-Linked-Etag", 0, 0},
-        {"the Hub does not tell", "HTTP/1.1 302|Location: x", linked, VERDICT_FOLLOW, 0, NULL, 0,
+        {"the Hub does not tell", "HTTP/1.1 302|Location: x", LINKED, VERDICT_FOLLOW, 0, NULL, 0,
          0},
-        {"another one in an error", "HTTP/1.1 503|X-Linked-Etag: \"abd\"", linked, VERDICT_LATER,
+        {"another one in an error", "HTTP/1.1 503|X-Linked-Etag: \"abd\"", LINKED, VERDICT_LATER,
          WEIR_ERR_NETWORK, NULL, 0, 0},
     };
     expect_rows(rows, COUNT_OF(rows));
@@ -225,18 +232,17 @@ Test(judge, knows_what_the_hub_means)
 
 Test(judge, takes_small_answers_whole)
 {
-    static const struct wish whole = {.whole = true};
     static const struct row rows[] = {
-        {"with a length", "HTTP/1.1 200|Content-Length: 5", whole, VERDICT_TAKE, 0, NULL, 0, 0},
-        {"without", "HTTP/1.1 200", whole, VERDICT_TAKE, 0, NULL, 0, 0},
-        {"a part, unasked", "HTTP/1.1 206|Content-Range: bytes 0-4/5", whole, VERDICT_FAIL,
+        {"with a length", "HTTP/1.1 200|Content-Length: 5", WHOLE, VERDICT_TAKE, 0, NULL, 0, 0},
+        {"without", "HTTP/1.1 200", WHOLE, VERDICT_TAKE, 0, NULL, 0, 0},
+        {"a part, unasked", "HTTP/1.1 206|Content-Range: bytes 0-4/5", WHOLE, VERDICT_FAIL,
          WEIR_ERR_NETWORK, "206", 0, 0},
-        {"416", "HTTP/1.1 416|Content-Range: bytes */5", whole, VERDICT_FAIL, WEIR_ERR_NETWORK,
+        {"416", "HTTP/1.1 416|Content-Range: bytes */5", WHOLE, VERDICT_FAIL, WEIR_ERR_NETWORK,
          "416", 0, 0},
-        {"compressed", "HTTP/1.1 200|Content-Encoding: gzip", whole, VERDICT_FAIL, WEIR_ERR_NETWORK,
+        {"compressed", "HTTP/1.1 200|Content-Encoding: gzip", WHOLE, VERDICT_FAIL, WEIR_ERR_NETWORK,
          "compresses", 0, 0},
-        {"elsewhere", "HTTP/1.1 307|Location: x", whole, VERDICT_FOLLOW, 0, NULL, 0, 0},
-        {"later", "HTTP/1.1 429", whole, VERDICT_LATER, WEIR_ERR_NETWORK, "patience", 0, 0},
+        {"elsewhere", "HTTP/1.1 307|Location: x", WHOLE, VERDICT_FOLLOW, 0, NULL, 0, 0},
+        {"later", "HTTP/1.1 429", WHOLE, VERDICT_LATER, WEIR_ERR_NETWORK, "patience", 0, 0},
     };
     expect_rows(rows, COUNT_OF(rows));
 }

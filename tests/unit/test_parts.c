@@ -82,9 +82,15 @@ static void reboot(void)
     uint8_t boot[PARTS_BOOT_BYTES] = {0};
     int fd = open(side_name, O_WRONLY);
     cr_assert(fd >= 0);
-    cr_assert_eq(pwrite(fd, boot, sizeof(boot), SIDECAR_HEAD_BYTES + 2 * ((N + 7) / 8)),
+    cr_assert_eq(pwrite(fd, boot, sizeof(boot), SIDECAR_HEAD_BYTES + (N + 7) / 8 + N),
                  sizeof(boot));
     cr_assert_eq(close(fd), 0);
+}
+
+static void mark(struct parts *p, uint32_t part)
+{
+    parts_note(p, part);
+    parts_mark(p, part);
 }
 
 static void expect_parts(const struct parts *p, const char *want)
@@ -108,28 +114,29 @@ Test(parts, are_there_after_a_kill, .init = set_up, .fini = tear_down)
 {
     struct parts p = open_it();
     expect_parts(&p, "...........");
-    parts_mark(&p, 0);
-    parts_mark(&p, 7);
-    parts_mark(&p, 10);
+    mark(&p, 0);
+    mark(&p, 7);
+    mark(&p, 10);
+    parts_note(&p, 9); /* it was on disk, and then we were killed */
     cr_expect_eq(parts_bytes(&p), (uint64_t)2 * PARTS_BYTES + 5);
     parts_close(&p);
     p = open_it();
-    expect_parts(&p, "x......x..x");
+    expect_parts(&p, "x......x.xx");
     parts_close(&p);
 }
 
 Test(parts, are_there_after_a_reboot_if_they_were_synced, .init = set_up, .fini = tear_down)
 {
     struct parts p = open_it();
-    parts_mark(&p, 3);
-    parts_mark(&p, 8);
+    mark(&p, 3);
+    mark(&p, 8);
     cr_expect_eq(parts_sync(&p, true, NULL), WEIR_OK);
-    parts_mark(&p, 4);
+    mark(&p, 4);
     parts_close(&p);
     reboot();
     p = open_it();
     expect_parts(&p, "...x....x..");
-    parts_mark(&p, 5);
+    mark(&p, 5);
     parts_close(&p);
     p = open_it(); /* the marks of this boot hold, and the others have not come back */
     expect_parts(&p, "...x.x..x..");
@@ -143,13 +150,13 @@ Test(parts, marks_firmly_only_what_is_on_disk, .init = set_up, .fini = tear_down
     watched = &p;
     cr_expect_eq(parts_sync(&p, true, &diag), WEIR_OK);
     cr_expect_str_eq(calls, "", "nothing to say");
-    parts_mark(&p, 1);
+    mark(&p, 1);
     cr_expect_eq(parts_sync(&p, false, &diag), WEIR_OK);
     cr_expect_str_eq(calls, "l", "not due yet");
     cr_expect_eq(parts_sync(&p, true, &diag), WEIR_OK);
     cr_expect_str_eq(calls, "ldWs");
     memset(calls, 0, sizeof(calls));
-    parts_mark(&p, 2);
+    mark(&p, 2);
     sync_errno = ENOSPC;
     cr_expect_eq(parts_sync(&p, true, &diag), WEIR_ERR_IO);
     sync_errno = 0;
@@ -162,10 +169,26 @@ Test(parts, marks_firmly_only_what_is_on_disk, .init = set_up, .fini = tear_down
     parts_close(&p);
 }
 
+Test(parts, syncs_do_not_undo_notes, .init = set_up, .fini = tear_down)
+{
+    struct parts p = open_it();
+    mark(&p, 0);
+    parts_note(&p, 1); /* by another thread; nobody has told us yet */
+    cr_expect_eq(parts_sync(&p, true, NULL), WEIR_OK);
+    parts_close(&p);
+    p = open_it();
+    expect_parts(&p, "xx.........");
+    parts_close(&p);
+    reboot();
+    p = open_it();
+    expect_parts(&p, "x..........");
+    parts_close(&p);
+}
+
 Test(parts, begin_anew_with_another_file, .init = set_up, .fini = tear_down)
 {
     struct parts p = open_it();
-    parts_mark(&p, 1);
+    mark(&p, 1);
     parts_close(&p);
     digest[0]++;
     p = open_it();
