@@ -19,6 +19,8 @@ static const struct cli_option options[] = {
                        "... and not these ('*' goes over '/'; DIR/: all in it)", true, '\n'},
     [FETCH_HF_CACHE] = {0, "hf-cache", NULL, "fill the Hub's own cache, where its tools look",
                         false},
+    [FETCH_PACK] = {0, "pack", NULL, "of a repository, make the store DST (default: NAME.weir)",
+                    false},
     {0},
 };
 
@@ -39,7 +41,8 @@ const struct cmd cmd_fetch = {
         "SHA-1, checked. Files that are there and right are kept. With --hf-cache they go where\n"
         "transformers and others look, and the snapshot's path is printed. hf:ORG/NAME/PATH.weir "
         "is\n"
-        "a store in a repository.\n"
+        "a store in a repository. With --pack the files become the store DST on their way: what\n"
+        "'weir pack' makes of them, without the plain files ever being on the disk.\n"
         "\n"
         "Proxies: http_proxy, https_proxy, no_proxy; whom to trust: SSL_CERT_FILE. As documented\n"
         "for the Hub: HF_ENDPOINT, the only one to see the token; HF_TOKEN, HF_TOKEN_PATH, "
@@ -49,6 +52,7 @@ const struct cmd cmd_fetch = {
     .examples = "  weir fetch https://host/llama.weir\n"
                 "  weir fetch hf:org/llama --include '*.json' --include '*.safetensors'\n"
                 "  weir fetch --hf-cache hf:org/llama@v1.0\n"
+                "  weir fetch --pack hf:org/llama models/\n"
                 "  weir fetch --seed llama-3.0.weir https://host/llama-3.1.weir models/\n"
                 "  weir fetch --repair https://host/llama.weir llama.weir\n",
     .option = options,

@@ -17,6 +17,7 @@ enum {
     FETCH_INCLUDE,
     FETCH_EXCLUDE,
     FETCH_HF_CACHE,
+    FETCH_PACK,
 };
 
 /* Fetches; in cmd_fetch_curl.c or cmd_fetch_off.c. */

@@ -18,7 +18,7 @@ static int refuse_options(const struct cli *cli, const int *option, const char *
 
 static int run_store(struct cli *cli)
 {
-    static const int others[] = {FETCH_INCLUDE, FETCH_EXCLUDE, FETCH_HF_CACHE, -1};
+    static const int others[] = {FETCH_INCLUDE, FETCH_EXCLUDE, FETCH_HF_CACHE, FETCH_PACK, -1};
     int code = refuse_options(cli, others, "a store");
     return code ? code : fetch_store(cli);
 }
@@ -27,7 +27,11 @@ static int run_hub(struct cli *cli)
 {
     static const int others[] = {FETCH_SEED, FETCH_REPAIR, -1};
     int code = refuse_options(cli, others, "a repository");
-    return code ? code : fetch_hub(cli);
+    if (code)
+        return code;
+    if (option_given(cli, FETCH_PACK) && option_given(cli, FETCH_HF_CACHE))
+        return fail_usage(cli, "--pack and --hf-cache are two ways to go");
+    return option_given(cli, FETCH_PACK) ? fetch_pack(cli) : fetch_hub(cli);
 }
 
 /* hf:ORG/NAME/PATH.weir is a store like any other. */

@@ -36,7 +36,7 @@ static bool matches(const char *list, const char *path)
     return false;
 }
 
-static bool wants(void *self, const char *path)
+bool fetch_wants(void *self, const char *path)
 {
     const struct cli *cli = self;
     const char *include = cli->value[FETCH_INCLUDE], *exclude = cli->value[FETCH_EXCLUDE];
@@ -92,7 +92,7 @@ static weir_err fetch(struct hub_job *h, struct weir_http *http,
                                                   .replace = option_given(cli, FETCH_FORCE),
                                                   .watch = &h->job.watch,
                                                   .self = (void *)cli,
-                                                  .wants = wants};
+                                                  .wants = fetch_wants};
     struct weir_hub *hub = NULL;
     char *snapshot = NULL;
     weir_err err = weir_hub_open(http, &h->ref, h->endpoint, &hub, diag);

@@ -51,5 +51,10 @@ int fetch_job_done(const struct fetch_job *job);
 
 int fetch_store(struct cli *cli); /* a store behind a URL into a file; --repair too */
 int fetch_hub(struct cli *cli);   /* files of a Hub repository; --hf-cache too */
+int fetch_pack(struct cli *cli);  /* the same into a store, packed on the way */
+
+/* Whether --include and --exclude want a repository's file; self: the struct cli.  In fetch_hub.c.
+ */
+bool fetch_wants(void *self, const char *path);
 
 #endif

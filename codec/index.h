@@ -34,4 +34,12 @@ void index_free(struct index *ix); /* one that index_parse() made; NULL is fine 
  * WEIR_ERR_NOMEM; WEIR_ERR_INVALID when it would pass WEIR_MAX_INDEX_BYTES. */
 WEIR_MUST_CHECK weir_err index_write(const struct index *ix, uint8_t **out, size_t *out_bytes);
 
+/* One coding, as it stands in an index (docs/format.md, 3.1): n_bytes of it and nothing else; *out
+ * is freed by the caller with free().  WEIR_ERR_CORRUPT; WEIR_ERR_NOMEM. */
+WEIR_MUST_CHECK weir_err index_coding_parse(const uint8_t *bytes, size_t n_bytes,
+                                            struct weir_coding **out);
+enum { INDEX_MAX_CODING_BYTES = 4 + WEIR_MAX_PARTS * (12 + 2 * 256) };
+/* At most INDEX_MAX_CODING_BYTES to `out`; returns how many. */
+size_t index_coding_write(const struct weir_coding *coding, uint8_t *out);
+
 #endif

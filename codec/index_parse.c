@@ -132,6 +132,26 @@ static weir_err read_coding(struct parser *p, struct weir_coding **out)
     return WEIR_OK;
 }
 
+weir_err index_coding_parse(const uint8_t *bytes, size_t n_bytes, struct weir_coding **out)
+{
+    struct arena *arena = arena_new(MEMORY_ALLOWANCE);
+    if (!arena)
+        return WEIR_ERR_NOMEM;
+    struct parser p = {.c = {bytes, n_bytes, false}, .arena = arena};
+    struct weir_coding *in_arena = NULL;
+    weir_err err = read_coding(&p, &in_arena);
+    if (!err && p.c.left)
+        err = WEIR_ERR_CORRUPT;
+    size_t n = err ? 0 : weir_coding_bytes(in_arena->n_parts);
+    struct weir_coding *coding = err ? NULL : malloc(n);
+    if (coding)
+        *out = memcpy(coding, in_arena, n);
+    else if (!err)
+        err = WEIR_ERR_NOMEM;
+    arena_free(arena);
+    return err;
+}
+
 static weir_err read_object(struct parser *p, struct weir_object *object)
 {
     struct index *ix = p->ix;

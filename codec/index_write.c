@@ -76,6 +76,13 @@ static void put_coding(struct writer *w, const struct weir_coding *coding)
         put_part(w, &coding->part[i]);
 }
 
+size_t index_coding_write(const struct weir_coding *coding, uint8_t *out)
+{
+    struct writer w = {.at = out};
+    put_coding(&w, coding);
+    return (size_t)w.n;
+}
+
 static void put_segment(struct writer *w, const struct weir_segment *segment)
 {
     put(w, segment->bytes, 8);

@@ -49,6 +49,7 @@ static void release_readers(struct pack *p)
 {
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++)
         pack_reader_release(&p->reader[i]);
+    pack_reader_release(&p->announcer);
     pack_reader_release(&p->here);
     pack_reader_release(&p->there);
 }
@@ -115,23 +116,45 @@ static weir_err check_unchanged(const struct pack *p, struct weir_diag *diag)
     return WEIR_OK;
 }
 
+static weir_err prepare(struct pack *p, unsigned n_threads, struct weir_diag *diag)
+{
+    uint64_t n_extents = p->ix.plain_bytes / PACK_PLAIN_BYTES + 1; /* about */
+    p->n_threads = ordered_threads(n_threads, n_extents > p->n_parts ? n_extents : p->n_parts);
+    p->n_slots = ordered_slots(p->n_threads);
+    weir_err err = make_buffers(p);
+    if (!err)
+        err = pack_share_new(p);
+    if (!err)
+        err = pack_stored_open(p);
+    if (!err)
+        err = pack_journal_begin(p, diag);
+    if (!err)
+        err = pack_run_new(p);
+    return err;
+}
+
+/* All is shared at first, and then all is run, unless a window has them take turns. */
+static weir_err share_and_run(struct pack *p, struct weir_diag *diag)
+{
+    weir_err err = p->stored_bytes ? WEIR_OK : write_header(p);
+    while (!err && !p->all_shared) {
+        err = pack_share(p, diag);
+        if (!err)
+            err = pack_run(p, diag);
+    }
+    return err;
+}
+
 static weir_err pack_all(struct pack *p, const struct weir_pack_entry *entries, size_t n_entries,
                          unsigned n_threads, struct weir_pack_result *result,
                          struct weir_diag *diag)
 {
     weir_err err = pack_plan(p, entries, n_entries, diag);
-    if (err)
-        return err;
-    uint64_t n_extents = p->ix.plain_bytes / PACK_PLAIN_BYTES + 1; /* about */
-    p->n_threads = ordered_threads(n_threads, n_extents > p->n_parts ? n_extents : p->n_parts);
-    p->n_slots = ordered_slots(p->n_threads);
-    err = make_buffers(p);
     if (!err)
-        err = pack_share(p, diag);
+        err = prepare(p, n_threads, diag);
+    result->resumed_bytes = p->n_restored ? p->stored_bytes : 0;
     if (!err)
-        err = write_header(p);
-    if (!err)
-        err = pack_run(p, diag);
+        err = share_and_run(p, diag);
     if (!err)
         err = check_unchanged(p, diag);
     if (!err)
@@ -142,6 +165,9 @@ static weir_err pack_all(struct pack *p, const struct weir_pack_entry *entries, 
 static void pack_free(struct pack *p)
 {
     release_readers(p);
+    pack_run_free(p);
+    pack_share_free(p);
+    pack_stored_close(p);
     for (uint32_t i = 0; i < p->ix.n_entries; i++) {
         free(p->file[i].segment);
         weir_layout_free(p->file[i].layout);
@@ -159,6 +185,7 @@ static void pack_free(struct pack *p)
     free(p->ix.coding);
     free(p->ix.object);
     free(p->ix.extent);
+    free(p->extent_at);
     free(p->ix.entry);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -173,10 +200,14 @@ static struct pack *pack_new(const struct weir_output *output,
     p->kernels = options->kernels ? options->kernels : weir_kernels_best();
     p->watch = options->watch;
     p->output = output;
+    p->journal = options->journal;
+    p->window_bytes = options->window_bytes;
+    if (p->window_bytes && p->window_bytes < PACK_PLAIN_BYTES)
+        p->window_bytes = PACK_PLAIN_BYTES; /* else no extent might ever be complete */
     p->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++)
         p->reader[i] = (struct pack_reader){.pack = p, .entry = PACK_NO_ENTRY};
-    p->here = p->there = p->reader[0];
+    p->here = p->there = p->announcer = p->reader[0];
     return p;
 }
 

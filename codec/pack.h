@@ -48,14 +48,48 @@ struct weir_output {
     weir_err (*write)(void *self, const void *bytes, size_t n);
 };
 
+/* What makes a pack that ends early, however it ends, go on later: a list of records that the
+ * caller keeps beside the store.  They say how each segment is coded and which extents are written,
+ * so that an extent that is whole is not made again, nor are its plain bytes read again: they are
+ * decoded from the store.  docs/architecture.md has the records, and what happens when the power is
+ * cut.  Any bytes are fine as records of an earlier run: what does not verify counts as not there,
+ * as does all behind it.  One thread at a time calls but for read(), which several may. */
+struct weir_pack_journal {
+    void *self;
+    /* Stands for the plain bytes of the entries: with another one nothing is taken over. */
+    uint8_t input[WEIR_DIGEST_BYTES];
+    /* The records that an earlier run has left, or zeroed.  Borrowed; not read any more once
+     * resume() has been called. */
+    struct weir_source left;
+    /* n bytes of the store from `at`: left by an earlier run, or written by this one.  Whatever is
+     * not there is WEIR_ERR_IO. */
+    weir_err (*read)(void *self, uint64_t at, void *dst, size_t n);
+    /* Called once, before anything is written: so many bytes of records and store are kept, what is
+     * behind them must go, and appending goes on there. */
+    weir_err (*resume)(void *self, uint64_t journal_bytes, uint64_t store_bytes);
+    /* n bytes of records.  What of the store they speak of has been given to write(). */
+    weir_err (*append)(void *self, const void *bytes, size_t n);
+    /* After each extent: brings what was written of the store to disk, if that is due, and says
+     * so.  Then a record is appended that says the same, to be brought to disk, too. */
+    weir_err (*sync)(void *self, bool *synced);
+};
+
 struct weir_pack_options {
     const struct weir_kernels *kernels; /* NULL: the best */
     unsigned n_threads;                 /* 0: one per processor; at most 16 are used */
     const struct weir_watch *watch;     /* NULL: none */
+    /* Where reading twice is dear: codings are chosen no further ahead of writing than so many
+     * plain bytes (or one segment that is longer), and weir_source.expect() hears of what is going
+     * to be read, further ahead by about as much again.  Segments of up to half of it are expected
+     * whole when their coding is chosen, and read again from wherever they are then kept.  The
+     * store is the same.  0: all codings are chosen first, and nothing is announced. */
+    uint64_t window_bytes;
+    const struct weir_pack_journal *journal; /* NULL: none */
 };
 
 struct weir_pack_result {
     uint64_t plain_bytes, stored_bytes;
+    uint64_t resumed_bytes; /* of extents that an earlier run had written */
     uint8_t digest[WEIR_DIGEST_BYTES];
 };
 
@@ -63,8 +97,10 @@ struct weir_pack_result {
  *
  * WEIR_ERR_INVALID    two equal paths, a path or link against the rules; *diag names it
  * WEIR_ERR_CHANGED    an input changed meanwhile
+ * WEIR_ERR_MISMATCH   an extent of an earlier run is not what its record says, though it was
+ *                     brought to disk before: begin without the journal
  * WEIR_ERR_CANCELLED  watch->tick said so
- * WEIR_ERR_NOMEM, and what open, read and write return. */
+ * WEIR_ERR_NOMEM, and what open, read, write and the journal return. */
 WEIR_MUST_CHECK weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
                                    const struct weir_output *output,
                                    const struct weir_pack_options *options,

@@ -72,28 +72,52 @@ size_t pack_coding_bytes(const struct weir_coding *coding)
 
 /* Pieces of whole elements, evenly spread; everything when it fits.  Where they are depends on the
  * segment alone.  Opaque bytes come in whole tiles, as zstd will see them. */
+struct sample {
+    size_t n, piece;   /* how many, and bytes of each */
+    uint64_t n_pieces; /* of the whole segment */
+};
+
+static struct sample sample_of(const struct weir_segment *segment, const struct weir_elements *like)
+{
+    if (segment->bytes <= SAMPLE_BYTES)
+        return (struct sample){1, (size_t)segment->bytes, 1};
+    size_t piece = WEIR_TILE_BYTES;
+    if (like)
+        piece = PIECE_BYTES - (size_t)PIECE_BYTES % like->elem_bytes;
+    return (struct sample){SAMPLE_BYTES / piece, piece, segment->bytes / piece};
+}
+
+static uint64_t piece_at(const struct weir_segment *segment, const struct sample *s, size_t i)
+{
+    uint64_t number = s->n_pieces / s->n * i + s->n_pieces % s->n * i / s->n;
+    return segment->file_offset + number * s->piece;
+}
+
 static weir_err take_sample(struct pack_reader *r, uint32_t entry,
                             const struct weir_segment *segment, const struct weir_elements *like,
                             uint8_t *sample, size_t *sample_bytes, struct weir_diag *diag)
 {
-    if (segment->bytes <= SAMPLE_BYTES) {
-        *sample_bytes = (size_t)segment->bytes;
-        return pack_read(r, entry, segment->file_offset, sample, *sample_bytes, diag);
-    }
-    size_t piece = WEIR_TILE_BYTES;
-    if (like)
-        piece = PIECE_BYTES - (size_t)PIECE_BYTES % like->elem_bytes;
-    size_t n = SAMPLE_BYTES / piece;
-    uint64_t n_pieces = segment->bytes / piece;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t number = n_pieces / n * i + n_pieces % n * i / n;
-        weir_err err = pack_read(r, entry, segment->file_offset + number * piece,
-                                 sample + i * piece, piece, diag);
+    const struct sample s = sample_of(segment, like);
+    for (size_t i = 0; i < s.n; i++) {
+        weir_err err =
+            pack_read(r, entry, piece_at(segment, &s, i), sample + i * s.piece, s.piece, diag);
         if (err)
             return err;
     }
-    *sample_bytes = n * piece;
+    *sample_bytes = s.n * s.piece;
     return WEIR_OK;
+}
+
+void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segment)
+{
+    const struct weir_segment *at = &r->pack->ix.entry[entry].segment[segment];
+    if (at->bytes <= r->pack->window_bytes / 2) {
+        pack_expect(r, entry, at->file_offset, at->bytes);
+        return;
+    }
+    const struct sample s = sample_of(at, pack_elements(r->pack, entry, segment));
+    for (size_t i = 0; i < s.n; i++)
+        pack_expect(r, entry, piece_at(at, &s, i), s.piece);
 }
 
 /* Stored bytes per plain byte with zstd, on some tiles of the sample. */

@@ -2,9 +2,13 @@
  *
  * plan     pack_plan.c   entries checked and sorted, each file cut into segments
  * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c measures,
- *                        or an earlier one with equal bytes
- * run      pack_run.c    tiles encoded, extents written, files hashed
+ *                        or an earlier one with equal bytes (pack_equal.c)
+ * run      pack_run.c    tiles encoded, extents written, files hashed (pack_hash.c)
  * finish   pack.c        index and trailer
+ *
+ * share and run take turns when there is a window: neither of their threads runs beside the
+ * other's.  With a journal (pack_journal.c), share and run tell it what they have done, and
+ * after plan it tells them what an earlier run had done.
  *
  * Memory: the index and about as much again; per thread an encoder and 1.25 slots of 8 MiB (a
  * job's plain and stored bytes); 1 MiB beside.  No allocation per tile. */
@@ -12,16 +16,20 @@
 #define WEIR_CODEC_PACK_PLAN_PRIVATE_H
 
 #include <pthread.h>
+#include <xxhash.h>
 
 #include "codec/layout.h"
 #include "codec/pack.h"
 #include "index.h"
 #include "ordered.h"
+#include "sha256.h"
+#include "store_private.h"
 
 enum {
     PACK_PLAIN_BYTES = WEIR_EXTENT_TILES * WEIR_TILE_BYTES, /* room for them in a slot */
     PACK_BLOCK_BYTES = 1 << 19,                             /* read at once outside of jobs */
     PACK_NO_ENTRY = UINT32_MAX,
+    PACK_LEAST_TILE_BYTES = 32, /* a head and a payload of one byte, padded */
 };
 
 /* Beside index.entry[i]. */
@@ -59,10 +67,15 @@ struct pack_reader {
     struct weir_source src;
 };
 
+struct share; /* pack_share.c */
+struct run;   /* pack_run.c */
+
 struct pack {
     const struct weir_kernels *kernels;
     const struct weir_watch *watch; /* NULL: none */
     const struct weir_output *output;
+    const struct weir_pack_journal *journal; /* NULL: none */
+    uint64_t window_bytes;                   /* 0: none */
 
     struct index ix;
     struct pack_file *file;     /* ix.n_entries */
@@ -75,22 +88,110 @@ struct pack {
     unsigned n_threads, n_slots;
     struct pack_slot slot[ORDERED_MAX_SLOTS];
     struct pack_reader reader[ORDERED_MAX_THREADS];
+    struct pack_reader announcer; /* the thread's that is in `next` of a line */
     /* The finishing thread's own. */
     struct pack_reader here, there;
     uint8_t *block[2]; /* PACK_BLOCK_BYTES each */
 
-    uint64_t stored_bytes; /* written so far */
+    struct share *share;
+    struct run *run;
+    bool all_shared; /* every segment has its object */
+
+    uint64_t max_extents; /* room of ix.extent and extent_at, at least 1 */
+    uint64_t *extent_at;
+    uint32_t n_written;    /* extents, the restored ones among them */
+    uint32_t n_restored;   /* extents that an earlier run has written */
+    uint64_t stored_bytes; /* written so far, by earlier runs too */
+    uint64_t done_bytes;   /* plain, hashed so far */
+
+    /* What is written, as a store without an end, to read from with a journal.  Never closed. */
+    struct weir_store view;
+    struct weir_store_cursor *cursor; /* the finishing thread's; NULL without a journal */
+    uint64_t journal_xxh3;            /* of the last record */
 };
 
 /* pack_plan.c: fills in ix.entry, file, n_parts and index_bytes.  Opens every file once. */
 WEIR_MUST_CHECK weir_err pack_plan(struct pack *p, const struct weir_pack_entry *entries,
                                    size_t n_entries, struct weir_diag *diag);
 
-/* pack_share.c: fills in ix.object, object, ix.coding, ix.n_tiles and every segment's object. */
+/* pack_share.c: ix.object, object, ix.coding, ix.n_tiles and every segment's object, for segments
+ * of the window; all_shared when there are none left. */
+WEIR_MUST_CHECK weir_err pack_share_new(struct pack *p);
 WEIR_MUST_CHECK weir_err pack_share(struct pack *p, struct weir_diag *diag);
+void pack_share_free(struct pack *p);
 
-/* pack_run.c: writes all extents; fills in ix.extent and every file's SHA-256. */
+/* Tells the sources of the samples of the coming segments, as many as the window allows. */
+void pack_share_announce(struct pack *p);
+
+/* How a segment got its object. */
+enum { PACK_MAX_MEASURED = 4 }; /* per segment; equal samples of unequal segments are rare */
+struct pack_sharing {
+    uint32_t object; /* ix.n_objects: a new one */
+    uint64_t sample_xxh3;
+    struct weir_coding *coding; /* a new one's; owned; NULL: opaque */
+    unsigned n_measured;        /* objects that were measured on the way */
+    struct {
+        uint32_t object;
+        bool dull;
+        uint64_t least_bytes;
+    } measured[PACK_MAX_MEASURED];
+};
+
+/* Gives the next segment its object as an earlier run did.  false: that makes no sense, and nothing
+ * was done.  Takes s->coding over, or leaves it. */
+bool pack_share_again(struct pack *p, struct pack_sharing *s);
+
+/* pack_equal.c: *out is the earlier object with the same bytes as the segment, or WEIR_NO_OBJECT.
+ * Fills in s->measured.  `first` is the first one to look at, then object.next; the segments
+ * before this one have done_bytes, and their objects take at least least_bytes in the store. */
+struct pack_twin {
+    struct weir_tile_encoder *encoder;
+    const struct pack_slot *slot; /* its buffers are overwritten */
+    uint64_t done_bytes, least_bytes;
+    uint32_t entry, segment, first;
+};
+WEIR_MUST_CHECK weir_err pack_find_equal(struct pack *p, const struct pack_twin *twin,
+                                         struct pack_sharing *s, uint32_t *out,
+                                         struct weir_diag *diag);
+
+/* pack_run.c: writes the extents that are complete, or all when all_shared; fills in ix.extent and,
+ * in the end, every file's SHA-256. */
+WEIR_MUST_CHECK weir_err pack_run_new(struct pack *p);
 WEIR_MUST_CHECK weir_err pack_run(struct pack *p, struct weir_diag *diag);
+void pack_run_free(struct pack *p);
+
+/* pack_hash.c: the files' SHA-256, in order, from what comes out of the extents. */
+struct pack_hash {
+    uint32_t entry, segment; /* what is hashed */
+    uint64_t offset;         /* in the segment */
+    bool in_file;            /* sha256 has begun with this entry */
+    struct sha256 sha256;
+    XXH3_state_t *xxh3; /* of an object that is shared */
+};
+WEIR_MUST_CHECK weir_err pack_hash_new(struct pack_hash *h);
+void pack_hash_free(struct pack_hash *h);
+/* The next n plain bytes of the extents.  end: there are no more; goes on to the end of all
+ * entries. */
+WEIR_MUST_CHECK weir_err pack_hash_add(struct pack *p, struct pack_hash *h, const uint8_t *plain,
+                                       size_t n, struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err pack_hash_end(struct pack *p, struct pack_hash *h, struct weir_diag *diag);
+
+/* pack_journal.c.  begin: after plan, before share: takes up what an earlier run has left.  The
+ * others: what was done; nothing without a journal. */
+WEIR_MUST_CHECK weir_err pack_journal_begin(struct pack *p, struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err pack_journal_sharing(struct pack *p, const struct pack_sharing *s,
+                                              struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err pack_journal_extent(struct pack *p, const struct index_extent *extent,
+                                             struct weir_diag *diag);
+
+/* pack_stored.c: reading what is written.  All but open only with a journal. */
+WEIR_MUST_CHECK weir_err pack_stored_open(struct pack *p);
+void pack_stored_close(struct pack *p);
+/* Whether all tiles of the object are written. */
+bool pack_stored_has(const struct pack *p, uint32_t object);
+/* Reads extent i, and the padding before it, into `stored` (WEIR_MAX_EXTENT_BYTES).
+ * WEIR_ERR_MISMATCH if they are not what ix.extent says. */
+WEIR_MUST_CHECK weir_err pack_stored_check(const struct pack *p, uint32_t i, uint8_t *stored);
 
 /* pack.c: hands n bytes to the output and counts them. */
 WEIR_MUST_CHECK weir_err pack_write(struct pack *p, const void *bytes, size_t n);
@@ -102,6 +203,8 @@ WEIR_MUST_CHECK weir_err pack_tick(const struct pack *p, uint64_t done_bytes);
  * WEIR_ERR_CHANGED when its size is not what it was. */
 WEIR_MUST_CHECK weir_err pack_read(struct pack_reader *r, uint32_t entry, uint64_t at, void *dst,
                                    size_t n, struct weir_diag *diag);
+/* Tells the source that these bytes will be read.  What is wrong shows when they are. */
+void pack_expect(struct pack_reader *r, uint32_t entry, uint64_t at, uint64_t n);
 /* Lets go of the file of the last call. */
 void pack_reader_release(struct pack_reader *r);
 
@@ -121,6 +224,9 @@ void pack_chooser_free(struct pack_chooser *c); /* NULL is fine */
 WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_reader *r, uint32_t entry,
                                      uint32_t segment, const struct pack_slot *slot,
                                      struct pack_choice *out, struct weir_diag *diag);
+
+/* Tells the source what pack_choose() will read. */
+void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segment);
 
 /* What a coding takes in the index: bytes. */
 size_t pack_coding_bytes(const struct weir_coding *coding);

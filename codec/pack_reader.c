@@ -38,17 +38,31 @@ void pack_reader_release(struct pack_reader *r)
     r->entry = PACK_NO_ENTRY;
 }
 
+static weir_err turn_to(struct pack_reader *r, uint32_t entry, struct weir_diag *diag)
+{
+    if (r->entry == entry)
+        return WEIR_OK;
+    pack_reader_release(r);
+    weir_err err = hold(r->pack, entry, &r->src, diag);
+    if (!err)
+        r->entry = entry;
+    return err;
+}
+
+void pack_expect(struct pack_reader *r, uint32_t entry, uint64_t at, uint64_t n)
+{
+    struct weir_diag ignored = {{0}};
+    if (turn_to(r, entry, &ignored) == WEIR_OK)
+        weir_source_expect(&r->src, at, n);
+}
+
 weir_err pack_read(struct pack_reader *r, uint32_t entry, uint64_t at, void *dst, size_t n,
                    struct weir_diag *diag)
 {
-    if (r->entry != entry) {
-        pack_reader_release(r);
-        weir_err err = hold(r->pack, entry, &r->src, diag);
-        if (err)
-            return err;
-        r->entry = entry;
-    }
-    weir_err err = weir_source_read(&r->src, at, dst, n);
+    weir_err err = turn_to(r, entry, diag);
+    if (err)
+        return err;
+    err = weir_source_read(&r->src, at, dst, n);
     if (!err)
         return WEIR_OK;
     weir_diag_set(diag, "%s: %s at byte %llu", r->pack->file[entry].from->path, weir_err_text(err),

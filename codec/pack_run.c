@@ -4,12 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "cursor.h"
-#include "sha256.h"
 
 struct run_job {
+    uint32_t number; /* of the extent */
     uint32_t object; /* of the first tile */
     uint64_t tile;   /* within it */
     unsigned n_tiles;
@@ -17,120 +15,51 @@ struct run_job {
     struct index_extent extent;
 };
 
-/* Tiles follow each other as the segments do that show their objects first, so the plain bytes of
- * the extents are the files in order, with the segments left out that share.  Those are read once
- * more, when their turn comes, for their file's SHA-256. */
+/* An announcement is repeated with each extent, so it need not be longer than what can be on its
+ * way at once. */
+enum { MIN_AHEAD_BYTES = 2 * PACK_PLAIN_BYTES };
+
 struct run {
     struct pack *p;
     struct run_job job[ORDERED_MAX_SLOTS];
+    unsigned n_threads;
     struct weir_tile_encoder *encoder[ORDERED_MAX_THREADS];
-    uint32_t object; /* of the next job */
+    struct weir_store_cursor *cursor[ORDERED_MAX_THREADS]; /* with extents to restore */
+    uint32_t extent, object;                               /* of the next job */
     uint64_t tile;
-
-    /* The finishing thread's own. */
-    uint32_t extent;         /* the next one to write */
-    uint32_t entry, segment; /* what is hashed */
-    uint64_t offset;         /* in the segment */
-    bool in_file;            /* sha256 has begun with this entry */
-    struct sha256 sha256;
-    XXH3_state_t *xxh3; /* of an object that is shared */
-    uint64_t done_bytes;
+    bool announced;        /* the coming samples, in this round */
+    struct pack_hash hash; /* the finishing thread's own */
 };
 
-/* ---- files: the finishing thread ---- */
+/* ---- the line: a job is an extent ---- */
 
-static bool is_first_showing(const struct run *r, uint32_t object)
-{
-    const struct pack_object *o = &r->p->object[object];
-    return o->entry == r->entry && o->segment == r->segment;
-}
-
-/* The bytes of a shared segment, read again: they must still be what its object was made of. */
-static weir_err hash_shared(struct run *r, const struct weir_segment *s, struct weir_diag *diag)
+/* The tiles that come next, as far as they are known, and then samples. */
+static void announce(struct run *r)
 {
     struct pack *p = r->p;
-    XXH3_64bits_reset(r->xxh3);
-    for (uint64_t at = 0; at < s->bytes; at += PACK_BLOCK_BYTES) {
-        size_t n = s->bytes - at < PACK_BLOCK_BYTES ? (size_t)(s->bytes - at) : PACK_BLOCK_BYTES;
-        weir_err err = pack_read(&p->here, r->entry, s->file_offset + at, p->block[0], n, diag);
-        if (!err)
-            err = sha256_add(&r->sha256, p->block[0], n);
-        if (err)
-            return err;
-        XXH3_64bits_update(r->xxh3, p->block[0], n);
-        r->done_bytes += n;
-        err = pack_tick(p, r->done_bytes);
-        if (err)
-            return err;
+    uint64_t n_left = p->window_bytes > MIN_AHEAD_BYTES ? p->window_bytes : MIN_AHEAD_BYTES;
+    uint32_t object = r->object;
+    uint64_t from = object < p->ix.n_objects ? r->tile * p->ix.object[object].tile_bytes : 0;
+    for (; n_left && object < p->ix.n_objects; object++, from = 0) {
+        const struct weir_object *o = &p->ix.object[object];
+        const struct pack_object *po = &p->object[object];
+        const struct weir_segment *s = &p->ix.entry[po->entry].segment[po->segment];
+        uint64_t n = o->bytes - from < n_left ? o->bytes - from : n_left;
+        pack_expect(&p->announcer, po->entry, s->file_offset + from, n);
+        n_left -= n;
     }
-    if (XXH3_64bits_digest(r->xxh3) == p->object[s->object].xxh3)
-        return WEIR_OK;
-    weir_diag_set(diag, "%s: its bytes changed while it was packed", p->ix.entry[r->entry].path);
-    return WEIR_ERR_CHANGED;
+    if (n_left && !r->announced) {
+        pack_share_announce(p);
+        r->announced = true;
+    }
 }
 
-/* Goes on to the next byte that comes out of a tile, or to the end of all entries. */
-static weir_err settle(struct run *r, struct weir_diag *diag)
+/* With a window, only what makes a whole extent, until there is nothing more to come. */
+static bool is_complete(const struct run *r)
 {
-    struct index *ix = &r->p->ix;
-    while (r->entry < ix->n_entries) {
-        struct weir_entry *e = &ix->entry[r->entry];
-        weir_err err = WEIR_OK;
-        if (e->kind == WEIR_ENTRY_FILE && !r->in_file) {
-            err = sha256_begin(&r->sha256);
-            r->in_file = true;
-        } else if (r->segment < e->n_segments) {
-            const struct weir_segment *s = &e->segment[r->segment];
-            if (s->bytes && is_first_showing(r, s->object))
-                return WEIR_OK;
-            if (s->bytes)
-                err = hash_shared(r, s, diag);
-            r->segment++;
-        } else {
-            if (r->in_file)
-                err = sha256_end(&r->sha256, e->sha256);
-            r->in_file = false;
-            r->entry++;
-            r->segment = 0;
-        }
-        if (err)
-            return err;
-    }
-    return WEIR_OK;
+    const struct pack *p = r->p;
+    return p->all_shared || p->ix.n_tiles / WEIR_EXTENT_TILES > r->extent;
 }
-
-static weir_err hash_plain(struct run *r, const uint8_t *plain, size_t n, struct weir_diag *diag)
-{
-    while (n) {
-        weir_err err = settle(r, diag);
-        if (err)
-            return err;
-        assert(r->entry < r->p->ix.n_entries);
-        const struct weir_segment *s = &r->p->ix.entry[r->entry].segment[r->segment];
-        struct pack_object *o = &r->p->object[s->object];
-        size_t taken = n < s->bytes - r->offset ? n : (size_t)(s->bytes - r->offset);
-        if (o->shared && r->offset == 0)
-            XXH3_64bits_reset(r->xxh3);
-        if (o->shared)
-            XXH3_64bits_update(r->xxh3, plain, taken);
-        err = sha256_add(&r->sha256, plain, taken);
-        if (err)
-            return err;
-        plain += taken;
-        n -= taken;
-        r->offset += taken;
-        r->done_bytes += taken;
-        if (r->offset == s->bytes) {
-            if (o->shared)
-                o->xxh3 = XXH3_64bits_digest(r->xxh3);
-            r->segment++;
-            r->offset = 0;
-        }
-    }
-    return WEIR_OK;
-}
-
-/* ---- the line: a job is an extent ---- */
 
 static weir_err run_next(void *self, unsigned slot, bool *more, struct weir_diag *diag)
 {
@@ -138,7 +67,13 @@ static weir_err run_next(void *self, unsigned slot, bool *more, struct weir_diag
     struct run *r = self;
     const struct index *ix = &r->p->ix;
     struct run_job *job = &r->job[slot];
-    *job = (struct run_job){.object = r->object, .tile = r->tile};
+    if (r->p->window_bytes && r->extent >= r->p->n_restored)
+        announce(r);
+    if (!is_complete(r)) {
+        *more = false;
+        return WEIR_OK;
+    }
+    *job = (struct run_job){.number = r->extent, .object = r->object, .tile = r->tile};
     while (job->n_tiles < WEIR_EXTENT_TILES && r->object < ix->n_objects) {
         uint64_t n_left = ix->object[r->object].n_tiles - r->tile;
         uint64_t n = WEIR_EXTENT_TILES - job->n_tiles;
@@ -152,6 +87,7 @@ static weir_err run_next(void *self, unsigned slot, bool *more, struct weir_diag
         job->n_tiles += (unsigned)n;
     }
     *more = job->n_tiles > 0;
+    r->extent += *more;
     return WEIR_OK;
 }
 
@@ -186,69 +122,119 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
     return WEIR_OK;
 }
 
+static void step(const struct pack *p, struct run_job *job)
+{
+    if (++job->tile == p->ix.object[job->object].n_tiles) {
+        job->object++;
+        job->tile = 0;
+    }
+}
+
+/* The plain bytes of an extent that an earlier run has written. */
+static weir_err restore(struct run *r, struct run_job *job, const struct pack_slot *slot,
+                        struct weir_store_cursor *cursor, struct weir_diag *diag)
+{
+    struct pack *p = r->p;
+    weir_err err = pack_stored_check(p, job->number, slot->stored);
+    if (err == WEIR_ERR_MISMATCH)
+        weir_diag_set(diag, "extent %u, of an earlier run, is damaged", job->number);
+    job->extent = p->ix.extent[job->number];
+    for (unsigned i = 0; !err && i < job->n_tiles; i++, step(p, job)) {
+        err = weir_store_read_tile(cursor, job->object, job->tile, slot->plain + job->plain_bytes,
+                                   diag);
+        job->plain_bytes += weir_store_tile_bytes(&p->view, job->object, job->tile);
+    }
+    return err == WEIR_ERR_CORRUPT ? WEIR_ERR_MISMATCH : err;
+}
+
 static weir_err run_work(void *self, unsigned slot, unsigned worker, struct weir_diag *diag)
 {
     struct run *r = self;
     struct run_job *job = &r->job[slot];
     const struct pack_slot *buffers = &r->p->slot[slot];
+    if (job->number < r->p->n_restored)
+        return restore(r, job, buffers, r->cursor[worker], diag);
     job->extent.bytes = job->n_tiles * WEIR_TILE_HEAD_BYTES;
-    for (unsigned i = 0; i < job->n_tiles; i++) {
+    for (unsigned i = 0; i < job->n_tiles; i++, step(r->p, job)) {
         weir_err err = encode_tile(r, worker, job, buffers, i, diag);
         if (err)
             return err;
-        if (++job->tile == r->p->ix.object[job->object].n_tiles) {
-            job->object++;
-            job->tile = 0;
-        }
     }
     return sha256_of(buffers->stored, job->extent.bytes, job->extent.sha256);
 }
 
-static weir_err run_finish(void *self, unsigned slot, struct weir_diag *diag)
+static weir_err write_extent(struct pack *p, const struct run_job *job, const uint8_t *stored)
 {
     static const uint8_t zeros[WEIR_ALIGN];
-    struct run *r = self;
-    const struct run_job *job = &r->job[slot];
-    weir_err err = hash_plain(r, r->p->slot[slot].plain, job->plain_bytes, diag);
-    if (err)
-        return err;
-    size_t past = (size_t)(r->p->stored_bytes % WEIR_ALIGN);
-    if (past)
-        err = pack_write(r->p, zeros, WEIR_ALIGN - past);
+    assert(p->n_written < p->max_extents);
+    size_t past = (size_t)(p->stored_bytes % WEIR_ALIGN);
+    weir_err err = past ? pack_write(p, zeros, WEIR_ALIGN - past) : WEIR_OK;
+    p->extent_at[p->n_written] = p->stored_bytes;
     if (!err)
-        err = pack_write(r->p, r->p->slot[slot].stored, job->extent.bytes);
+        err = pack_write(p, stored, job->extent.bytes);
     if (err)
         return err;
-    r->p->ix.extent[r->extent++] = job->extent;
-    return pack_tick(r->p, r->done_bytes);
+    p->ix.extent[p->n_written++] = job->extent;
+    return WEIR_OK;
 }
 
-static weir_err run_all(struct run *r, struct weir_diag *diag)
+/* Written first: hashing may read it. */
+static weir_err run_finish(void *self, unsigned slot, struct weir_diag *diag)
 {
+    struct run *r = self;
     struct pack *p = r->p;
-    unsigned n_threads = ordered_threads(p->n_threads, p->ix.n_extents);
-    p->ix.extent = calloc((size_t)p->ix.n_extents + 1, sizeof(p->ix.extent[0]));
-    r->xxh3 = XXH3_createState();
-    if (!p->ix.extent || !r->xxh3)
-        return WEIR_ERR_NOMEM;
-    for (unsigned i = 0; i < n_threads; i++) {
-        weir_err err = weir_tile_encoder_new(p->kernels, &r->encoder[i]);
-        if (err)
-            return err;
+    const struct run_job *job = &r->job[slot];
+    weir_err err = WEIR_OK;
+    if (job->number >= p->n_restored) {
+        err = write_extent(p, job, p->slot[slot].stored);
+        if (!err)
+            err = pack_journal_extent(p, &job->extent, diag);
     }
-    struct ordered_line line = {r, run_next, run_work, run_finish};
-    weir_err err = ordered_run(&line, n_threads, diag);
-    return err ? err : settle(r, diag);
+    if (!err)
+        err = pack_hash_add(p, &r->hash, p->slot[slot].plain, job->plain_bytes, diag);
+    return err ? err : pack_tick(p, p->done_bytes);
+}
+
+weir_err pack_run_new(struct pack *p)
+{
+    struct run *r = calloc(1, sizeof(*r));
+    if (!r)
+        return WEIR_ERR_NOMEM;
+    p->run = r;
+    r->p = p;
+    weir_err err = pack_hash_new(&r->hash);
+    r->n_threads = p->n_threads;
+    for (unsigned i = 0; !err && i < r->n_threads; i++) {
+        err = weir_tile_encoder_new(p->kernels, &r->encoder[i]);
+        if (!err && p->n_restored)
+            err = weir_store_cursor_new(&p->view, p->kernels, &r->cursor[i]);
+    }
+    return err;
+}
+
+void pack_run_free(struct pack *p)
+{
+    struct run *r = p->run;
+    if (!r)
+        return;
+    for (size_t i = 0; i < ORDERED_MAX_THREADS; i++) {
+        weir_tile_encoder_free(r->encoder[i]);
+        weir_store_cursor_free(r->cursor[i]);
+    }
+    pack_hash_free(&r->hash);
+    free(r);
 }
 
 weir_err pack_run(struct pack *p, struct weir_diag *diag)
 {
-    struct run r = {.p = p};
-    weir_err err = run_all(&r, diag);
-    assert(err || (r.extent == p->ix.n_extents && r.entry == p->ix.n_entries));
-    for (size_t i = 0; i < ORDERED_MAX_THREADS; i++)
-        weir_tile_encoder_free(r.encoder[i]);
-    sha256_free(&r.sha256);
-    XXH3_freeState(r.xxh3);
-    return err;
+    struct run *r = p->run;
+    const struct ordered_line line = {r, run_next, run_work, run_finish};
+    uint64_t n_extents = (p->ix.n_tiles + WEIR_EXTENT_TILES - 1) / WEIR_EXTENT_TILES;
+    r->announced = false;
+    weir_err err = ordered_run(&line, ordered_threads(r->n_threads, n_extents - r->extent), diag);
+    if (err || !p->all_shared)
+        return err;
+    assert(p->n_written == n_extents);
+    p->ix.n_extents = p->n_written;
+    return pack_hash_end(p, &r->hash, diag);
 }

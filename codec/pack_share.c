@@ -8,24 +8,25 @@
 enum {
     CODINGS_INDEX_BYTES = 30 << 20, /* of the index; segments get zstd after that */
     EXTENT_BYTES = 36,              /* docs/format.md, 3.3 */
-    LEAST_TILE_BYTES = 32,          /* a head and a payload of one byte, padded */
+    LEAST_TILE_PLAIN = WEIR_TILE_BYTES - WEIR_MAX_ELEM_BYTES, /* of all but an object's last */
+};
 
-    MAX_RATIO = 16384, /* docs/format.md, 3.4: plain bytes per stored byte */
-    LEAST_STORE_BYTES = 4096 + 64,
-    DULL_RATIO = 1024,  /* packing to less than this fraction, an object is not worth sharing */
-    MEASURED_TILES = 8, /* of an object that may be shared */
-    MAX_CANDIDATES = 4, /* per segment; equal samples of unequal segments are rare */
+/* A segment; or, between two, the next one. */
+struct place {
+    uint32_t entry, segment;
 };
 
 struct share_job {
-    uint32_t entry, segment;
+    struct place place;
     struct pack_choice choice;
 };
 
 struct share {
     struct pack *p;
     struct share_job job[ORDERED_MAX_SLOTS];
-    uint32_t entry, segment; /* of the next job */
+    struct place next;    /* of the next job */
+    uint64_t ahead_bytes; /* that are shared, or going to be, but not written */
+    unsigned n_threads;
     struct pack_chooser *chooser[ORDERED_MAX_THREADS];
 
     /* The finishing thread's own. */
@@ -78,180 +79,82 @@ static const struct weir_coding *intern_coding(struct share *s, struct weir_codi
 
 /* ---- objects ---- */
 
-static bool same_elements(const struct weir_elements *a, const struct weir_elements *b)
+static struct weir_segment *segment_at(const struct share *s, struct place place)
 {
-    if (!a || !b)
-        return a == b;
-    if (a->elem_bytes != b->elem_bytes || a->n_parts != b->n_parts)
-        return false;
-    for (int i = 0; i < a->n_parts; i++)
-        if (a->part[i].offset != b->part[i].offset || a->part[i].count != b->part[i].count ||
-            a->part[i].item_bytes != b->part[i].item_bytes ||
-            a->part[i].is_float != b->part[i].is_float ||
-            a->part[i].exponent_bits != b->part[i].exponent_bits)
-            return false;
-    return true;
+    return &s->p->file[place.entry].segment[place.segment];
 }
 
-static const struct weir_segment *job_segment(const struct share *s, const struct share_job *job)
+static uint32_t *chain_of(struct share *s, struct place place, uint64_t sample_xxh3)
 {
-    return &s->p->ix.entry[job->entry].segment[job->segment];
-}
-
-static uint32_t *chain_of(struct share *s, const struct share_job *job)
-{
-    uint64_t key = job->choice.sample_xxh3 ^ job_segment(s, job)->bytes;
+    uint64_t key = sample_xxh3 ^ segment_at(s, place)->bytes;
     return &s->object_head[(uint32_t)key & (s->n_heads - 1)];
 }
 
-static bool looks_equal(const struct share *s, const struct share_job *job, uint32_t object)
-{
-    const struct pack_object *o = &s->p->object[object];
-    return s->p->ix.object[object].bytes == job_segment(s, job)->bytes &&
-           o->sample_xxh3 == job->choice.sample_xxh3 &&
-           same_elements(pack_elements(s->p, o->entry, o->segment),
-                         pack_elements(s->p, job->entry, job->segment));
-}
-
-/* A lower bound of what the object takes in the store: some tiles as they will be stored, and the
- * least possible for the others. */
-static weir_err measure(struct share *s, const struct pack_slot *slot, uint32_t object,
-                        struct weir_diag *diag)
-{
-    struct pack *p = s->p;
-    const struct weir_object *o = &p->ix.object[object];
-    struct pack_object *po = &p->object[object];
-    const struct weir_segment *home = &p->ix.entry[po->entry].segment[po->segment];
-    uint64_t n_tiles = o->n_tiles < MEASURED_TILES ? o->n_tiles : MEASURED_TILES;
-    uint64_t plain_bytes = 0;
-    uint64_t stored_bytes = 0;
-    for (uint64_t i = 0; i < n_tiles; i++) {
-        uint64_t at = o->n_tiles / n_tiles * i * o->tile_bytes;
-        size_t n = o->bytes - at < o->tile_bytes ? (size_t)(o->bytes - at) : o->tile_bytes;
-        struct weir_tile_head head;
-        weir_err err =
-            pack_read(&p->there, po->entry, home->file_offset + at, slot->plain, n, diag);
-        if (!err)
-            err = weir_tile_encode(s->encoder, o->coding, slot->plain, n, slot->stored, &head);
-        if (err)
-            return err;
-        stored_bytes += WEIR_TILE_HEAD_BYTES + ((head.payload_bytes + 15u) & ~15u);
-        plain_bytes += n;
-    }
-    po->measured = true;
-    po->least_bytes = stored_bytes + (o->n_tiles - n_tiles) * LEAST_TILE_BYTES;
-    po->dull = stored_bytes < plain_bytes / DULL_RATIO;
-    return WEIR_OK;
-}
-
-/* Would the store still obey the ratio rule with this segment sharing `object`?  Segments that do
- * not share stay far below it (a tile of 128 KiB takes at least 32 bytes), so it can be asked
- * segment by segment. */
-static bool ratio_allows(const struct share *s, uint64_t bytes, uint32_t object)
-{
-    const struct pack_object *po = &s->p->object[object];
-    uint64_t least = LEAST_STORE_BYTES + s->least_bytes;
-    if (!po->shared)
-        least += po->least_bytes - s->p->ix.object[object].n_tiles * LEAST_TILE_BYTES;
-    return (s->done_bytes + bytes) / MAX_RATIO < least;
-}
-
-static weir_err compare(struct share *s, const struct share_job *job, uint32_t object, bool *equal,
-                        struct weir_diag *diag)
-{
-    struct pack *p = s->p;
-    const struct pack_object *o = &p->object[object];
-    const struct weir_segment *a = job_segment(s, job);
-    const struct weir_segment *b = &p->ix.entry[o->entry].segment[o->segment];
-    *equal = false;
-    for (uint64_t at = 0; at < a->bytes; at += PACK_BLOCK_BYTES) {
-        size_t n = a->bytes - at < PACK_BLOCK_BYTES ? (size_t)(a->bytes - at) : PACK_BLOCK_BYTES;
-        weir_err err = pack_read(&p->here, job->entry, a->file_offset + at, p->block[0], n, diag);
-        if (!err)
-            err = pack_read(&p->there, o->entry, b->file_offset + at, p->block[1], n, diag);
-        if (!err)
-            err = pack_tick(p, 0);
-        if (err)
-            return err;
-        if (memcmp(p->block[0], p->block[1], n) != 0)
-            return WEIR_OK;
-    }
-    *equal = true;
-    return WEIR_OK;
-}
-
-/* *out: the earlier object with the same bytes, or WEIR_NO_OBJECT. */
-static weir_err find_equal(struct share *s, const struct share_job *job,
-                           const struct pack_slot *slot, uint32_t *out, struct weir_diag *diag)
-{
-    int n_left = MAX_CANDIDATES;
-    *out = WEIR_NO_OBJECT;
-    for (uint32_t o = *chain_of(s, job); o != WEIR_NO_OBJECT && n_left; o = s->p->object[o].next) {
-        if (!looks_equal(s, job, o))
-            continue;
-        n_left--;
-        weir_err err = WEIR_OK;
-        if (!s->p->object[o].measured)
-            err = measure(s, slot, o, diag);
-        if (err || s->p->object[o].dull)
-            return err;
-        if (!ratio_allows(s, job_segment(s, job)->bytes, o))
-            continue;
-        bool equal = false;
-        err = compare(s, job, o, &equal, diag);
-        if (err)
-            return err;
-        if (equal) {
-            *out = o;
-            return WEIR_OK;
-        }
-    }
-    return WEIR_OK;
-}
-
-static uint32_t add_object(struct share *s, struct share_job *job)
+static void add_object(struct share *s, struct place place, struct pack_sharing *how)
 {
     struct index *ix = &s->p->ix;
-    uint32_t *chain = chain_of(s, job);
+    uint32_t *chain = chain_of(s, place, how->sample_xxh3);
     uint32_t number = ix->n_objects++;
     struct weir_object *o = &ix->object[number];
-    o->bytes = job_segment(s, job)->bytes;
-    o->coding = intern_coding(s, &job->choice.coding);
+    o->bytes = segment_at(s, place)->bytes;
+    o->coding = intern_coding(s, &how->coding);
     o->tile_bytes = weir_coding_tile_bytes(o->coding);
     o->first_tile = ix->n_tiles;
     o->n_tiles = (o->bytes - 1) / o->tile_bytes + 1;
     ix->n_tiles += o->n_tiles;
-    s->least_bytes += o->n_tiles * LEAST_TILE_BYTES;
+    s->least_bytes += o->n_tiles * PACK_LEAST_TILE_BYTES;
     s->p->object[number] = (struct pack_object){
-        .entry = job->entry,
-        .segment = job->segment,
-        .sample_xxh3 = job->choice.sample_xxh3,
+        .entry = place.entry,
+        .segment = place.segment,
+        .sample_xxh3 = how->sample_xxh3,
         .next = *chain,
     };
     *chain = number;
-    return number;
+}
+
+/* The segment is settled; takes how->coding over, or leaves it. */
+static void give_object(struct share *s, struct place place, struct pack_sharing *how)
+{
+    struct pack *p = s->p;
+    struct pack_object *o = &p->object[how->object];
+    if (how->object == p->ix.n_objects) {
+        add_object(s, place, how);
+    } else if (!o->shared) {
+        o->shared = true;
+        s->least_bytes +=
+            o->least_bytes - p->ix.object[how->object].n_tiles * PACK_LEAST_TILE_BYTES;
+    }
+    segment_at(s, place)->object = how->object;
+    s->done_bytes += segment_at(s, place)->bytes;
 }
 
 /* ---- the line: a job is a segment ---- */
+
+/* Goes on to a segment with bytes; false: there are no more. */
+static bool find_place(const struct pack *p, struct place *at)
+{
+    for (; at->entry < p->ix.n_entries; at->entry++, at->segment = 0) {
+        const struct weir_entry *e = &p->ix.entry[at->entry];
+        while (at->segment < e->n_segments && !e->segment[at->segment].bytes)
+            at->segment++;
+        if (at->segment < e->n_segments)
+            return true;
+    }
+    return false;
+}
 
 static weir_err share_next(void *self, unsigned slot, bool *more, struct weir_diag *diag)
 {
     (void)diag;
     struct share *s = self;
-    const struct index *ix = &s->p->ix;
-    while (s->entry < ix->n_entries) {
-        const struct weir_entry *e = &ix->entry[s->entry];
-        uint32_t segment = s->segment++;
-        if (segment >= e->n_segments) {
-            s->entry++;
-            s->segment = 0;
-        } else if (e->segment[segment].bytes) {
-            s->job[slot].entry = s->entry;
-            s->job[slot].segment = segment;
-            return WEIR_OK;
-        }
-    }
-    *more = false;
+    struct pack *p = s->p;
+    p->all_shared = !find_place(p, &s->next);
+    *more = !p->all_shared && (!p->window_bytes || s->ahead_bytes < p->window_bytes);
+    if (!*more)
+        return WEIR_OK;
+    s->job[slot].place = s->next;
+    s->ahead_bytes += segment_at(s, s->next)->bytes;
+    s->next.segment++;
     return WEIR_OK;
 }
 
@@ -259,8 +162,8 @@ static weir_err share_work(void *self, unsigned slot, unsigned worker, struct we
 {
     struct share *s = self;
     struct share_job *job = &s->job[slot];
-    return pack_choose(s->chooser[worker], &s->p->reader[worker], job->entry, job->segment,
-                       &s->p->slot[slot], &job->choice, diag);
+    return pack_choose(s->chooser[worker], &s->p->reader[worker], job->place.entry,
+                       job->place.segment, &s->p->slot[slot], &job->choice, diag);
 }
 
 static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
@@ -268,25 +171,77 @@ static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
     struct share *s = self;
     struct pack *p = s->p;
     struct share_job *job = &s->job[slot];
-    uint32_t object = WEIR_NO_OBJECT;
-    weir_err err = find_equal(s, job, &p->slot[slot], &object, diag);
-    if (err)
-        return err;
-    if (object == WEIR_NO_OBJECT) {
-        object = add_object(s, job);
-    } else if (!p->object[object].shared) {
-        p->object[object].shared = true;
-        s->least_bytes +=
-            p->object[object].least_bytes - p->ix.object[object].n_tiles * LEAST_TILE_BYTES;
-    }
-    p->file[job->entry].segment[job->segment].object = object;
-    s->done_bytes += job_segment(s, job)->bytes;
-    free(job->choice.coding);
+    struct pack_sharing how = {.sample_xxh3 = job->choice.sample_xxh3,
+                               .coding = job->choice.coding};
+    const struct pack_twin twin = {
+        .encoder = s->encoder,
+        .slot = &p->slot[slot],
+        .done_bytes = s->done_bytes,
+        .least_bytes = s->least_bytes,
+        .entry = job->place.entry,
+        .segment = job->place.segment,
+        .first = *chain_of(s, job->place, how.sample_xxh3),
+    };
     job->choice.coding = NULL;
-    return pack_tick(p, 0);
+    weir_err err = pack_find_equal(p, &twin, &how, &how.object, diag);
+    if (!err && how.object == WEIR_NO_OBJECT)
+        how.object = p->ix.n_objects;
+    if (!err)
+        err = pack_journal_sharing(p, &how, diag);
+    if (!err)
+        give_object(s, job->place, &how);
+    free(how.coding);
+    return err ? err : pack_tick(p, p->done_bytes);
 }
 
-static weir_err share_new(struct share *s, unsigned n_threads)
+bool pack_share_again(struct pack *p, struct pack_sharing *how)
+{
+    struct share *s = p->share;
+    struct place place = s->next;
+    if (!find_place(p, &place) || how->object > p->ix.n_objects)
+        return false;
+    if (how->object < p->ix.n_objects &&
+        (how->coding || p->ix.object[how->object].bytes != segment_at(s, place)->bytes))
+        return false;
+    for (unsigned i = 0; i < how->n_measured; i++)
+        if (how->measured[i].object >= p->ix.n_objects)
+            return false;
+    for (unsigned i = 0; i < how->n_measured; i++) {
+        struct pack_object *o = &p->object[how->measured[i].object];
+        o->measured = true;
+        o->dull = how->measured[i].dull;
+        o->least_bytes = how->measured[i].least_bytes;
+    }
+    give_object(s, place, how);
+    s->next = (struct place){place.entry, place.segment + 1};
+    return true;
+}
+
+void pack_share_announce(struct pack *p)
+{
+    struct place at = p->share->next;
+    uint64_t n_bytes = 0;
+    for (; n_bytes < p->window_bytes && find_place(p, &at); at.segment++) {
+        n_bytes += segment_at(p->share, at)->bytes;
+        pack_choose_announce(&p->announcer, at.entry, at.segment);
+    }
+}
+
+/* ---- the whole ---- */
+
+/* Extents are not counted before all is shared, but there is an end to them. */
+static weir_err make_extents(struct pack *p)
+{
+    uint64_t n_tiles = p->ix.plain_bytes / LEAST_TILE_PLAIN + p->n_parts;
+    uint64_t most = WEIR_MAX_INDEX_BYTES / EXTENT_BYTES;
+    uint64_t n = n_tiles / WEIR_EXTENT_TILES + 1;
+    p->max_extents = n < most ? n : most;
+    p->ix.extent = calloc((size_t)p->max_extents, sizeof(p->ix.extent[0]));
+    p->extent_at = calloc((size_t)p->max_extents, sizeof(p->extent_at[0]));
+    return p->ix.extent && p->extent_at ? WEIR_OK : WEIR_ERR_NOMEM;
+}
+
+static weir_err make_tables(struct share *s)
 {
     struct pack *p = s->p;
     size_t n = (size_t)p->n_parts + 1;
@@ -302,14 +257,30 @@ static weir_err share_new(struct share *s, unsigned n_threads)
         return WEIR_ERR_NOMEM;
     for (uint32_t i = 0; i < s->n_heads; i++)
         s->object_head[i] = WEIR_NO_OBJECT;
-    weir_err err = weir_tile_encoder_new(p->kernels, &s->encoder);
-    for (unsigned i = 0; !err && i < n_threads; i++)
+    return make_extents(p);
+}
+
+weir_err pack_share_new(struct pack *p)
+{
+    struct share *s = calloc(1, sizeof(*s));
+    if (!s)
+        return WEIR_ERR_NOMEM;
+    p->share = s;
+    s->p = p;
+    s->n_threads = ordered_threads(p->n_threads, p->n_parts);
+    weir_err err = make_tables(s);
+    if (!err)
+        err = weir_tile_encoder_new(p->kernels, &s->encoder);
+    for (unsigned i = 0; !err && i < s->n_threads; i++)
         err = pack_chooser_new(&s->chooser[i]);
     return err;
 }
 
-static void share_free(struct share *s)
+void pack_share_free(struct pack *p)
 {
+    struct share *s = p->share;
+    if (!s)
+        return;
     for (size_t i = 0; i < ORDERED_MAX_SLOTS; i++)
         free(s->job[i].choice.coding);
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++)
@@ -317,17 +288,20 @@ static void share_free(struct share *s)
     weir_tile_encoder_free(s->encoder);
     free(s->object_head);
     free(s->coding_at);
+    free(s);
 }
 
 weir_err pack_share(struct pack *p, struct weir_diag *diag)
 {
-    unsigned n_threads = ordered_threads(p->n_threads, p->n_parts);
-    struct share s = {.p = p};
-    struct ordered_line line = {&s, share_next, share_work, share_finish};
-    weir_err err = share_new(&s, n_threads);
-    if (!err)
-        err = ordered_run(&line, n_threads, diag);
-    share_free(&s);
+    struct share *s = p->share;
+    const struct ordered_line line = {s, share_next, share_work, share_finish};
+    uint64_t n_written = (uint64_t)p->n_written * WEIR_EXTENT_TILES;
+    if (p->n_written < p->n_restored)
+        n_written = (uint64_t)p->n_restored * WEIR_EXTENT_TILES;
+    s->ahead_bytes = p->ix.n_tiles > n_written ? (p->ix.n_tiles - n_written) * WEIR_TILE_BYTES : 0;
+    if (p->window_bytes)
+        pack_share_announce(p);
+    weir_err err = ordered_run(&line, s->n_threads, diag);
     if (err)
         return err;
     uint64_t n_extents = (p->ix.n_tiles + WEIR_EXTENT_TILES - 1) / WEIR_EXTENT_TILES;
@@ -336,6 +310,5 @@ weir_err pack_share(struct pack *p, struct weir_diag *diag)
         weir_diag_set(diag, "too many bytes for one store");
         return WEIR_ERR_INVALID;
     }
-    p->ix.n_extents = (uint32_t)n_extents;
     return WEIR_OK;
 }

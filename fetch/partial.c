@@ -102,16 +102,25 @@ static bool sync_folder_of(const char *name)
     return fine;
 }
 
+weir_err partial_place(int data, const char *data_name, const char *target, bool replace,
+                       struct weir_diag *diag)
+{
+    if (fsync(data) != 0)
+        return fail_errno(diag, data_name);
+    if (weir_beneath_place(AT_FDCWD, data_name, AT_FDCWD, target, replace) != 0 ||
+        !sync_folder_of(target))
+        return fail_errno(diag, target);
+    return WEIR_OK;
+}
+
 weir_err partial_commit(struct partial *p, bool replace, struct weir_diag *diag)
 {
     weir_err err = partial_sync(p, true, diag);
     if (err)
         return err;
-    if (fsync(p->data) != 0)
-        return fail_errno(diag, p->data_name);
-    if (weir_beneath_place(AT_FDCWD, p->data_name, AT_FDCWD, p->target, replace) != 0 ||
-        !sync_folder_of(p->target))
-        return fail_errno(diag, p->target);
+    err = partial_place(p->data, p->data_name, p->target, replace, diag);
+    if (err)
+        return err;
     (void)unlink(p->side_name); /* one that is left over says nothing about a file with a name */
     return WEIR_OK;
 }

@@ -45,6 +45,11 @@ WEIR_MUST_CHECK weir_err partial_sync(struct partial *p, bool now, struct weir_d
  * the name exists and !replace. */
 WEIR_MUST_CHECK weir_err partial_commit(struct partial *p, bool replace, struct weir_diag *diag);
 
+/* Brings the file `data` to disk and calls it `target` instead of `data_name`, in one step.
+ * WEIR_ERR_IO, also when the name exists and !replace. */
+WEIR_MUST_CHECK weir_err partial_place(int data, const char *data_name, const char *target,
+                                       bool replace, struct weir_diag *diag);
+
 /* Lets go of it; what is there stays for the next run.  A zeroed one with descriptors -1 is fine.
  */
 void partial_close(struct partial *p);

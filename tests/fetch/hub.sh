@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
 # One behaviour of `weir fetch hf:...` against a mock of the Hub: hub.sh BEHAVIOUR (a function below).
-# shellcheck source=tests/fetch/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/fetch/hub_kit.sh
+. "$(dirname "$0")/hub_kit.sh"
 
-export HF_HOME=$tmp/home HF_HUB_DISABLE_PROGRESS_BARS=
-unset HF_HUB_CACHE HUGGINGFACE_HUB_CACHE HF_HUB_OFFLINE HF_TOKEN_PATH HF_HUB_DISABLE_IMPLICIT_TOKEN \
-    XDG_CACHE_HOME
 part=8388608 # bytes of one, fetch/parts.h
 
 # A repository: two LFS files, one of them of three parts, and small ones.
@@ -17,31 +14,9 @@ echo '{"model_type": "none"}' >repo/config.json
 words 2000 >"repo/sub/deep/a b#c?%é.txt"
 n_files=5
 
-# serve_hub FAULT...: the mock, at $HF_ENDPOINT; its log is $log, its root for messages $root.
-serve_hub() {
-    local ports n=0
-    n_served=$((n_served + 1))
-    log=$tmp/log.$n_served
-    : >"$log"
-    mkfifo "$tmp/stay.$n_served"
-    python3 "$here/hub_server.py" repo "$log" "$@" <"$tmp/stay.$n_served" >"$tmp/port.$n_served" 2>&1 &
-    hub=$!
-    servers+=($!)
-    # shellcheck disable=SC2034
-    exec {stay}>"$tmp/stay.$n_served" # the server ends when the test does
-    until ports=$(head -n 1 "$tmp/port.$n_served" 2>/dev/null) && [[ $ports =~ ^[0-9]+\ [0-9]+$ ]]; do
-        n=$((n + 1))
-        [ "$n" -lt 200 ] || die "no server: $(cat "$tmp/port.$n_served")"
-        sleep 0.05
-    done
-    root=http://127.0.0.1:${ports% *}
-    export HF_ENDPOINT=$root/
-}
 same() { # same DIR: it is the repository, and nothing is left beside it
     diff -r repo "$1" || die "other files in $1"
 }
-commit() { logged '[r["path"].split("/")[6].split("?")[0] for r in d if "/tree/" in r["path"]][0]'; }
-requests() { logged "len([r for r in d if $1])"; }
 
 whole_repository() {
     serve_hub

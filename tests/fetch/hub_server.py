@@ -59,13 +59,18 @@ def read_folder(*_):
     for root, _dirs, names in os.walk(folder):
         for name in names:
             path = os.path.join(root, name)
+            size = os.path.getsize(path)
+            sha1, sha256 = hashlib.sha1(b"blob %d\0" % size), hashlib.sha256()
             with open(path, "rb") as f:
-                data = f.read()
+                while data := f.read(1 << 20):
+                    sha256.update(data)
+                    if size < LFS_BYTES:
+                        sha1.update(data)
             found[os.path.relpath(path, folder)] = {
-                "data": data,
-                "sha1": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "lfs": len(data) >= LFS_BYTES,
+                "size": size,
+                "sha1": sha1.hexdigest(),
+                "sha256": sha256.hexdigest(),
+                "lfs": size >= LFS_BYTES,
             }
     files = found
     commit = hashlib.sha1("".join(p + files[p]["sha1"] for p in sorted(files)).encode()).hexdigest()
@@ -74,11 +79,11 @@ def read_folder(*_):
 def entry(path):
     """An item of the listing, as the Hub has it."""
     file = files[path]
-    item = {"type": "file", "oid": file["sha1"], "size": len(file["data"]), "path": path}
+    item = {"type": "file", "oid": file["sha1"], "size": file["size"], "path": path}
     if file["lfs"]:
-        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{file['sha256']}\nsize {len(file['data'])}\n"
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{file['sha256']}\nsize {file['size']}\n"
         item["oid"] = hashlib.sha1(b"blob %d\0" % len(pointer) + pointer.encode()).hexdigest()
-        item["lfs"] = {"oid": file["sha256"], "size": len(file["data"]), "pointerSize": len(pointer)}
+        item["lfs"] = {"oid": file["sha256"], "size": file["size"], "pointerSize": len(pointer)}
         item["xetHash"] = file["sha256"][::-1]
     return item
 
@@ -120,20 +125,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(status, {"X-Error-Code": code, "X-Error-Message": code, **(headers or {})}, b'{"error":"no"}')
 
     def file(self, path, etag):
-        data = files[path]["data"]
-        first, last = 0, len(data) - 1
+        size = files[path]["size"]
+        first, last = 0, size - 1
         want = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
         if want and want[1]:
             first, last = int(want[1]), min(int(want[2] or last), last)
         elif want:
-            first = max(0, len(data) - int(want[2]))
-        body = bytearray(data[first : last + 1])
+            first = max(0, size - int(want[2]))
+        with open(os.path.join(folder, path), "rb") as f:
+            f.seek(first)
+            body = bytearray(f.read(last + 1 - first))
         name, _, limit = faults.get("flip", "").partition(",")
         if name == path and first == 0 and body and times("flip", int(limit)):
             body[0] ^= 0x10
         if want:
-            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
         self.reply(206 if want else 200, headers, bytes(body))
 
     def may(self, fault):
@@ -223,7 +230,7 @@ class Hub(Handler):
             {
                 "Location": f"http://localhost:{ports['store']}/blob?{urllib.parse.urlencode(signed)}",
                 "X-Repo-Commit": commit,
-                "X-Linked-Size": str(len(file["data"])),
+                "X-Linked-Size": str(file["size"]),
                 "X-Linked-ETag": '"%s"' % ("0" * 64 if faults.get("etag") == path else file["sha256"]),
                 "ETag": f'"{file["sha1"]}"',
             },

@@ -56,6 +56,7 @@ _Noreturn void skip_test(void);
 
 #define cr_expect               cr_assert
 #define cr_expect_not           cr_assert_not
+#define cr_expect_fail          cr_assert_fail
 #define cr_expect_null          cr_assert_null
 #define cr_expect_not_null      cr_assert_not_null
 #define cr_expect_eq            cr_assert_eq
