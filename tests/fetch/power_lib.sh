@@ -6,8 +6,8 @@
 #   after_cuts FUNCTION     calls FUNCTION with the name of a folder, which is what $watched may be
 #                           after a cut; for each of $WEIR_POWER_CUTS states
 # shellcheck shell=bash disable=SC2034,SC2154
-: "${WEIR_POWER_SHIM:?power_shim.so}"
 [ -z "${WEIR_SANITIZE:-}" ] || skip "a sanitizer wants to be preloaded first"
+: "${WEIR_POWER_SHIM:?power_shim.so}"
 watched=$tmp/watched
 mkdir "$watched"
 
