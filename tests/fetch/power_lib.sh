@@ -19,7 +19,7 @@ record() {
 
 after_cuts() {
     local state
-    python3 "$here/power_cuts.py" calls "$watched" "$tmp/states" "${WEIR_POWER_CUTS:-40}" "${WEIR_POWER_SEED:-1}" ||
+    python3 "$here/power_cuts.py" calls "$watched" "$tmp/states" "${WEIR_POWER_CUTS:-24}" "${WEIR_POWER_SEED:-1}" ||
         die "no states"
     for state in "$tmp/states"/*; do
         "$1" "$state"
