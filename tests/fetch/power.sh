@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The power is cut in the middle of a fetch: whatever the disk may hold then (power_cuts.py), no mark is
 # ahead of its data, nothing wrong has the store's name, and the same command makes it whole.
-# WEIR_POWER_CUTS: how many states (default: 40); WEIR_POWER_SEED.
+# WEIR_POWER_CUTS: how many states (default: 24); WEIR_POWER_SEED.
 # shellcheck source=tests/fetch/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/fetch/power_lib.sh

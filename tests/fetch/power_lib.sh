@@ -6,8 +6,8 @@
 #   after_cuts FUNCTION     calls FUNCTION with the name of a folder, which is what $watched may be
 #                           after a cut; for each of $WEIR_POWER_CUTS states
 # shellcheck shell=bash disable=SC2034,SC2154
-: "${WEIR_POWER_SHIM:?power_shim.so}"
 [ -z "${WEIR_SANITIZE:-}" ] || skip "a sanitizer wants to be preloaded first"
+: "${WEIR_POWER_SHIM:?power_shim.so}"
 watched=$tmp/watched
 mkdir "$watched"
 
@@ -19,7 +19,7 @@ record() {
 
 after_cuts() {
     local state
-    python3 "$here/power_cuts.py" calls "$watched" "$tmp/states" "${WEIR_POWER_CUTS:-40}" "${WEIR_POWER_SEED:-1}" ||
+    python3 "$here/power_cuts.py" calls "$watched" "$tmp/states" "${WEIR_POWER_CUTS:-24}" "${WEIR_POWER_SEED:-1}" ||
         die "no states"
     for state in "$tmp/states"/*; do
         "$1" "$state"

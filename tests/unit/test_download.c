@@ -125,7 +125,7 @@ static void download_with_flip(size_t at, bool when_opened)
 
 /* One byte after the other is another one on its way, once: it is found, and its extent alone comes
  * again.  WEIR_EVERY_BYTE=1: every byte; else one in 23, and all of both ends. */
-Test(download, finds_any_flipped_byte, .init = set_up, .fini = tear_down, .timeout = 3000)
+Test(download, finds_any_flipped_byte, .init = set_up, .fini = tear_down)
 {
     bool every = getenv("WEIR_EVERY_BYTE") != NULL;
     size_t n = 0;
@@ -173,7 +173,7 @@ static void survive(fetch_fn *fetch, const struct weir_download_options *options
     cr_expect_lt(n_failed, 400);
 }
 
-Test(download, survives_failing_allocations, .init = set_up, .fini = tear_down, .timeout = 300)
+Test(download, survives_failing_allocations, .init = set_up, .fini = tear_down)
 {
     const struct weir_download_options plain = {.n_connections = 1};
     survive(weir_download, &plain, false);
@@ -182,8 +182,7 @@ Test(download, survives_failing_allocations, .init = set_up, .fini = tear_down, 
     survive(weir_download, &seeded, false);
 }
 
-Test(download, survives_failing_allocations_of_a_repair, .init = set_up, .fini = tear_down,
-     .timeout = 300)
+Test(download, survives_failing_allocations_of_a_repair, .init = set_up, .fini = tear_down)
 {
     const struct weir_download_options options = {.n_connections = 1};
     survive(weir_repair, &options, true);
