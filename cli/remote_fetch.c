@@ -46,28 +46,40 @@ char *url_name(const char *url, char *buf, size_t bytes)
     return weir_http_shown(url, buf, bytes);
 }
 
-static weir_err fill(struct remote *r, const char *url, unsigned timeout_seconds,
+static weir_err fill(struct remote *r, const char *url, const struct remote_options *options,
                      struct weir_diag *diag)
 {
     /* Patience is counted in seconds here, not in tries. */
-    struct weir_http_options options = {.n_retries = UINT_MAX, .timeout_seconds = timeout_seconds};
-    client_options(&options);
-    weir_err err = weir_http_new(&options, &r->http, diag);
-    return err ? err : weir_remote_open(r->http, url, 0, &r->store, diag);
+    struct weir_http_options client = {.n_retries = UINT_MAX,
+                                       .timeout_seconds = options->timeout_seconds};
+    client_options(&client);
+    const struct weir_remote_options remote = {
+        .cache_folder = options->cache_folder,
+        .cache_bytes = options->cache_bytes ? options->cache_bytes : REMOTE_CACHE_BYTES,
+        .self = options->self,
+        .warn = options->warn,
+    };
+    weir_err err = weir_http_new(&client, &r->http, diag);
+    return err ? err : weir_remote_open(r->http, url, &remote, &r->store, diag);
 }
 
-weir_err remote_open(const char *url, unsigned timeout_seconds, struct remote **out,
+weir_err remote_open(const char *url, const struct remote_options *options, struct remote **out,
                      struct weir_diag *diag)
 {
     struct remote *r = calloc(1, sizeof(*r));
     if (!r)
         return WEIR_ERR_NOMEM;
-    weir_err err = fill(r, url, timeout_seconds, diag);
+    weir_err err = fill(r, url, options, diag);
     if (err)
         remote_close(r);
     else
         *out = r;
     return err;
+}
+
+void remote_cancel(struct remote *r)
+{
+    weir_http_cancel(r->http);
 }
 
 void remote_close(struct remote *r)

@@ -132,6 +132,7 @@ static void *run(void *self)
             atomic_store(&http->cancelled, true);
         if (atomic_load(&http->cancelled))
             cancel_all(http);
+        client_hear_urges(http);
         begin_tries(http);
         double ms = client_limit_rate(http);
         int n_running;
@@ -262,13 +263,13 @@ void weir_http_cancel(struct weir_http *http)
     (void)curl_multi_wakeup(http->multi);
 }
 
-weir_err client_queue(struct weir_http_file *file, const struct weir_http_range *want, bool tail)
+weir_err client_queue(const struct range *range)
 {
-    struct weir_http *http = file->http;
-    struct range *r = calloc(1, sizeof(*r));
+    struct weir_http *http = range->file->http;
+    struct range *r = malloc(sizeof(*r));
     if (!r)
         return WEIR_ERR_NOMEM;
-    *r = (struct range){.file = file, .want = *want, .tail = tail};
+    *r = *range;
     pthread_mutex_lock(&http->lock);
     *http->queued_end = r;
     http->queued_end = &r->next;

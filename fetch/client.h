@@ -29,6 +29,7 @@ struct range {
     struct range *next;
     struct weir_http_file *file; /* borrowed */
     struct weir_http_range want; /* want.at and want.n: what is left */
+    bool (*urged)(void *self);   /* NULL: somebody has been waiting all the time */
     bool tail;                   /* nothing is known yet: want.n is how much at the end */
     char *url;                   /* of the next try, where a redirect led; NULL: the file's */
     const char *used;            /* the file's `resolved` that its try goes to, to compare with */
@@ -85,10 +86,9 @@ struct weir_http {
 
 double client_now(void); /* seconds of a clock that never goes back */
 
-/* weir_http_start() without its checks.  tail: want->n is how many bytes at the end of a file that
- * nothing is known of yet.  WEIR_ERR_NOMEM */
-WEIR_MUST_CHECK weir_err client_queue(struct weir_http_file *file,
-                                      const struct weir_http_range *want, bool tail);
+/* Queues a copy of *range, of which file, want, urged and tail are set; for a tail, want.n is how
+ * many bytes at the end of a file that nothing is known of yet.  WEIR_ERR_NOMEM */
+WEIR_MUST_CHECK weir_err client_queue(const struct range *range);
 
 /* Where the next try for r goes. */
 const char *range_url(const struct range *r);
@@ -124,6 +124,9 @@ void range_decide(struct weir_http *http, struct range *r, const struct verdict 
 
 /* Breaks off a try that is slower than the options allow, or brings nothing at all for too long. */
 void try_watch(struct weir_http *http, struct try *t, double now);
+
+/* Patience begins anew for ranges that somebody waits for from now on. */
+void client_hear_urges(struct weir_http *http);
 
 /* Keeps to the rate limit: tries that found the allowance used up go on when there is some again.
  * Milliseconds until then. */

@@ -43,8 +43,9 @@ static weir_err wait_for(struct weir_http_file *file, uint64_t at, bool tail, st
 {
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->ended, NULL);
-    const struct weir_http_range want = {at, w->room, w, waiter_data, waiter_done};
-    weir_err err = client_queue(file, &want, tail);
+    const struct range range = {
+        .file = file, .want = {at, w->room, w, waiter_data, waiter_done}, .tail = tail};
+    weir_err err = client_queue(&range);
     if (!err) {
         pthread_mutex_lock(&w->lock);
         while (!w->done)
@@ -114,7 +115,15 @@ weir_err weir_http_start(struct weir_http_file *file, const struct weir_http_ran
 {
     if (!is_inside(file, range->at, range->n))
         return WEIR_ERR_INVALID;
-    return client_queue(file, range, false);
+    return client_queue(&(const struct range){.file = file, .want = *range});
+}
+
+weir_err weir_http_start_ahead(struct weir_http_file *file, const struct weir_http_range *range,
+                               bool (*urged)(void *self))
+{
+    if (!is_inside(file, range->at, range->n))
+        return WEIR_ERR_INVALID;
+    return client_queue(&(const struct range){.file = file, .want = *range, .urged = urged});
 }
 
 weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst, size_t n,

@@ -94,6 +94,13 @@ struct weir_http_range {
 WEIR_MUST_CHECK weir_err weir_http_start(struct weir_http_file *file,
                                          const struct weir_http_range *range);
 
+/* The same for what nobody waits for yet.  urged(range->self), asked often and from the client's
+ * thread, tells when somebody does: true, and the range's patience begins anew, and a try that was
+ * put off is made at once. */
+WEIR_MUST_CHECK weir_err weir_http_start_ahead(struct weir_http_file *file,
+                                               const struct weir_http_range *range,
+                                               bool (*urged)(void *self));
+
 /* Waits for n (> 0) bytes at `at` of the file.  Errors as above; dst is undefined then.  From any
  * thread but the client's. */
 WEIR_MUST_CHECK weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst,

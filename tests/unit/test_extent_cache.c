@@ -18,9 +18,10 @@ struct origin {
     unsigned ms; /* that a load takes */
 };
 
-static weir_err load(void *self, uint32_t extent, uint8_t *bytes)
+static weir_err load(void *self, uint32_t extent, unsigned slot, uint8_t *bytes)
 {
     struct origin *o = self;
+    (void)slot;
     atomic_fetch_add(&o->n_loads, 1);
     unsigned n = atomic_fetch_add(&o->n_inside, 1) + 1;
     if (n > atomic_load(&o->most_inside))
@@ -34,7 +35,8 @@ static weir_err load(void *self, uint32_t extent, uint8_t *bytes)
 
 static struct extent_cache *new_cache(struct origin *o, unsigned n_slots)
 {
-    const struct extent_cache_options options = {n_slots, BYTES, o, load};
+    const struct extent_cache_options options = {
+        .n_slots = n_slots, .slot_bytes = BYTES, .self = o, .load = load};
     struct extent_cache *cache = NULL;
     cr_assert_eq(extent_cache_new(&options, &cache), WEIR_OK);
     return cache;
@@ -140,7 +142,8 @@ Test(extent_cache, fails_once_for_all_who_wait)
 Test(extent_cache, survives_failing_allocations)
 {
     struct origin o = {0};
-    const struct extent_cache_options options = {2, BYTES, &o, load};
+    const struct extent_cache_options options = {
+        .n_slots = 2, .slot_bytes = BYTES, .self = &o, .load = load};
     struct extent_cache *cache = NULL;
     fail_alloc_at(0);
     cr_expect_eq(extent_cache_new(&options, &cache), WEIR_ERR_NOMEM);
