@@ -7,6 +7,9 @@
 #include "interrupt.h"
 #include "remote.h"
 
+/* Few, so that they stay warm: what TCP knows of a line is forgotten by those that rest. */
+enum { CONNECTIONS = 5 };
+
 struct remote {
     struct weir_http *http;
     struct weir_remote *store;
@@ -50,7 +53,8 @@ static weir_err fill(struct remote *r, const char *url, const struct remote_opti
                      struct weir_diag *diag)
 {
     /* Patience is counted in seconds here, not in tries. */
-    struct weir_http_options client = {.n_retries = UINT_MAX,
+    struct weir_http_options client = {.n_connections = CONNECTIONS,
+                                       .n_retries = UINT_MAX,
                                        .timeout_seconds = options->timeout_seconds};
     client_options(&client);
     const struct weir_remote_options remote = {

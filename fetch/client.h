@@ -29,7 +29,7 @@ struct range {
     struct range *next;
     struct weir_http_file *file; /* borrowed */
     struct weir_http_range want; /* want.at and want.n: what is left */
-    bool (*urged)(void *self);   /* NULL: somebody has been waiting all the time */
+    bool (*urged)(void *self);   /* NULL: somebody waits for it */
     bool tail;                   /* nothing is known yet: want.n is how much at the end */
     char *url;                   /* of the next try, where a redirect led; NULL: the file's */
     const char *used;            /* the file's `resolved` that its try goes to, to compare with */
@@ -89,6 +89,12 @@ double client_now(void); /* seconds of a clock that never goes back */
 /* Queues a copy of *range, of which file, want, urged and tail are set; for a tail, want.n is how
  * many bytes at the end of a file that nothing is known of yet.  WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err client_queue(const struct range *range);
+
+/* Nobody waits for it yet. */
+static inline bool range_is_ahead(const struct range *r)
+{
+    return r->urged != NULL;
+}
 
 /* Where the next try for r goes. */
 const char *range_url(const struct range *r);

@@ -143,9 +143,12 @@ void try_watch(struct weir_http *http, struct try *t, double now)
     range_decide(http, r, &v, n_got);
 }
 
-static bool is_urged(const struct range *r)
+static bool is_urged(struct range *r)
 {
-    return r->urged && r->urged(r->want.self);
+    if (!r->urged || !r->urged(r->want.self))
+        return false;
+    r->urged = NULL; /* from now on it is like any other */
+    return true;
 }
 
 void client_hear_urges(struct weir_http *http)

@@ -11,9 +11,11 @@
 #include "origin.h"
 
 enum {
-    MIN_EXTENTS = 8,
-    MAX_TRIES = 3,  /* to get an index that verifies */
-    AHEAD_PART = 2, /* of the extents kept, one of so many may come ahead */
+    MIN_EXTENTS = 10,
+    EXTRA_EXTENTS = 6, /* more than processors */
+    MAX_TRIES = 3,     /* to get an index that verifies */
+    MAX_AHEAD = 6, /* extents that come ahead: a fast line with a long way is busy with them ... */
+    AHEAD_TENTHS = 6, /* ... and as many tenths of those kept, at most */
 };
 
 /* Bytes outside of extents, kept from opening the store: header, index, trailer. */
@@ -144,14 +146,16 @@ static void remote_expect(void *self, uint64_t at, uint64_t n)
 
 static weir_err make_caches(struct weir_remote *r, const struct weir_remote_options *options)
 {
-    long n = options->n_extents ? (long)options->n_extents : sysconf(_SC_NPROCESSORS_ONLN) + 2;
+    long n = options->n_extents ? (long)options->n_extents
+                                : sysconf(_SC_NPROCESSORS_ONLN) + EXTRA_EXTENTS;
     if (!options->n_extents && n < MIN_EXTENTS)
         n = MIN_EXTENTS;
     if (n > WEIR_REMOTE_MAX_EXTENTS)
         n = WEIR_REMOTE_MAX_EXTENTS;
+    long n_ahead = n * AHEAD_TENTHS / 10;
     const struct extent_cache_options o = {
         .n_slots = (unsigned)n,
-        .n_ahead = (unsigned)n / AHEAD_PART,
+        .n_ahead = n_ahead < MAX_AHEAD ? (unsigned)n_ahead : MAX_AHEAD,
         .slot_bytes = WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN,
         .self = &r->origin,
         .load = origin_load,
