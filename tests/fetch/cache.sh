@@ -96,7 +96,7 @@ for i in 1 2 3 4; do
     "$WEIR" unpack -q --cache c "$root/a.weir" "out.$i" 2>/dev/null &
     pid=$!
     until [ "$(find c -name '*.part' 2>/dev/null | wc -l)" -gt 0 ] || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
-    sleep "0.$((i * 7 % 10))"
+    sleep "0.0$((i * 7 % 10))"
     kill -9 "$pid" 2>/dev/null || true
     wait "$pid" || true
 done

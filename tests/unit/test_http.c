@@ -21,6 +21,7 @@ static int listener = -1;
 static pthread_t server;
 static char url[64];
 static _Atomic bool silent; /* takes requests and answers nothing */
+static _Atomic bool drops;  /* takes requests and ends the connection */
 
 static bool read_head(int fd, char *head, size_t room)
 {
@@ -76,7 +77,9 @@ static void *serve(void *self)
         if (fd < 0)
             return NULL;
         while (read_head(fd, head, sizeof(head)))
-            if (!silent)
+            if (drops)
+                break;
+            else if (!silent)
                 answer(fd, head);
         (void)close(fd);
     }
@@ -86,7 +89,7 @@ static void set_up(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof(at);
-    silent = false;
+    silent = drops = false;
     for (size_t i = 0; i < sizeof(plain); i++)
         plain[i] = (uint8_t)(i * 7 + i / 256);
     listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -268,4 +271,39 @@ Test(http, survives_failing_allocations, .init = set_up, .fini = tear_down)
     cr_expect_lt(n_failed, 100);
     weir_http_free(NULL);
     weir_http_file_free(NULL);
+}
+
+static _Atomic bool urges;
+
+static bool on_urged(void *self)
+{
+    (void)self;
+    return atomic_exchange(&urges, false);
+}
+
+/* Nothing comes, and the next try is half a minute away; somebody who begins to wait gets it now.
+ */
+Test(http, tries_again_for_who_begins_to_wait, .init = set_up, .fini = tear_down, .timeout = 20)
+{
+    const struct weir_http_options options = {.n_connections = 1, .backoff_ms = 60000};
+    struct weir_http *http = new_client(&options);
+    struct weir_http_file *file = open_file(http);
+    struct owner owner = {.answer = WEIR_OK};
+    const struct weir_http_range range = {0, FILE_BYTES, &owner, on_data, on_done};
+    const struct weir_http_range bad = {FILE_BYTES, 1, &owner, on_data, on_done};
+    cr_expect_eq(weir_http_start_ahead(file, &bad, on_urged), WEIR_ERR_INVALID);
+    atomic_store(&drops, true);
+    cr_assert_eq(weir_http_start_ahead(file, &range, on_urged), WEIR_OK);
+    while (weir_http_counts(http).n_failed == 0)
+        (void)usleep(1000);
+    atomic_store(&drops, false);
+    (void)usleep(300000); /* no event tells that nothing happens */
+    cr_expect_eq(owner.n_done, 0);
+    cr_expect_eq(weir_http_counts(http).n_failed, 1);
+    atomic_store(&urges, true);
+    while (!owner.n_done)
+        (void)usleep(1000);
+    cr_expect_eq(owner.err, WEIR_OK);
+    weir_http_free(http);
+    weir_http_file_free(file);
 }
