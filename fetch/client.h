@@ -21,7 +21,8 @@ struct weir_http_file {
     struct weir_http *http;  /* borrowed */
     char *url;               /* as named by the caller */
     char *resolved;          /* where redirects led; NULL: nowhere yet.  The client's thread only */
-    struct validators known; /* set before weir_http_open() returns */
+    struct validators known; /* set before it is opened; the client's thread only until then, ... */
+    bool is_known;           /* ... as is this */
 };
 
 /* One range on its way; the client's thread only, once it is queued. */
@@ -30,7 +31,7 @@ struct range {
     struct weir_http_file *file; /* borrowed */
     struct weir_http_range want; /* want.at and want.n: what is left */
     bool (*urged)(void *self);   /* NULL: somebody waits for it */
-    bool tail;                   /* nothing is known yet: want.n is how much at the end */
+    bool head, tail;             /* nothing need be known yet: want.n is how much of that end */
     char *url;                   /* of the next try, where a redirect led; NULL: the file's */
     const char *used;            /* the file's `resolved` that its try goes to, to compare with */
     unsigned n_redirects;        /* since the file's URL */
@@ -86,8 +87,8 @@ struct weir_http {
 
 double client_now(void); /* seconds of a clock that never goes back */
 
-/* Queues a copy of *range, of which file, want, urged and tail are set; for a tail, want.n is how
- * many bytes at the end of a file that nothing is known of yet.  WEIR_ERR_NOMEM */
+/* Queues a copy of *range, of which file, want, urged, head and tail are set; for head and tail,
+ * want.n is how many bytes of that end at most.  WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err client_queue(const struct range *range);
 
 /* Nobody waits for it yet. */

@@ -69,6 +69,18 @@ void weir_http_free(struct weir_http *http);
 WEIR_MUST_CHECK weir_err weir_http_open(struct weir_http *http, const char *url, void *tail,
                                         size_t tail_max, size_t *tail_bytes,
                                         struct weir_http_file **out, struct weir_diag *diag);
+
+/* Both ends of a file. */
+struct weir_http_ends {
+    void *head, *tail;
+    size_t head_max, tail_max;     /* > 0 */
+    size_t head_bytes, tail_bytes; /* filled in; less than max only if the file is shorter */
+};
+
+/* The same, for both ends at once: two requests that do not wait for each other. */
+WEIR_MUST_CHECK weir_err weir_http_open_ends(struct weir_http *http, const char *url,
+                                             struct weir_http_ends *ends,
+                                             struct weir_http_file **out, struct weir_diag *diag);
 void weir_http_file_free(struct weir_http_file *file); /* NULL is fine */
 
 uint64_t weir_http_file_size(const struct weir_http_file *file);

@@ -19,9 +19,10 @@ struct validators {
 
 /* What was asked for. */
 struct wish {
-    bool tail;      /* the last n bytes of a file that nothing is known of yet; else [at, at + n) */
+    bool tail;      /* the last n bytes; else [at, at + n), which may be cut short by the end of a
+                       file that nothing is known of */
     uint64_t at, n; /* n > 0 */
-    const struct validators *known; /* NULL if and only if tail */
+    const struct validators *known; /* NULL: nothing yet */
     bool redirected;                /* the URL that answered is not the one that the caller named */
 };
 

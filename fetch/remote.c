@@ -11,6 +11,7 @@
 #include "origin.h"
 
 enum {
+    HEAD_BYTES = WEIR_ALIGN, /* before the first extent */
     MIN_EXTENTS = 10,
     EXTRA_EXTENTS = 6, /* more than processors */
     MAX_TRIES = 3,     /* to get an index that verifies */
@@ -175,23 +176,36 @@ static weir_err make_caches(struct weir_remote *r, const struct weir_remote_opti
     return err;
 }
 
-static weir_err fill(struct weir_remote *r, struct weir_http *http, const char *url,
-                     struct weir_diag *diag)
+/* Header and trailer, and what comes before that. */
+static weir_err get_ends(struct weir_remote *r, struct weir_http *http, const char *url,
+                         struct weir_diag *diag)
 {
-    uint8_t *tail = malloc(WEIR_REMOTE_TAIL_BYTES);
-    if (!tail)
+    uint8_t *bytes = malloc(HEAD_BYTES + WEIR_REMOTE_TAIL_BYTES);
+    if (!bytes)
         return WEIR_ERR_NOMEM;
-    size_t n = 0;
-    weir_err err = weir_http_open(http, url, tail, WEIR_REMOTE_TAIL_BYTES, &n, &r->file, diag);
+    struct weir_http_ends ends = {.head = bytes,
+                                  .head_max = HEAD_BYTES,
+                                  .tail = bytes + HEAD_BYTES,
+                                  .tail_max = WEIR_REMOTE_TAIL_BYTES};
+    weir_err err = weir_http_open_ends(http, url, &ends, &r->file, diag);
     if (!err) {
         uint64_t size = weir_http_file_size(r->file);
         /* No revision(): what does not verify never comes through. */
         r->src = (struct weir_source){
             .self = r, .size = size, .read = remote_read, .expect = remote_expect};
         r->origin.file = r->file;
-        err = keep(r, size - n, tail, n);
+        err = keep(r, size - ends.tail_bytes, ends.tail, ends.tail_bytes);
     }
-    free(tail);
+    if (!err)
+        err = keep(r, 0, ends.head, ends.head_bytes);
+    free(bytes);
+    return err;
+}
+
+static weir_err fill(struct weir_remote *r, struct weir_http *http, const char *url,
+                     struct weir_diag *diag)
+{
+    weir_err err = get_ends(r, http, url, diag);
     if (err)
         return err;
     struct weir_diag what = {""};

@@ -1,7 +1,7 @@
 /* remote.h - a store behind a URL.
  *
- * Opening it asks for the end of the file, which has the trailer and, of stores up to some ten
- * gigabytes, the whole index; then for the header, and for what is missing of the index.  From then
+ * Opening it asks for both ends of the file at once: the header, and the trailer with, of stores of
+ * up to some three gigabytes, the whole index; then for what is missing of the index.  From then
  * on it is a weir_source like any other (codec/source.h): whoever reads a byte of an extent waits
  * until all of the extent is there and its SHA-256 is right.  The extents asked for last are kept
  * in memory, verified; several threads that want the same one wait for one request.  What is
@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 enum {
-    WEIR_REMOTE_TAIL_BYTES = 256 << 10, /* asked for first: the index of an 8B model fits */
+    WEIR_REMOTE_TAIL_BYTES = 64 << 10, /* asked for first: the index of a 1B model fits */
     WEIR_REMOTE_MAX_EXTENTS = 18,
 };
 

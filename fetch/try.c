@@ -36,18 +36,21 @@ static size_t on_head(char *bytes, size_t one, size_t n, void *self)
 void try_judge(struct try *t)
 {
     const struct range *r = t->range;
+    bool knows = !(r->head || r->tail) || r->file->is_known;
     const struct wish wish = {.tail = r->tail,
                               .at = r->want.at,
                               .n = r->want.n,
-                              .known = r->tail ? NULL : &r->file->known,
+                              .known = knows ? &r->file->known : NULL,
                               .redirected = t->redirected};
     t->judged = true;
     judge(&t->reply, &wish, &t->verdict);
     if (t->verdict.kind != VERDICT_TAKE)
         return;
-    if (r->tail)
-        t->range->file->known = t->verdict.seen;
-    t->range->tail = false;
+    if (!knows) {
+        r->file->known = t->verdict.seen;
+        r->file->is_known = true;
+    }
+    t->range->head = t->range->tail = false;
     t->range->want.at = t->verdict.at;
     t->range->want.n = t->verdict.n;
 }
@@ -187,7 +190,7 @@ static bool set_request(struct try *t, const struct range *r)
     else
         snprintf(text, sizeof(text), "%" PRIu64 "-%" PRIu64, r->want.at,
                  r->want.at + r->want.n - 1);
-    const char *etag = r->tail ? "" : r->file->known.etag;
+    const char *etag = r->head || r->tail ? "" : r->file->known.etag;
     curl_slist_free_all(t->headers);
     t->headers = NULL;
     bool fine = add_header(t, "Accept-Encoding", "identity") && add_token(t, range_url(r));
