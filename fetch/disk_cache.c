@@ -37,7 +37,7 @@ struct disk_cache {
     _Atomic bool impatient; /* somebody has sat on a claim: nobody is waited for any more */
 };
 
-static void warn(struct disk_cache *c, const char *why)
+static void complain(struct disk_cache *c, const char *why)
 {
     char text[512];
     if (atomic_exchange(&c->warned, true) || !c->options.warn)
@@ -50,7 +50,7 @@ static void warn(struct disk_cache *c, const char *why)
 static void turn_off(struct disk_cache *c, const char *why)
 {
     atomic_store(&c->off, true);
-    warn(c, why);
+    complain(c, why);
 }
 
 static bool keeps(const struct disk_cache *c)

@@ -188,6 +188,7 @@ static void begin(struct extent_cache *cache, struct slot *s, uint32_t extent)
     if (comes)
         return;
     s->state = SLOT_NOT;
+    s->last_used = 0; /* the next one that does not come costs no other slot */
     pthread_cond_broadcast(&cache->changed);
 }
 

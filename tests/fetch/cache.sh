@@ -25,12 +25,13 @@ unpack c
 [ "$(kept c)" = "$n_extents" ] || die "$(ls c)"
 [ -z "$(find c -name '*.part')" ] || die "left behind: $(ls c)"
 [ -z "$err" ] || die "$err"
-for how in "unpack --cache c" "verify --cache c" "ls --cache c"; do
+for command in unpack verify ls; do
     serve a.weir
     rm -rf out
-    # shellcheck disable=SC2086
-    expect 0 "$WEIR" $how "$root/a.weir" $([ "${how%% *}" != unpack ] || echo out)
-    [ "$(requests)" = 2 ] || die "$how: $(requests) requests"
+    to=()
+    [ $command != unpack ] || to=(out)
+    expect 0 "$WEIR" $command --cache c "$root/a.weir" "${to[@]}"
+    [ "$(requests)" = 2 ] || die "$command: $(requests) requests"
 done
 
 # What lies there and is not what it is called is found, and fetched again.
