@@ -12,8 +12,8 @@
 
 enum {
     HEAD_BYTES = WEIR_ALIGN, /* before the first extent */
-    MIN_EXTENTS = 10,
-    EXTRA_EXTENTS = 6, /* more than processors */
+    MIN_EXTENTS = 9,
+    EXTRA_EXTENTS = 5, /* more than processors */
     MAX_TRIES = 3,     /* to get an index that verifies */
     MAX_AHEAD = 6, /* extents that come ahead: a fast line with a long way is busy with them ... */
     AHEAD_TENTHS = 6, /* ... and as many tenths of those kept, at most */

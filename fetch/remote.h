@@ -37,8 +37,8 @@ struct weir_remote;
 /* Zero means the default everywhere. */
 struct weir_remote_options {
     unsigned n_extents;       /* verified extents kept in memory, up to 4 MiB each, at most
-                                 WEIR_REMOTE_MAX_EXTENTS; six of ten may come ahead.  Default: six more
-                                 than processors, 10 at least */
+                                 WEIR_REMOTE_MAX_EXTENTS; six of ten may come ahead.  Default: five more
+                                 than processors, 9 at least */
     const char *cache_folder; /* extents are kept there, too; default: nowhere */
     uint64_t cache_bytes;     /* at most so many of them, by all who use the folder */
     void *self;
