@@ -13,7 +13,11 @@
 #include "disk_usage.h"
 #include "fail_alloc.h"
 
-enum { BYTES = 5000, BLOCKS = 8192 /* that BYTES take */ };
+enum {
+    BYTES = 5000,
+    BLOCKS = 8192, /* that BYTES take */
+    LIMIT = 8 * BLOCKS,
+};
 
 static char folder[] = "disk_cache.XXXXXX";
 static unsigned n_warnings;
@@ -155,7 +159,7 @@ Test(disk_cache, keeps_for_later_and_for_others, .init = make_folder, .fini = re
 
 Test(disk_cache, holds_its_limit, .init = make_folder, .fini = remove_folder)
 {
-    struct disk_cache *cache = open_cache(8 * BLOCKS);
+    struct disk_cache *cache = open_cache(LIMIT);
     for (uint8_t i = 0; i < 8; i++) {
         keep(cache, i);
         (void)usleep(10000); /* so that their times differ */
@@ -172,7 +176,7 @@ Test(disk_cache, holds_its_limit, .init = make_folder, .fini = remove_folder)
     int fd = open(folder, O_RDONLY | O_DIRECTORY);
     cr_expect(disk_usage_trim(fd, UINT64_MAX, &left));
     (void)close(fd);
-    cr_expect_leq(left, 8 * BLOCKS);
+    cr_expect_leq(left, LIMIT);
     disk_cache_free(cache);
 
     cache = open_cache(BLOCKS / 2); /* what does not fit is not kept */
