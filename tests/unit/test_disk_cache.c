@@ -19,7 +19,8 @@ enum {
     LIMIT = 8 * BLOCKS,
 };
 
-static char folder[] = "disk_cache.XXXXXX";
+static const char pattern[] = "disk_cache.XXXXXX";
+static char folder[sizeof(pattern)];
 static unsigned n_warnings;
 
 static void on_warn(void *self, const char *text)
@@ -31,6 +32,7 @@ static void on_warn(void *self, const char *text)
 
 static void make_folder(void)
 {
+    memcpy(folder, pattern, sizeof(folder));
     cr_assert_not_null(mkdtemp(folder));
     n_warnings = 0;
 }

@@ -183,7 +183,7 @@ static bool begin(void *self, uint32_t extent, unsigned slot, uint8_t *bytes)
     return true;
 }
 
-static weir_err check(void *self, uint32_t extent, unsigned slot, const uint8_t *bytes)
+static weir_err verify(void *self, uint32_t extent, unsigned slot, const uint8_t *bytes)
 {
     struct ahead *a = self;
     (void)slot;
@@ -207,7 +207,7 @@ static struct extent_cache *new_ahead(struct ahead *a, unsigned n_slots, unsigne
                                                  .self = a,
                                                  .load = load,
                                                  .begin = begin,
-                                                 .check = check,
+                                                 .check = verify,
                                                  .drop = drop};
     struct extent_cache *cache = NULL;
     cr_assert_eq(extent_cache_new(&options, &cache), WEIR_OK);
