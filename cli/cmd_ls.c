@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "cache_options.h"
 #include "cmd.h"
 #include "fail.h"
 #include "listing.h"
@@ -9,10 +10,12 @@
 #include "options.h"
 #include "output.h"
 
-enum { OPT_TENSORS };
+enum { OPT_TENSORS, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_TENSORS] = {'t', "tensors", NULL, "list the tensors of each file too", false},
+    [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
+    [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
 };
 
@@ -173,7 +176,10 @@ static int run(struct cli *cli)
 {
     struct weir_diag diag = {""};
     struct opened in;
-    weir_err err = opened_open(&in, cli->operand[0], 0, &diag);
+    struct remote_options remote;
+    if (!cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &remote))
+        return EXIT_USAGE;
+    weir_err err = opened_open(&in, cli->operand[0], &remote, &diag);
     if (err)
         return fail(cli, err, in.name, &diag);
     struct job job = {.cli = cli, .tensors = option_given(cli, OPT_TENSORS)};

@@ -61,6 +61,24 @@ static void log_line(void *self, enum weir_mount_log level, const char *line)
         fprintf(stderr, "weir mount: %s\n", line);
 }
 
+static void warn_of_cache(void *self, const char *text)
+{
+    log_line(self, WEIR_MOUNT_LOG_WARNING, text);
+}
+
+static void explain(void *self, weir_err err, struct weir_diag *diag)
+{
+    const struct job *job = self;
+    (void)opened_explain(&job->in, err, diag);
+}
+
+/* Nobody waits for a server any more. */
+static void ending(void *self)
+{
+    const struct job *job = self;
+    opened_cancel(&job->in);
+}
+
 static void ready_here(void *self)
 {
     const struct job *job = self;
@@ -99,7 +117,13 @@ static weir_err open_store(struct job *job, struct weir_diag *diag)
         weir_diag_set(diag, "/: %s", strerror(errno));
         return WEIR_ERR_IO;
     }
-    weir_err err = opened_open(&job->in, job->order->store, job->order->settings.timeout_io, diag);
+    const struct mount_settings *s = &job->order->settings;
+    const struct remote_options remote = {.timeout_seconds = s->timeout_io,
+                                          .cache_folder = s->cache_dir,
+                                          .cache_bytes = s->cache_size,
+                                          .self = job,
+                                          .warn = warn_of_cache};
+    weir_err err = opened_open(&job->in, job->order->store, &remote, diag);
     return err ? err : check_digest(job, diag);
 }
 
@@ -154,12 +178,13 @@ static void fill_options(struct job *job)
     how->noexec = s->noexec;
 
     bool here = job->order->foreground;
-    job->loglevel = s->has_loglevel           ? s->loglevel
-                    : here && job->cli->quiet ? WEIR_MOUNT_LOG_ERROR
-                                              : WEIR_MOUNT_LOG_INFO;
     how->debug = job->loglevel == WEIR_MOUNT_LOG_DEBUG;
     job->to_syslog = !here || s->to_syslog;
-    how->events = (struct weir_mount_events){job, here ? ready_here : ready_behind, log_line};
+    how->events = (struct weir_mount_events){.self = job,
+                                             .ready = here ? ready_here : ready_behind,
+                                             .log = log_line,
+                                             .explain = explain,
+                                             .ending = ending};
 }
 
 /* ---- here and behind ---- */
@@ -250,9 +275,20 @@ static int run_fake(struct job *job)
     return err ? report_failure(job, err, subject, &diag) : EXIT_FINE;
 }
 
+static enum weir_mount_log choose_loglevel(const struct cli *cli, const struct mount_order *order)
+{
+    if (order->settings.has_loglevel)
+        return order->settings.loglevel;
+    return order->foreground && cli->quiet ? WEIR_MOUNT_LOG_ERROR : WEIR_MOUNT_LOG_INFO;
+}
+
 int mount_start(const struct cli *cli, const struct mount_order *order)
 {
-    struct job job = {.cli = cli, .order = order, .store = order->store, .mount_ns = -1};
+    struct job job = {.cli = cli,
+                      .order = order,
+                      .store = order->store,
+                      .mount_ns = -1,
+                      .loglevel = choose_loglevel(cli, order)};
     if (is_url(order->store))
         job.store = url_name(order->store, job.shown, sizeof(job.shown));
     if (!order->foreground)

@@ -1,4 +1,5 @@
 /* cmd_unpack.c - a store back into plain files. */
+#include "cache_options.h"
 #include "cmd.h"
 #include "codec/extract.h"
 #include "fail.h"
@@ -9,11 +10,13 @@
 #include "progress.h"
 #include "tree_out.h"
 
-enum { OPT_FORCE, OPT_THREADS };
+enum { OPT_FORCE, OPT_THREADS, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_FORCE] = {'f', "force", NULL, "replace files that exist", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
+    [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
 };
 
@@ -61,11 +64,13 @@ static int print_result(const struct cli *cli, const struct weir_store *store, d
 static int run(struct cli *cli)
 {
     unsigned n_threads;
-    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads))
+    struct remote_options remote;
+    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads) ||
+        !cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &remote))
         return EXIT_USAGE;
     struct weir_diag diag = {""};
     struct opened in;
-    weir_err err = opened_open(&in, cli->operand[0], 0, &diag);
+    weir_err err = opened_open(&in, cli->operand[0], &remote, &diag);
     if (err)
         return fail(cli, err, in.name, &diag);
     interrupt_catch();

@@ -1,4 +1,5 @@
 /* cmd_verify.c - every byte of a store checked, and compared with a plain tree if wanted. */
+#include "cache_options.h"
 #include "cmd.h"
 #include "codec/extract.h"
 #include "compare.h"
@@ -9,11 +10,13 @@
 #include "output.h"
 #include "progress.h"
 
-enum { OPT_AGAINST, OPT_THREADS };
+enum { OPT_AGAINST, OPT_THREADS, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_AGAINST] = {0, "against", "DIR", "compare with the plain files in DIR too", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
+    [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
 };
 
@@ -116,11 +119,13 @@ static int report_differences(const struct cli *cli, const struct job *job)
 static int run(struct cli *cli)
 {
     unsigned n_threads;
-    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads))
+    struct remote_options remote;
+    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads) ||
+        !cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &remote))
         return EXIT_USAGE;
     struct weir_diag diag = {""};
     struct job job = {.against = cli->value[OPT_AGAINST]};
-    weir_err err = opened_open(&job.in, cli->operand[0], 0, &diag);
+    weir_err err = opened_open(&job.in, cli->operand[0], &remote, &diag);
     if (err)
         return fail(cli, err, job.in.name, &diag);
     interrupt_catch();

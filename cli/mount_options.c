@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache_options.h"
+
 enum { MAX_TIMEOUT_IO = 999999 }; /* seconds; eleven days */
 
 /* ---- values ---- */
@@ -155,6 +157,34 @@ static weir_err set_cache(struct mount_settings *s, const char *value, struct we
     return WEIR_OK;
 }
 
+static weir_err set_cache_dir(struct mount_settings *s, const char *value, struct weir_diag *diag)
+{
+    (void)diag;
+    char *dir = strdup(value);
+    if (!dir)
+        return WEIR_ERR_NOMEM;
+    free(s->cache_dir);
+    s->cache_dir = dir;
+    return WEIR_OK;
+}
+
+static weir_err set_cache_size(struct mount_settings *s, const char *value, struct weir_diag *diag)
+{
+    uint64_t n;
+    if (!read_bytes(value, &n))
+        return bad(diag, "cache_size is a size such as 512M or 2G", value);
+    if (n < CACHE_MIN_BYTES)
+        return bad(diag, "cache_size is at least 16M", value);
+    s->cache_size = n;
+    return WEIR_OK;
+}
+
+bool mount_settings_is_bytes(const char *text)
+{
+    uint64_t n;
+    return read_bytes(text, &n);
+}
+
 static weir_err set_threads(struct mount_settings *s, const char *value, struct weir_diag *diag)
 {
     uint64_t n;
@@ -244,6 +274,9 @@ static const struct known {
      "of a URL: reads wait so long for a server that is gone (default: 60)", set_timeout_io},
     {"subdir", "PATH", "show only this directory of the store", set_subdir},
     {"cache", "BYTES", "of decoded tiles in memory (default: 64M; M is 1024 k, k 1024)", set_cache},
+    {"cache_dir", "DIR", "of a URL: keep what was fetched there, for later and for others",
+     set_cache_dir},
+    {"cache_size", "BYTES", "how much is kept in cache_dir (default: 2G)", set_cache_size},
     {"threads", "N", "that answer requests (default: one per processor, 4 at least)", set_threads},
     {"digest", "HEX", "refuse any other store; 'weir verify' prints a store's", set_digest},
     {"loglevel", "LEVEL", "error, warning, info (default) or debug", set_loglevel},
@@ -375,7 +408,8 @@ weir_err mount_settings_add(struct mount_settings *s, const char *list, unsigned
 void mount_settings_free(struct mount_settings *s)
 {
     free(s->subdir);
-    s->subdir = NULL;
+    free(s->cache_dir);
+    s->subdir = s->cache_dir = NULL;
 }
 
 void mount_settings_help(FILE *to)

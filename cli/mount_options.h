@@ -25,7 +25,9 @@ struct mount_settings {
     unsigned idle_seconds, n_threads;
     unsigned timeout_io; /* seconds that reads wait for a server that is gone */
     size_t cache_bytes;
-    char *subdir; /* owned; never "", no '/' at its ends */
+    char *cache_dir;     /* owned; NULL: what is fetched is not kept */
+    uint64_t cache_size; /* of what is kept there */
+    char *subdir;        /* owned; never "", no '/' at its ends */
     uint8_t digest[WEIR_DIGEST_BYTES];
     enum weir_mount_log loglevel;
 };
@@ -46,6 +48,9 @@ WEIR_MUST_CHECK weir_err mount_settings_add(struct mount_settings *s, const char
 /* One option of the table; for its long spelling.  Errors as above. */
 WEIR_MUST_CHECK weir_err mount_settings_set(struct mount_settings *s, const char *name,
                                             const char *value, struct weir_diag *diag);
+
+/* Whether the text is an amount of bytes, as `cache` takes it. */
+bool mount_settings_is_bytes(const char *text);
 
 void mount_settings_free(struct mount_settings *s);
 

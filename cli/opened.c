@@ -11,11 +11,12 @@ bool is_url(const char *name)
            strncmp(name, "hf:", 3) == 0;
 }
 
-static weir_err open_url(struct opened *o, const char *url, unsigned timeout_seconds,
+static weir_err open_url(struct opened *o, const char *url, const struct remote_options *options,
                          struct weir_diag *diag)
 {
+    static const struct remote_options defaults = {0};
     o->name = url_name(url, o->shown, sizeof(o->shown));
-    weir_err err = remote_open(url, timeout_seconds, &o->remote, diag);
+    weir_err err = remote_open(url, options ? options : &defaults, &o->remote, diag);
     if (err)
         return err;
     o->src = *remote_source(o->remote);
@@ -25,12 +26,12 @@ static weir_err open_url(struct opened *o, const char *url, unsigned timeout_sec
     return WEIR_OK;
 }
 
-static weir_err try_open(struct opened *o, const char *name, unsigned timeout_seconds,
+static weir_err try_open(struct opened *o, const char *name, const struct remote_options *options,
                          struct weir_diag *diag)
 {
     memset(o, 0, sizeof(*o));
     if (is_url(name))
-        return open_url(o, name, timeout_seconds, diag);
+        return open_url(o, name, options, diag);
     o->name = name;
     weir_err err = weir_source_open_file(name, &o->src, diag);
     /* The call was fine; it is the file that is something else. */
@@ -53,13 +54,13 @@ static weir_err try_open(struct opened *o, const char *name, unsigned timeout_se
 
 /* To a file, a link or a touch in the wrong moment looks like a change, so it is worth another try
  * or two. */
-weir_err opened_open(struct opened *o, const char *name, unsigned timeout_seconds,
+weir_err opened_open(struct opened *o, const char *name, const struct remote_options *options,
                      struct weir_diag *diag)
 {
     int n_tries = is_url(name) ? 1 : MAX_TRIES;
     weir_err err = WEIR_ERR_CHANGED;
     for (int i = 0; i < n_tries && err == WEIR_ERR_CHANGED; i++)
-        err = try_open(o, name, timeout_seconds, diag);
+        err = try_open(o, name, options, diag);
     return err;
 }
 
@@ -72,6 +73,12 @@ void opened_close(struct opened *o)
         weir_source_close(&o->src);
     remote_close(o->remote);
     o->remote = NULL;
+}
+
+void opened_cancel(const struct opened *o)
+{
+    if (o->remote)
+        remote_cancel(o->remote);
 }
 
 weir_err opened_explain(const struct opened *o, weir_err err, struct weir_diag *diag)

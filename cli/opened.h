@@ -24,11 +24,13 @@ struct opened {
 };
 
 /* Must not move while it is open: the store holds on to &o->src.  On error *o is closed; *diag may
- * lack the store's name.  A URL's does not survive fork().  timeout_seconds: of a URL, how long
- * reads wait for a server that is gone; 0: 60.  What weir_source_open_file() and weir_store_open()
- * return, or remote_open(). */
-WEIR_MUST_CHECK weir_err opened_open(struct opened *o, const char *name, unsigned timeout_seconds,
-                                     struct weir_diag *diag);
+ * lack the store's name.  A URL's does not survive fork().  options: of a URL; NULL: the defaults.
+ * What weir_source_open_file() and weir_store_open() return, or remote_open(). */
+WEIR_MUST_CHECK weir_err opened_open(struct opened *o, const char *name,
+                                     const struct remote_options *options, struct weir_diag *diag);
+
+/* A URL's: reads that wait, and all that follow, end with WEIR_ERR_CANCELLED. */
+void opened_cancel(const struct opened *o);
 void opened_close(struct opened *o); /* a zeroed one, or once more, does no harm */
 
 /* What reading the store ended with: adds to *diag what only the source knows.  Returns err. */

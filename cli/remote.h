@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "codec/source.h"
 #include "codec/store.h"
@@ -19,11 +20,24 @@ bool is_url(const char *name);
 /* `url` without its query, where signatures are.  Returns buf. */
 char *url_name(const char *url, char *buf, size_t bytes);
 
-/* timeout_seconds: how long reads wait for a server that is gone; 0: 60.  ^C ends them if it was
- * asked for (interrupt.h).  On success *out is closed with remote_close(); *src and *store live as
- * long. What weir_remote_open() returns; WEIR_ERR_UNSUPPORTED without libcurl. */
-WEIR_MUST_CHECK weir_err remote_open(const char *url, unsigned timeout_seconds, struct remote **out,
-                                     struct weir_diag *diag);
+/* Zeroed: nothing was said. */
+struct remote_options {
+    unsigned timeout_seconds; /* reads wait so long for a server that is gone; 0: 60 */
+    const char *cache_folder; /* what is fetched is kept there; NULL: nowhere */
+    uint64_t cache_bytes;     /* how much of it; 0: REMOTE_CACHE_BYTES */
+    void *self;
+    void (*warn)(void *self, const char *text); /* of the cache, once; from any thread */
+};
+
+#define REMOTE_CACHE_BYTES (UINT64_C(2) << 30)
+
+/* ^C ends reads that wait, if it was asked for (interrupt.h).  On success *out is closed with
+ * remote_close(); source and store live as long.  What weir_remote_open() returns;
+ * WEIR_ERR_UNSUPPORTED without libcurl. */
+WEIR_MUST_CHECK weir_err remote_open(const char *url, const struct remote_options *options,
+                                     struct remote **out, struct weir_diag *diag);
+/* Reads that wait, and all that follow, end with WEIR_ERR_CANCELLED. */
+void remote_cancel(struct remote *remote);
 void remote_close(struct remote *remote); /* NULL is fine */
 
 const struct weir_source *remote_source(const struct remote *remote);

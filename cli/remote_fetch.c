@@ -8,6 +8,9 @@
 #include "fetch/remote.h"
 #include "remote.h"
 
+/* Few, so that they stay warm: what TCP knows of a line is forgotten by those that rest. */
+enum { CONNECTIONS = 5 };
+
 struct remote {
     struct weir_http *http;
     struct weir_remote *store;
@@ -43,11 +46,19 @@ weir_err hub_store_url(const char *name, char *buf, size_t bytes, struct weir_di
     return err;
 }
 
-static weir_err fill(struct remote *r, const char *url, unsigned timeout_seconds,
+static weir_err fill(struct remote *r, const char *url, const struct remote_options *options,
                      struct weir_diag *diag)
 {
     /* Patience is counted in seconds here, not in tries. */
-    struct weir_http_options options = {.n_retries = UINT_MAX, .timeout_seconds = timeout_seconds};
+    struct weir_http_options client = {.n_connections = CONNECTIONS,
+                                       .n_retries = UINT_MAX,
+                                       .timeout_seconds = options->timeout_seconds};
+    const struct weir_remote_options remote = {
+        .cache_folder = options->cache_folder,
+        .cache_bytes = options->cache_bytes ? options->cache_bytes : REMOTE_CACHE_BYTES,
+        .self = options->self,
+        .warn = options->warn,
+    };
     char resolved[WEIR_HUB_MAX_URL];
     weir_err err = WEIR_OK;
     if (weir_hub_is_ref(url)) {
@@ -55,24 +66,29 @@ static weir_err fill(struct remote *r, const char *url, unsigned timeout_seconds
         url = resolved;
     }
     struct client_text texts;
-    client_options(&options, &texts);
+    client_options(&client, &texts);
     if (!err)
-        err = weir_http_new(&options, &r->http, diag);
-    return err ? err : weir_remote_open(r->http, url, 0, &r->store, diag);
+        err = weir_http_new(&client, &r->http, diag);
+    return err ? err : weir_remote_open(r->http, url, &remote, &r->store, diag);
 }
 
-weir_err remote_open(const char *url, unsigned timeout_seconds, struct remote **out,
+weir_err remote_open(const char *url, const struct remote_options *options, struct remote **out,
                      struct weir_diag *diag)
 {
     struct remote *r = calloc(1, sizeof(*r));
     if (!r)
         return WEIR_ERR_NOMEM;
-    weir_err err = fill(r, url, timeout_seconds, diag);
+    weir_err err = fill(r, url, options, diag);
     if (err)
         remote_close(r);
     else
         *out = r;
     return err;
+}
+
+void remote_cancel(struct remote *r)
+{
+    weir_http_cancel(r->http);
 }
 
 void remote_close(struct remote *r)

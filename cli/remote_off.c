@@ -9,15 +9,20 @@ char *url_name(const char *url, char *buf, size_t bytes)
     return buf;
 }
 
-weir_err remote_open(const char *url, unsigned timeout_seconds, struct remote **out,
+weir_err remote_open(const char *url, const struct remote_options *options, struct remote **out,
                      struct weir_diag *diag)
 {
     (void)url;
-    (void)timeout_seconds;
+    (void)options;
     (void)out;
     weir_diag_set(diag, "this weir was built without libcurl; install libcurl4-openssl-dev and "
                         "build it again, or download the store");
     return WEIR_ERR_UNSUPPORTED;
+}
+
+void remote_cancel(struct remote *remote)
+{
+    (void)remote;
 }
 
 void remote_close(struct remote *remote)

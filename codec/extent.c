@@ -168,3 +168,30 @@ weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent
     }
     return weir_store_check_extent_bytes(store, extent, scratch, diag);
 }
+
+bool store_is_told(const struct weir_store *store)
+{
+    return store->src.expect != NULL;
+}
+
+void store_expect_extents(const struct weir_store *store, uint32_t extent, uint32_t n)
+{
+    uint32_t n_extents = store->index->n_extents;
+    if (!store_is_told(store) || n == 0 || extent >= n_extents)
+        return;
+    uint32_t last = n < n_extents - extent ? extent + n - 1 : n_extents - 1;
+    uint64_t at = store->extent_at[extent];
+    weir_source_expect(&store->src, at, store->extent_at[last] + span_of(store, last) - at);
+}
+
+void weir_store_expect_tiles(const struct weir_store *store, uint32_t object, uint64_t tile,
+                             uint64_t n)
+{
+    const struct weir_object *o = &store->index->object[object];
+    if (tile >= o->n_tiles || n == 0)
+        return;
+    uint64_t last = n < o->n_tiles - tile ? tile + n - 1 : o->n_tiles - 1;
+    uint32_t first_extent = (uint32_t)((o->first_tile + tile) / WEIR_EXTENT_TILES);
+    uint32_t last_extent = (uint32_t)((o->first_tile + last) / WEIR_EXTENT_TILES);
+    store_expect_extents(store, first_extent, last_extent - first_extent + 1);
+}

@@ -6,6 +6,7 @@
 
 #include "ordered.h"
 #include "sha256.h"
+#include "store_private.h"
 
 /* Memory: per thread a store cursor and 1.25 slots of 4 MiB; no allocation per tile.  For
  * weir_check_extents an extent (4 MiB) per thread. */
@@ -13,6 +14,9 @@ enum {
     JOB_TILES = 32,
     JOB_BYTES = JOB_TILES * WEIR_TILE_BYTES,
     WRITE_BYTES = WEIR_TILE_BYTES, /* handed on at once, at least, while it is in the cache */
+    /* The source hears of so much beforehand: enough to keep a fast line with a long way busy. */
+    AHEAD_EXTENTS = 6,
+    AHEAD_TILES = AHEAD_EXTENTS * WEIR_EXTENT_TILES,
 };
 
 /* Up to 32 consecutive tiles of a file, or an entry without any. */
@@ -85,6 +89,28 @@ static void fill_job(struct extract *x, const struct weir_entry *e, struct extra
     job->last = to->segment == e->n_segments;
 }
 
+/* Tells of the tiles from the job's first on. */
+static void expect_tiles(const struct extract *x, const struct extract_job *job)
+{
+    uint32_t entry = job->entry, segment = job->segment;
+    uint64_t tile = job->tile;
+    for (uint64_t n_left = AHEAD_TILES; n_left && entry < weir_store_info(x->store)->n_entries;) {
+        const struct weir_entry *e = weir_store_entry(x->store, entry);
+        if (segment == e->n_segments) {
+            entry++;
+            segment = 0;
+            n_left--; /* so that many empty files end, too */
+            continue;
+        }
+        const struct weir_segment *s = &e->segment[segment++];
+        uint64_t n = s->bytes ? weir_store_object(x->store, s->object)->n_tiles - tile : 0;
+        if (n)
+            weir_store_expect_tiles(x->store, s->object, tile, n < n_left ? n : n_left);
+        n_left -= n < n_left ? n : n_left;
+        tile = 0;
+    }
+}
+
 static weir_err extract_next(void *self, unsigned slot, bool *more, struct weir_diag *diag)
 {
     (void)diag; /* the sink says what was wrong with it */
@@ -94,6 +120,8 @@ static weir_err extract_next(void *self, unsigned slot, bool *more, struct weir_
     *more = job->entry < weir_store_info(x->store)->n_entries;
     if (!*more)
         return WEIR_OK;
+    if (store_is_told(x->store))
+        expect_tiles(x, job);
     fill_job(x, weir_store_entry(x->store, job->entry), job);
     x->coming.first = false;
     if (job->last)
@@ -234,8 +262,10 @@ static weir_err check_next(void *self, unsigned slot, bool *more, struct weir_di
     (void)diag;
     struct check *c = self;
     *more = c->coming < weir_store_info(c->store)->n_extents;
-    if (*more)
-        c->extent[slot] = c->coming++;
+    if (!*more)
+        return WEIR_OK;
+    store_expect_extents(c->store, c->coming, AHEAD_EXTENTS);
+    c->extent[slot] = c->coming++;
     return WEIR_OK;
 }
 

@@ -147,6 +147,11 @@ WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uin
 WEIR_MUST_CHECK weir_err weir_store_read_stored(struct weir_store_cursor *cur, uint64_t at,
                                                 uint8_t *dst, size_t n, struct weir_diag *diag);
 
+/* Tiles [tile, tile + n) of object `object` will probably be read soon: whoever has to fetch their
+ * extents may begin.  Returns at once, promises nothing; n may pass the end of the object. */
+void weir_store_expect_tiles(const struct weir_store *store, uint32_t object, uint64_t tile,
+                             uint64_t n);
+
 /* How a tile is stored, without decoding it: for listings and statistics.  Errors as above. */
 WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
                                               struct weir_tile_head *out);

@@ -64,6 +64,10 @@ WEIR_MUST_CHECK weir_err extent_heads_parse(const struct weir_store *store, uint
                                             const uint8_t *bytes, struct extent_heads *out,
                                             struct weir_diag *diag);
 
+/* Extents [extent, extent + n), as many of them as there are, will probably be read soon. */
+void store_expect_extents(const struct weir_store *store, uint32_t extent, uint32_t n);
+bool store_is_told(const struct weir_store *store); /* whether that is of any use */
+
 /* Decodes the tile, whose head is in cur->heads. */
 WEIR_MUST_CHECK weir_err store_decode(struct weir_store_cursor *cur,
                                       const struct tile_wanted *wanted, const uint8_t *payload,

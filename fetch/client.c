@@ -7,7 +7,8 @@
 #include <time.h>
 
 enum {
-    IDLE_MS = 60000, /* without any range; a new one wakes the thread */
+    IDLE_MS = 60000,          /* without any range; a new one wakes the thread */
+    RESERVED_CONNECTIONS = 2, /* not for what nobody waits for */
 };
 
 double client_now(void)
@@ -51,16 +52,29 @@ static void cancel_all(struct weir_http *http)
     }
 }
 
+/* The first range that may be tried, but for those that nobody waits for. */
+static struct range **find_due(struct weir_http *http, double now, bool ahead)
+{
+    for (struct range **at = &http->waiting; *at; at = &(*at)->next)
+        if ((*at)->not_before <= now && range_is_ahead(*at) == ahead)
+            return at;
+    return NULL;
+}
+
+/* Who waits comes first, and finds a connection or two that nobody else may have. */
 static struct range *take_due(struct weir_http *http, double now)
 {
-    for (struct range **at = &http->waiting; *at; at = &(*at)->next) {
-        struct range *r = *at;
-        if (r->not_before > now)
-            continue;
-        *at = r->next;
-        return r;
-    }
-    return NULL;
+    unsigned n_running = 0, most = atomic_load(&http->n_wanted);
+    for (unsigned i = 0; i < http->options.n_connections; i++)
+        n_running += http->try[i].range != NULL;
+    struct range **at = find_due(http, now, false);
+    if (!at && (n_running + RESERVED_CONNECTIONS < most || n_running == 0))
+        at = find_due(http, now, true);
+    if (!at)
+        return NULL;
+    struct range *r = *at;
+    *at = r->next;
+    return r;
 }
 
 static void begin_tries(struct weir_http *http)
@@ -132,6 +146,7 @@ static void *run(void *self)
             atomic_store(&http->cancelled, true);
         if (atomic_load(&http->cancelled))
             cancel_all(http);
+        client_hear_urges(http);
         double ms = client_limit_rate(http);
         int n_running;
         (void)curl_multi_perform(http->multi, &n_running);
@@ -282,7 +297,7 @@ void weir_http_cancel(struct weir_http *http)
 weir_err client_queue(const struct range *range)
 {
     struct weir_http *http = range->file->http;
-    struct range *r = calloc(1, sizeof(*r));
+    struct range *r = malloc(sizeof(*r));
     if (!r)
         return WEIR_ERR_NOMEM;
     *r = *range;

@@ -24,6 +24,7 @@ struct weir_http_file {
     char *resolved;          /* where redirects led; NULL: nowhere yet.  The client's thread only */
     struct validators known; /* the size: set before anybody has the file; the rest: by the first
                                 reply, then the client's thread only */
+    bool is_known;           /* `known` is the file's; the client's thread only until it is open */
     char *linked;            /* what X-Linked-Etag must be; NULL: anything */
 };
 
@@ -39,7 +40,8 @@ struct range {
     struct range *next;
     struct weir_http_file *file; /* borrowed */
     struct weir_http_range want; /* want.at and want.n: what is left */
-    bool tail;                   /* nothing is known yet: want.n is how much at the end */
+    bool (*urged)(void *self);   /* NULL: somebody waits for it */
+    bool head, tail;             /* nothing need be known yet: want.n is how much of that end */
     struct body *body;           /* not a range at all, but this, which is borrowed; or NULL */
     char *url;                   /* of the next try, where a redirect led; NULL: the file's */
     const char *used;            /* the file's `resolved` that its try goes to, to compare with */
@@ -96,9 +98,15 @@ struct weir_http {
 
 double client_now(void); /* seconds of a clock that never goes back */
 
-/* weir_http_start() without its checks, of a range whose file, want, tail and body are set.  tail:
- * want.n is how many bytes at the end of a file that nothing is known of yet.  WEIR_ERR_NOMEM */
+/* Queues a copy of *range, of which file, want, urged, head, tail and body are set; for head and
+ * tail, want.n is how many bytes of that end at most.  WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err client_queue(const struct range *range);
+
+/* Nobody waits for it yet. */
+static inline bool range_is_ahead(const struct range *r)
+{
+    return r->urged != NULL;
+}
 
 /* Where the next try for r goes. */
 const char *range_url(const struct range *r);
@@ -137,6 +145,9 @@ void range_decide(struct weir_http *http, struct range *r, const struct verdict 
 
 /* Breaks off a try that is slower than the options allow, or brings nothing at all for too long. */
 void try_watch(struct weir_http *http, struct try *t, double now);
+
+/* Patience begins anew for ranges that somebody waits for from now on. */
+void client_hear_urges(struct weir_http *http);
 
 /* Keeps to the rate limit: tries that found the allowance used up go on when there is some again.
  * Milliseconds until then. */

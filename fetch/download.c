@@ -200,7 +200,8 @@ static weir_err fetch_to(struct download *d, const char *target,
 static weir_err run(struct download *d, const char *url, const char *target,
                     struct weir_download_result *result, struct weir_diag *diag)
 {
-    weir_err err = weir_remote_open(d->http, url, 1, &d->remote, diag);
+    const struct weir_remote_options one = {.n_extents = 1};
+    weir_err err = weir_remote_open(d->http, url, &one, &d->remote, diag);
     if (err)
         return err;
     d->store = weir_remote_store(d->remote);

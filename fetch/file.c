@@ -38,25 +38,41 @@ static void waiter_done(void *self, weir_err err, const struct weir_diag *diag)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* *range lacks what the waiter brings: its length, and who is told. */
-static weir_err wait_for(struct range *range, struct waiter *w, struct weir_diag *diag)
+static void waiter_init(struct waiter *w, void *dst, size_t room)
 {
+    memset(w, 0, sizeof(*w));
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->ended, NULL);
-    range->want = (struct weir_http_range){range->want.at, w->room, w, waiter_data, waiter_done};
-    weir_err err = client_queue(range);
-    if (!err) {
-        pthread_mutex_lock(&w->lock);
-        while (!w->done)
-            pthread_cond_wait(&w->ended, &w->lock);
-        err = w->err;
-        pthread_mutex_unlock(&w->lock);
-    }
+    w->dst = dst;
+    w->room = room;
+}
+
+/* Queues what *range says, for all of the waiter's room. */
+static void waiter_begin(struct waiter *w, const struct range *range)
+{
+    struct range r = *range;
+    r.want.n = w->room;
+    r.want.self = w;
+    r.want.data = waiter_data;
+    r.want.done = waiter_done;
+    weir_err err = client_queue(&r);
+    if (!err)
+        return; /* done() may have been called already */
+    w->err = err;
+    w->done = true;
+}
+
+static weir_err waiter_end(struct waiter *w, struct weir_diag *diag)
+{
+    pthread_mutex_lock(&w->lock);
+    while (!w->done)
+        pthread_cond_wait(&w->ended, &w->lock);
+    pthread_mutex_unlock(&w->lock);
     pthread_cond_destroy(&w->ended);
     pthread_mutex_destroy(&w->lock);
-    if (err)
-        weir_diag_set(diag, "%s", w->diag.text[0] ? w->diag.text : weir_err_text(err));
-    return err;
+    if (w->err)
+        weir_diag_set(diag, "%s", w->diag.text[0] ? w->diag.text : weir_err_text(w->err));
+    return w->err;
 }
 
 weir_err weir_http_file_new(struct weir_http *http, const char *url, uint64_t size,
@@ -79,6 +95,32 @@ weir_err weir_http_file_new(struct weir_http *http, const char *url, uint64_t si
     return WEIR_OK;
 }
 
+weir_err weir_http_open_ends(struct weir_http *http, const char *url, struct weir_http_ends *ends,
+                             struct weir_http_file **out, struct weir_diag *diag)
+{
+    struct weir_http_file *file = NULL;
+    weir_err err = weir_http_file_new(http, url, 0, NULL, &file, diag);
+    if (err)
+        return err;
+    struct waiter tail, head;
+    waiter_init(&tail, ends->tail, ends->tail_max);
+    waiter_init(&head, ends->head, ends->head_max);
+    waiter_begin(&tail, &(const struct range){.file = file, .tail = true});
+    waiter_begin(&head, &(const struct range){.file = file, .head = true});
+    err = waiter_end(&tail, diag);
+    weir_err head_err = waiter_end(&head, err ? NULL : diag);
+    if (!err)
+        err = head_err;
+    if (err) {
+        weir_http_file_free(file);
+        return err;
+    }
+    ends->tail_bytes = tail.n;
+    ends->head_bytes = head.n;
+    *out = file;
+    return WEIR_OK;
+}
+
 weir_err weir_http_open(struct weir_http *http, const char *url, void *tail, size_t tail_max,
                         size_t *tail_bytes, struct weir_http_file **out, struct weir_diag *diag)
 {
@@ -86,9 +128,10 @@ weir_err weir_http_open(struct weir_http *http, const char *url, void *tail, siz
     weir_err err = weir_http_file_new(http, url, 0, NULL, &file, diag);
     if (err)
         return err;
-    struct waiter w = {.dst = tail, .room = tail_max};
-    struct range range = {.file = file, .tail = true};
-    err = wait_for(&range, &w, diag);
+    struct waiter w;
+    waiter_init(&w, tail, tail_max);
+    waiter_begin(&w, &(const struct range){.file = file, .tail = true});
+    err = waiter_end(&w, diag);
     if (err) {
         weir_http_file_free(file);
         return err;
@@ -128,8 +171,15 @@ weir_err weir_http_start(struct weir_http_file *file, const struct weir_http_ran
 {
     if (!is_inside(file, range->at, range->n))
         return WEIR_ERR_INVALID;
-    const struct range queued = {.file = file, .want = *range};
-    return client_queue(&queued);
+    return client_queue(&(const struct range){.file = file, .want = *range});
+}
+
+weir_err weir_http_start_ahead(struct weir_http_file *file, const struct weir_http_range *range,
+                               bool (*urged)(void *self))
+{
+    if (!is_inside(file, range->at, range->n))
+        return WEIR_ERR_INVALID;
+    return client_queue(&(const struct range){.file = file, .want = *range, .urged = urged});
 }
 
 weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst, size_t n,
@@ -137,9 +187,10 @@ weir_err weir_http_read(struct weir_http_file *file, uint64_t at, void *dst, siz
 {
     if (!is_inside(file, at, n))
         return WEIR_ERR_INVALID;
-    struct waiter w = {.dst = dst, .room = n};
-    struct range range = {.file = file, .want.at = at};
-    return wait_for(&range, &w, diag);
+    struct waiter w;
+    waiter_init(&w, dst, n);
+    waiter_begin(&w, &(const struct range){.file = file, .want.at = at});
+    return waiter_end(&w, diag);
 }
 
 weir_err weir_http_get(struct weir_http *http, const char *url, void *dst, size_t max,
@@ -151,9 +202,10 @@ weir_err weir_http_get(struct weir_http *http, const char *url, void *dst, size_
     if (err)
         return err;
     struct body body = {dst, max, 0, answer};
-    struct waiter w = {.room = max};
-    struct range range = {.file = file, .body = &body};
-    err = wait_for(&range, &w, diag);
+    struct waiter w;
+    waiter_init(&w, NULL, max);
+    waiter_begin(&w, &(const struct range){.file = file, .body = &body});
+    err = waiter_end(&w, diag);
     weir_http_file_free(file);
     return err;
 }

@@ -69,6 +69,18 @@ void weir_http_free(struct weir_http *http);
 WEIR_MUST_CHECK weir_err weir_http_open(struct weir_http *http, const char *url, void *tail,
                                         size_t tail_max, size_t *tail_bytes,
                                         struct weir_http_file **out, struct weir_diag *diag);
+
+/* Both ends of a file. */
+struct weir_http_ends {
+    void *head, *tail;
+    size_t head_max, tail_max;     /* > 0 */
+    size_t head_bytes, tail_bytes; /* filled in; less than max only if the file is shorter */
+};
+
+/* The same, for both ends at once: two requests that do not wait for each other. */
+WEIR_MUST_CHECK weir_err weir_http_open_ends(struct weir_http *http, const char *url,
+                                             struct weir_http_ends *ends,
+                                             struct weir_http_file **out, struct weir_diag *diag);
 void weir_http_file_free(struct weir_http_file *file); /* NULL is fine */
 
 /* A file whose size is known from elsewhere: nothing is asked for.  Its validators are those of the
@@ -101,6 +113,13 @@ struct weir_http_range {
  * WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err weir_http_start(struct weir_http_file *file,
                                          const struct weir_http_range *range);
+
+/* The same for what nobody waits for yet.  urged(range->self), asked often and from the client's
+ * thread, tells when somebody does: true, and the range's patience begins anew, and a try that was
+ * put off is made at once. */
+WEIR_MUST_CHECK weir_err weir_http_start_ahead(struct weir_http_file *file,
+                                               const struct weir_http_range *range,
+                                               bool (*urged)(void *self));
 
 /* Waits for n (> 0) bytes at `at` of the file.  Errors as above; dst is undefined then.  From any
  * thread but the client's. */

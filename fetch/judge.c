@@ -25,9 +25,9 @@ static void say(struct verdict *v, enum verdict_kind kind, weir_err err, const c
 static bool has_changed(const struct reply *r, uint64_t size, const struct wish *wish,
                         struct verdict *v)
 {
-    if (wish->tail)
-        return false;
     const struct validators *known = wish->known;
+    if (!known)
+        return false;
     const char *what = NULL;
     if (size != known->size)
         what = "its size";
@@ -63,7 +63,7 @@ static void judge_partial(const struct reply *r, const struct wish *wish, struct
                             : "a malformed");
         return;
     }
-    if (wish->tail && (!got->has_total || got->total > MAX_SIZE)) {
+    if (!wish->known && (!got->has_total || got->total > MAX_SIZE)) {
         say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "206 that does not tell how long the file is");
         return;
     }
@@ -71,7 +71,8 @@ static void judge_partial(const struct reply *r, const struct wish *wish, struct
     if (has_changed(r, size, wish, v))
         return;
     uint64_t at = !wish->tail ? wish->at : size > wish->n ? size - wish->n : 0;
-    uint64_t n = !wish->tail ? wish->n : size - at;
+    uint64_t left = at < size ? size - at : 0;
+    uint64_t n = left < wish->n ? left : wish->n;
     if (got->first != at || got->last != at + n - 1) {
         say(v, VERDICT_FAIL, WEIR_ERR_NETWORK,
             "wrong Content-Range: bytes %" PRIu64 "-%" PRIu64 " for %" PRIu64 "-%" PRIu64,
@@ -87,10 +88,11 @@ static void judge_whole(const struct reply *r, const struct wish *wish, struct v
     bool known_length = r->has_length && r->length <= MAX_SIZE;
     if (known_length && has_changed(r, r->length, wish, v))
         return;
-    bool fits = wish->tail ? known_length && r->length <= wish->n
+    bool open_ended = wish->tail || !wish->known;
+    bool fits = open_ended ? known_length && wish->at == 0 && r->length <= wish->n
                            : wish->at == 0 && wish->n == wish->known->size;
     if (fits)
-        take(r, 0, wish->tail ? r->length : wish->n, wish->tail ? r->length : wish->n, v);
+        take(r, 0, open_ended ? r->length : wish->n, open_ended ? r->length : wish->n, v);
     else
         say(v, VERDICT_FAIL, WEIR_ERR_NETWORK,
             "the server ignores ranges: 200 (the whole file) for a 206");
@@ -99,7 +101,8 @@ static void judge_whole(const struct reply *r, const struct wish *wish, struct v
 static void judge_unsatisfied(const struct reply *r, const struct wish *wish, struct verdict *v)
 {
     bool told = r->has_range && !r->bad_range && r->range.unsatisfied;
-    if (told && wish->tail && r->range.total == 0)
+    bool open_ended = wish->tail || !wish->known;
+    if (told && open_ended && r->range.total == 0 && !has_changed(r, 0, wish, v))
         take(r, 0, 0, 0, v);
     else if (!told || !has_changed(r, r->range.total, wish, v))
         say(v, VERDICT_FAIL, WEIR_ERR_NETWORK, "the server refuses a range inside the file (416)");

@@ -21,9 +21,10 @@ struct validators {
 struct wish {
     bool whole; /* all of something small, however long; `known` is NULL, nothing else counts but
                    `redirected` */
-    bool tail;  /* the last n bytes of a file that nothing is known of yet; else [at, at + n) */
+    bool tail;  /* the last n bytes; else [at, at + n), which may be cut short by the end of a file
+                   that nothing is known of */
     uint64_t at, n;                 /* n > 0 */
-    const struct validators *known; /* NULL if and only if tail or whole */
+    const struct validators *known; /* NULL: nothing yet, or whole */
     const char *linked;             /* what X-Linked-Etag must be, where there is one; NULL: any */
     bool redirected;                /* the URL that answered is not the one that the caller named */
 };

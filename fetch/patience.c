@@ -159,6 +159,31 @@ void try_watch(struct weir_http *http, struct try *t, double now)
     range_decide(http, r, &v, n_got);
 }
 
+static bool is_urged(struct range *r)
+{
+    if (!r->urged || !r->urged(r->want.self))
+        return false;
+    r->urged = NULL; /* from now on it is like any other */
+    return true;
+}
+
+void client_hear_urges(struct weir_http *http)
+{
+    double now = client_now();
+    for (unsigned i = 0; i < http->options.n_connections; i++) {
+        struct range *r = http->try[i].range;
+        if (r && is_urged(r))
+            r->moved = now;
+    }
+    for (struct range *r = http->waiting; r; r = r->next) {
+        if (!is_urged(r))
+            continue;
+        r->moved = r->moved == 0 ? 0 : now;
+        r->n_failed = 0;
+        r->not_before = 0;
+    }
+}
+
 double client_limit_rate(struct weir_http *http)
 {
     const struct weir_http_options *o = &http->options;

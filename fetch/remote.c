@@ -6,11 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disk_cache.h"
 #include "extent_cache.h"
+#include "origin.h"
 
 enum {
-    MIN_EXTENTS = 8,
-    MAX_TRIES = 3, /* to get bytes that verify */
+    HEAD_BYTES = WEIR_ALIGN, /* before the first extent */
+    MIN_EXTENTS = 9,
+    EXTRA_EXTENTS = 5, /* more than processors */
+    MAX_TRIES = 3,     /* to get an index that verifies */
+    MAX_AHEAD = 6, /* extents that come ahead: a fast line with a long way is busy with them ... */
+    AHEAD_TENTHS = 6, /* ... and as many tenths of those kept, at most */
 };
 
 /* Bytes outside of extents, kept from opening the store: header, index, trailer. */
@@ -27,25 +33,8 @@ struct weir_remote {
     struct weir_store *store;
     struct extent_cache *cache; /* NULL: the store is being opened, by one thread */
     struct piece *kept;         /* changes only until then */
-
-    pthread_mutex_t lock;
-    struct weir_diag why; /* under lock */
+    struct origin origin;
 };
-
-static weir_err remember(struct weir_remote *r, weir_err err, const struct weir_diag *why)
-{
-    pthread_mutex_lock(&r->lock);
-    r->why = *why;
-    pthread_mutex_unlock(&r->lock);
-    return err;
-}
-
-static weir_err ask(struct weir_remote *r, uint64_t at, void *dst, size_t n)
-{
-    struct weir_diag why = {""};
-    weir_err err = weir_http_read(r->file, at, dst, n, &why);
-    return err ? remember(r, err, &why) : WEIR_OK;
-}
 
 /* ---- what lies outside of extents ---- */
 
@@ -82,7 +71,7 @@ static weir_err read_outside(struct weir_remote *r, uint64_t at, uint8_t *dst, s
         size_t part = n;
         size_t kept = copy_kept(r, at, dst, &part);
         if (!kept) {
-            weir_err err = ask(r, at, dst, part);
+            weir_err err = origin_ask(&r->origin, at, dst, part);
             if (!err && !r->cache)
                 err = keep(r, at, dst, part);
             if (err)
@@ -97,33 +86,6 @@ static weir_err read_outside(struct weir_remote *r, uint64_t at, uint8_t *dst, s
 }
 
 /* ---- extents ---- */
-
-/* Where extent i and the padding behind it end. */
-static uint64_t end_of(const struct weir_store *store, uint32_t i)
-{
-    if (i + 1 < weir_store_info(store)->n_extents)
-        return weir_store_extent(store, i + 1).at;
-    struct weir_extent e = weir_store_extent(store, i);
-    return e.at + e.bytes;
-}
-
-static weir_err load(void *self, uint32_t extent, uint8_t *bytes)
-{
-    struct weir_remote *r = self;
-    struct weir_extent e = weir_store_extent(r->store, extent);
-    size_t n = (size_t)(end_of(r->store, extent) - e.at);
-    struct weir_diag why = {""};
-    weir_err err = WEIR_OK;
-    for (int i = 0; i < MAX_TRIES; i++) {
-        err = ask(r, e.at, bytes, n);
-        if (err)
-            return err;
-        err = weir_store_check_extent_bytes(r->store, extent, bytes, &why);
-        if (err != WEIR_ERR_CORRUPT)
-            break;
-    }
-    return err ? remember(r, err, &why) : WEIR_OK;
-}
 
 /* The last extent that begins at or before `at`; there is one. */
 static uint32_t extent_at(const struct weir_store *store, uint64_t at)
@@ -147,11 +109,13 @@ static weir_err remote_read(void *self, uint64_t at, void *dst, size_t n)
     uint8_t *to = dst;
     uint32_t n_extents = r->cache ? weir_store_info(r->store)->n_extents : 0;
     uint64_t first = n_extents ? weir_store_extent(r->store, 0).at : 0;
-    uint64_t end = n_extents ? end_of(r->store, n_extents - 1) : 0;
+    uint64_t end = n_extents ? origin_end_of(r->store, n_extents - 1) : 0;
     while (n) {
         bool inside = at >= first && at < end;
         uint32_t extent = inside ? extent_at(r->store, at) : 0;
-        uint64_t border = inside ? end_of(r->store, extent) : at < first ? first : r->src.size;
+        uint64_t border = inside       ? origin_end_of(r->store, extent)
+                          : at < first ? first
+                                       : r->src.size;
         size_t part = border - at < n ? (size_t)(border - at) : n;
         size_t offset = inside ? (size_t)(at - weir_store_extent(r->store, extent).at) : 0;
         weir_err err = inside ? extent_cache_read(r->cache, extent, offset, to, part)
@@ -165,55 +129,106 @@ static weir_err remote_read(void *self, uint64_t at, void *dst, size_t n)
     return WEIR_OK;
 }
 
+static void remote_expect(void *self, uint64_t at, uint64_t n)
+{
+    const struct weir_remote *r = self;
+    uint32_t n_extents = r->cache ? weir_store_info(r->store)->n_extents : 0;
+    if (!n_extents || at + n <= weir_store_extent(r->store, 0).at)
+        return;
+    uint32_t i = at > weir_store_extent(r->store, 0).at ? extent_at(r->store, at) : 0;
+    for (unsigned k = 0; k < EXTENT_CACHE_PENDING && i < n_extents; k++, i++) {
+        if (weir_store_extent(r->store, i).at >= at + n)
+            return;
+        extent_cache_expect(r->cache, i);
+    }
+}
+
 /* ---- opening ---- */
 
-static weir_err make_cache(struct weir_remote *r, unsigned n_extents)
+static weir_err make_caches(struct weir_remote *r, const struct weir_remote_options *options)
 {
-    long n = n_extents ? (long)n_extents : sysconf(_SC_NPROCESSORS_ONLN) + 2;
-    if (!n_extents && n < MIN_EXTENTS)
+    long n = options->n_extents ? (long)options->n_extents
+                                : sysconf(_SC_NPROCESSORS_ONLN) + EXTRA_EXTENTS;
+    if (!options->n_extents && n < MIN_EXTENTS)
         n = MIN_EXTENTS;
     if (n > WEIR_REMOTE_MAX_EXTENTS)
         n = WEIR_REMOTE_MAX_EXTENTS;
-    const struct extent_cache_options o = {(unsigned)n, WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN, r,
-                                           load};
-    return extent_cache_new(&o, &r->cache);
+    long n_ahead = n * AHEAD_TENTHS / 10;
+    const struct extent_cache_options o = {
+        .n_slots = (unsigned)n,
+        .n_ahead = n_ahead < MAX_AHEAD ? (unsigned)n_ahead : MAX_AHEAD,
+        .slot_bytes = WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN,
+        .self = &r->origin,
+        .load = origin_load,
+        .begin = origin_begin,
+        .check = origin_check,
+        .drop = origin_drop,
+    };
+    const struct disk_cache_options disk = {options->cache_folder, options->cache_bytes,
+                                            options->self, options->warn};
+    weir_err err = disk.folder ? disk_cache_open(&disk, &r->origin.disk) : WEIR_OK;
+    if (err)
+        return err;
+    r->origin.file = r->file;
+    r->origin.store = r->store;
+    err = extent_cache_new(&o, &r->origin.cache);
+    r->cache = r->origin.cache;
+    return err;
+}
+
+/* Header and trailer, and what comes before that. */
+static weir_err get_ends(struct weir_remote *r, struct weir_http *http, const char *url,
+                         struct weir_diag *diag)
+{
+    uint8_t *bytes = malloc(HEAD_BYTES + WEIR_REMOTE_TAIL_BYTES);
+    if (!bytes)
+        return WEIR_ERR_NOMEM;
+    struct weir_http_ends ends = {.head = bytes,
+                                  .head_max = HEAD_BYTES,
+                                  .tail = bytes + HEAD_BYTES,
+                                  .tail_max = WEIR_REMOTE_TAIL_BYTES};
+    weir_err err = weir_http_open_ends(http, url, &ends, &r->file, diag);
+    if (!err) {
+        uint64_t size = weir_http_file_size(r->file);
+        /* No revision(): what does not verify never comes through. */
+        r->src = (struct weir_source){
+            .self = r, .size = size, .read = remote_read, .expect = remote_expect};
+        r->origin.file = r->file;
+        err = keep(r, size - ends.tail_bytes, ends.tail, ends.tail_bytes);
+    }
+    if (!err)
+        err = keep(r, 0, ends.head, ends.head_bytes);
+    free(bytes);
+    return err;
 }
 
 static weir_err fill(struct weir_remote *r, struct weir_http *http, const char *url,
                      struct weir_diag *diag)
 {
-    uint8_t *tail = malloc(WEIR_REMOTE_TAIL_BYTES);
-    if (!tail)
-        return WEIR_ERR_NOMEM;
-    size_t n = 0;
-    weir_err err = weir_http_open(http, url, tail, WEIR_REMOTE_TAIL_BYTES, &n, &r->file, diag);
-    if (!err) {
-        uint64_t size = weir_http_file_size(r->file);
-        /* No revision(): what does not verify never comes through. */
-        r->src = (struct weir_source){.self = r, .size = size, .read = remote_read};
-        err = keep(r, size - n, tail, n);
-    }
-    free(tail);
+    weir_err err = get_ends(r, http, url, diag);
     if (err)
         return err;
     struct weir_diag what = {""};
     err = weir_store_open(&r->src, &r->store, &what);
     if (err)
-        weir_diag_set(diag, "%.200s%s%.250s", what.text, r->why.text[0] ? ": " : "", r->why.text);
+        weir_diag_set(diag, "%.200s%s%.250s", what.text, r->origin.why.text[0] ? ": " : "",
+                      r->origin.why.text);
     return err;
 }
 
-weir_err weir_remote_open(struct weir_http *http, const char *url, unsigned n_extents,
-                          struct weir_remote **out, struct weir_diag *diag)
+weir_err weir_remote_open(struct weir_http *http, const char *url,
+                          const struct weir_remote_options *options, struct weir_remote **out,
+                          struct weir_diag *diag)
 {
+    static const struct weir_remote_options defaults = {0};
     for (int i = 1;; i++) {
         struct weir_remote *r = calloc(1, sizeof(*r));
         if (!r)
             return WEIR_ERR_NOMEM;
-        pthread_mutex_init(&r->lock, NULL);
+        origin_init(&r->origin);
         weir_err err = fill(r, http, url, diag);
         if (!err)
-            err = make_cache(r, n_extents);
+            err = make_caches(r, options ? options : &defaults);
         if (!err) {
             *out = r;
             return WEIR_OK;
@@ -230,7 +245,9 @@ void weir_remote_free(struct weir_remote *r)
 {
     if (!r)
         return;
+    origin_end(&r->origin);
     extent_cache_free(r->cache);
+    disk_cache_free(r->origin.disk);
     weir_store_free(r->store);
     weir_http_file_free(r->file);
     while (r->kept) {
@@ -238,7 +255,6 @@ void weir_remote_free(struct weir_remote *r)
         r->kept = p->next;
         free(p);
     }
-    pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
@@ -259,8 +275,8 @@ struct weir_http_file *weir_remote_file(const struct weir_remote *r)
 
 void weir_remote_why(struct weir_remote *r, struct weir_diag *diag)
 {
-    pthread_mutex_lock(&r->lock);
-    if (r->why.text[0])
-        *diag = r->why;
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_lock(&r->origin.lock);
+    if (r->origin.why.text[0])
+        *diag = r->origin.why;
+    pthread_mutex_unlock(&r->origin.lock);
 }

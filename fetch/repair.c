@@ -133,7 +133,8 @@ static weir_err mend(struct repair *r, struct weir_download_result *result, stru
 static weir_err run(struct repair *r, const char *url, struct weir_download_result *result,
                     struct weir_diag *diag)
 {
-    weir_err err = weir_remote_open(r->http, url, 1, &r->remote, diag);
+    const struct weir_remote_options one = {.n_extents = 1};
+    weir_err err = weir_remote_open(r->http, url, &one, &r->remote, diag);
     if (err)
         return err;
     r->store = weir_remote_store(r->remote);

@@ -36,11 +36,12 @@ static size_t on_head(char *bytes, size_t one, size_t n, void *self)
 void try_judge(struct try *t)
 {
     const struct range *r = t->range;
+    bool knows = !(r->head || r->tail) || r->file->is_known;
     const struct wish wish = {.whole = r->body != NULL,
                               .tail = r->tail,
                               .at = r->want.at,
                               .n = r->want.n,
-                              .known = r->tail || r->body ? NULL : &r->file->known,
+                              .known = knows && !r->body ? &r->file->known : NULL,
                               .linked = r->file->linked,
                               .redirected = t->redirected};
     t->judged = true;
@@ -48,13 +49,15 @@ void try_judge(struct try *t)
     if (t->verdict.kind != VERDICT_TAKE || r->body)
         return;
     struct validators *known = &t->range->file->known;
-    if (r->tail)
+    if (!knows) {
         *known = t->verdict.seen;
+        t->range->file->is_known = true;
+    }
     if (!known->etag[0] && !known->modified[0]) {
         memcpy(known->etag, t->verdict.seen.etag, sizeof(known->etag));
         memcpy(known->modified, t->verdict.seen.modified, sizeof(known->modified));
     }
-    t->range->tail = false;
+    t->range->head = t->range->tail = false;
     t->range->want.at = t->verdict.at;
     t->range->want.n = t->verdict.n;
 }
@@ -216,7 +219,7 @@ static bool set_request(struct try *t, const struct range *r)
     else
         snprintf(text, sizeof(text), "%" PRIu64 "-%" PRIu64, r->want.at,
                  r->want.at + r->want.n - 1);
-    const char *etag = r->tail || r->body ? "" : r->file->known.etag;
+    const char *etag = r->head || r->tail || r->body ? "" : r->file->known.etag;
     curl_slist_free_all(t->headers);
     t->headers = NULL;
     bool fine = add_header(t, "Accept-Encoding", "identity") && add_token(t, range_url(r));

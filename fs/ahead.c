@@ -145,7 +145,11 @@ void ahead_saw(struct ahead *a, uint32_t file, uint64_t at, size_t n, bool is_di
     pthread_mutex_lock(&a->lock);
     if (weir_streams_saw(a->streams, &read))
         pthread_cond_broadcast(&a->work);
+    struct weir_streams_range range;
+    bool expects = weir_streams_expects(a->streams, &range);
     pthread_mutex_unlock(&a->lock);
+    if (expects)
+        reader_expect(a->how.reader, entry, range.from, range.to);
 }
 
 struct weir_streams_counts ahead_counts(struct ahead *a)

@@ -25,6 +25,12 @@ static void make_printable(char *line)
             line[i] = '?';
 }
 
+void log_explain(const struct log *log, weir_err err, struct weir_diag *diag)
+{
+    if (log->events.explain)
+        log->events.explain(log->events.self, err, diag);
+}
+
 void log_vline(struct log *log, enum weir_mount_log level, const char *format, va_list args)
 {
     char line[LOG_LINE_BYTES];

@@ -30,6 +30,9 @@ void log_line(struct log *log, enum weir_mount_log level, const char *format, ..
 void log_vline(struct log *log, enum weir_mount_log level, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
+/* Adds to *diag what only the source knows of an error. */
+void log_explain(const struct log *log, weir_err err, struct weir_diag *diag);
+
 /* Whether `key` is not among the last LOG_RECENT keys asked about: the kernel asks for a bad tile
  * page by page, but one line about it is enough. */
 bool log_is_news(struct log *log, uint64_t key);

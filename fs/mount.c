@@ -332,6 +332,9 @@ static bool ahead_is_done(void *self)
 static void take_down(struct run *run)
 {
     struct mount *m = &run->mount;
+    const struct weir_mount_events *events = &run->options->events;
+    if (run->is_mounted && events->ending)
+        events->ending(events->self);
     if (run->is_mounted) /* may be gone, or somewhere below another */
         (void)!own_mount_end(&run->own, true, NULL);
     idle_stop(&run->idle);

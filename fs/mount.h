@@ -56,6 +56,12 @@ struct weir_mount_events {
     /* One line without a newline and without control characters.  From any thread, several at
      * once.  May be NULL. */
     void (*log)(void *self, enum weir_mount_log level, const char *line);
+    /* Adds to *diag, for the log, what only the source knows of a read that ended with err.  From
+     * any thread.  May be NULL. */
+    void (*explain)(void *self, weir_err err, struct weir_diag *diag);
+    /* Once, when a mount that stood is about to end: reads that wait for the source had better fail
+     * now, as weir_mount_run() waits for them.  From its thread.  May be NULL. */
+    void (*ending)(void *self);
 };
 
 /* Zero means the default everywhere but in store, source and mountpoint. */

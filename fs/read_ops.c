@@ -49,9 +49,11 @@ static weir_err read_store(struct mount *m, struct reader_worker *worker,
 {
     struct weir_diag diag = {""};
     weir_err err = weir_store_read_stored(worker->cursor, job->at, worker->buffer, job->n, &diag);
-    if (err && log_is_news(m->log, NEWS_OF_STORE))
+    if (err && log_is_news(m->log, NEWS_OF_STORE)) {
+        log_explain(m->log, err, &diag);
         log_line(m->log, WEIR_MOUNT_LOG_ERROR, ".weir/store: %s",
                  diag.text[0] ? diag.text : weir_err_text(err));
+    }
     return err;
 }
 

@@ -7,7 +7,10 @@
 
 #include "log.h"
 
-enum { BUFFER_ALIGN = 4096 };
+enum {
+    BUFFER_ALIGN = 4096,
+    MAX_EXPECTED = 256, /* segments announced at once; a file of crumbs gets along without */
+};
 
 struct reader {
     const struct weir_store *store;
@@ -66,14 +69,29 @@ void reader_tile_at(const struct reader *r, const struct weir_entry *file, uint6
     *to = at + place.n_bytes;
 }
 
+void reader_expect(const struct reader *r, const struct weir_entry *file, uint64_t from,
+                   uint64_t to)
+{
+    for (int i = 0; from < to && i < MAX_EXPECTED; i++) {
+        struct place place;
+        find_place(r->store, file, from, &place);
+        const struct weir_segment *s = place.segment;
+        uint64_t end = s->file_offset + s->bytes < to ? s->file_offset + s->bytes : to;
+        uint64_t last = (end - 1 - s->file_offset) / place.object->tile_bytes;
+        weir_store_expect_tiles(r->store, s->object, place.tile, last - place.tile + 1);
+        from = end;
+    }
+}
+
 /* ---- reading ---- */
 
 static void log_bad_tile(struct reader *r, const struct weir_entry *file, const struct place *place,
-                         weir_err err, const struct weir_diag *diag)
+                         weir_err err, struct weir_diag *diag)
 {
     uint64_t store_tile = place->object->first_tile + place->tile;
     if (!log_is_news(r->log, store_tile))
         return;
+    log_explain(r->log, err, diag);
     const struct weir_tensor *tensor = place->segment->tensor;
     log_line(r->log, WEIR_MOUNT_LOG_ERROR,
              "%.300s: %s%.300s, tile %llu of %llu, extent %llu: %.300s", file->path,

@@ -76,6 +76,10 @@ WEIR_MUST_CHECK weir_err reader_view(struct reader *r, struct reader_worker *wor
                                      struct reader_view *out);
 void reader_end_view(struct reader *r, const struct reader_view *view);
 
+/* Bytes [from, to) of a file will be read soon: tells the store.  Returns at once. */
+void reader_expect(const struct reader *r, const struct weir_entry *file, uint64_t from,
+                   uint64_t to);
+
 /* What the store keeps of all tiles that `file` shows, their heads included.  Reads the heads of
  * extents that it shares with others.  WEIR_ERR_CANCELLED when *stop is set; and what
  * weir_store_tile_head() returns. */

@@ -31,6 +31,7 @@ struct stream {
     uint64_t end;         /* of the last window */
     uint64_t next, to;    /* work that was laid out and not taken yet */
     uint64_t bytes;       /* of the next window */
+    uint64_t told;        /* end of what was said to be expected */
     uint32_t window;      /* number of the last window */
     uint64_t done[3]; /* bytes done and not come past: up to each hole, and in the last window */
 };
@@ -39,6 +40,7 @@ struct weir_streams {
     struct weir_streams_options how;
     uint64_t tick;
     struct weir_streams_counts counts;
+    size_t last; /* the stream that has read last */
     struct stream stream[];
 };
 
@@ -191,6 +193,7 @@ bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *
     struct stream *s = find(all, read);
     if (!s)
         s = begin(all, read);
+    all->last = (size_t)(s - all->stream);
     s->tick = ++all->tick;
     s->n_reads++;
     if (!s->is_known && (goes_forward(s, read) || starts_tensor(read))) {
@@ -207,6 +210,19 @@ bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *
     while (s->pos > s->hole[0] && lay_out(all, s))
         continue;
     return s->next < s->to;
+}
+
+bool weir_streams_expects(struct weir_streams *all, struct weir_streams_range *out)
+{
+    struct stream *s = &all->stream[all->last];
+    uint64_t from = max_of(s->told, s->pos);
+    uint64_t to = min_of(max_of(s->end, s->pos) + WEIR_STREAMS_EXPECTS, s->limit);
+    /* A little at a time is not worth it. */
+    if (!s->is_known || from >= to || (to < s->limit && to - from < WEIR_STREAMS_FIRST_WINDOW))
+        return false;
+    *out = (struct weir_streams_range){s->file, from, to};
+    s->told = to;
+    return true;
 }
 
 /* ---- work ---- */

@@ -30,6 +30,7 @@ enum {
     WEIR_STREAMS_FIRST_WINDOW = 1 << 20, /* bytes */
     WEIR_STREAMS_MAX_WINDOW = 8 << 20,
     WEIR_STREAMS_MIN_WINDOW = 256 << 10, /* less than this is not worth it */
+    WEIR_STREAMS_EXPECTS = 16 << 20,     /* behind the windows: what may have to be fetched */
 };
 
 struct weir_streams_options {
@@ -59,6 +60,12 @@ struct weir_streams_piece {
     uint32_t stream, life, window; /* for weir_streams_done() and the others */
 };
 
+/* Bytes [from, to) of a file. */
+struct weir_streams_range {
+    uint32_t file;
+    uint64_t from, to;
+};
+
 struct weir_streams_counts {
     uint64_t n_streams;   /* recognised so far */
     uint64_t ahead_bytes; /* of pieces done */
@@ -73,6 +80,10 @@ void weir_streams_free(struct weir_streams *all); /* NULL is fine */
 
 /* Tells of a read, when it is asked for (before it is answered).  True: there is work. */
 bool weir_streams_saw(struct weir_streams *all, const struct weir_streams_read *read);
+
+/* What the stream that has read last will want, its windows and more, as far as this has not been
+ * said before.  False: nothing new. */
+bool weir_streams_expects(struct weir_streams *all, struct weir_streams_range *out);
 
 /* Takes the next piece of work of the stream that was read last.  `cut` says where a piece that
  * starts at `from` had better end (above `from`; what lies past its window is ignored): at the end

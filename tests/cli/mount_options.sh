@@ -38,6 +38,9 @@ for value in 0 17 x -1; do refused threads 'from 1 to 16' "threads=$value"; done
 for value in x 64X -1 1.5G 99999999999999999999 17179869184G 64MM; do refused cache size "cache=$value"; done
 refused cache 'at least 128Ki' 'cache=127k'
 refused cache 'at least 128Ki' 'cache=1'
+refused cache_size size cache_size=x
+refused cache_size 'at least 16M' cache_size=15M
+refused cache_dir value cache_dir=
 hex=$(printf '%064d' 1)
 for value in 12 "${hex}0" "g${hex:1}" "md5:$hex"; do refused digest '64 hex' "digest=$value"; done
 for value in none 3 Debug; do refused loglevel 'error, warning' "loglevel=$value"; done
@@ -45,6 +48,8 @@ expect 1 "$WEIR" mount t.weir at -o rw
 says "'rw'.*cannot be changed, use ro"
 expect 1 "$WEIR" mount t.weir at --cache 1k
 says 'cache is at least 128Ki'
+expect 1 "$WEIR" mount t.weir at --cache ./dir --cache-size 1k
+says 'cache_size is at least 16M'
 expect 1 "$WEIR" mount t.weir at -j 17
 says 'threads is a number from 1 to 16'
 expect 1 "$WEIR" mount --json t.weir at -o nonsense
@@ -52,7 +57,7 @@ json 'd["error"]["kind"] == "usage" and "nonsense" in d["error"]["message"]'
 
 # The table is what --help prints.
 expect 0 "$WEIR" mount --help
-for name in allow_other uid gid umask timeout timeout_io subdir cache threads digest loglevel syslog ro; do
+for name in allow_other uid gid umask timeout timeout_io subdir cache cache_dir cache_size threads digest loglevel syslog ro; do
     grep -qE "^  ${name}[= ]" <<<"$out" || die "--help lacks $name"
 done
 table=$(sed -n '/^Mount options/,/^Ignored/p' <<<"$out")
@@ -86,7 +91,7 @@ accepted 'defaults,auto,noauto,user,user=joe,users,nouser,owner,group,exec,noexe
 accepted 'atime,noatime,diratime,nodiratime,relatime,norelatime,strictatime,lazytime,nolazytime,sync,async'
 accepted ',,ro,,'
 accepted ''
-accepted 'uid=0,gid=0,umask=0,timeout=0,timeout_io=1,threads=16,cache=131072,subdir=/a/\,b/,loglevel=debug,syslog,allow_other'
+accepted 'uid=0,gid=0,umask=0,timeout=0,timeout_io=1,threads=16,cache=131072,cache_dir=/a,cache_size=2G,subdir=/a/\,b/,loglevel=debug,syslog,allow_other'
 accepted 'uid=4294967294,uid=root,gid=root,umask=0777'
 for size in 128k 128K 1M 1m 1Mi 1MiB 1MB 1G 1048576 1048576B; do accepted "cache=$size"; done
 expect 0 ./mount.weir t.weir at -sfnvrw -t fuse.weir -o frobnicate=1,ro -o allow_other

@@ -347,6 +347,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.05)
         return True
 
+    def fault_quiet(self, path):
+        """Requests are taken and not answered for as long as a file called `path` is there."""
+        while os.path.exists(path):
+            time.sleep(0.05)
+        return False
+
     def fault_gone(self, path):
         """Connections are dropped for as long as a file called `path` is there."""
         if not os.path.exists(path):

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The most memory that a fetch with 16 connections takes: 64 MiB.
+# The most memory that a fetch with 16 connections and an unpack of a URL take: 64 MiB; and a mount
+# of one: 128 MiB.
 # shellcheck source=tests/fetch/lib.sh
 . "$(dirname "$0")/lib.sh"
 [ -z "${WEIR_SANITIZE:-}" ] || skip "a sanitizer takes memory of its own"
@@ -8,11 +9,35 @@ mkdir tree
 head -c 150000000 /dev/urandom >tree/random
 expect 0 "$WEIR" pack tree a.weir
 serve a.weir
-expect 0 python3 -c 'import os, resource, subprocess, sys
+
+peak_of() { # peak_of COMMAND...: in KiB, in $peak
+    expect 0 python3 -c 'import os, resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)' "$WEIR" fetch -q -x 16 "$root/b.weir"
+sys.exit(code)' "$@"
+    peak=$(tail -n 1 <<<"$out")
+    echo "peak of $2: $peak KiB"
+}
+
+peak_of "$WEIR" fetch -q -x 16 "$root/b.weir"
 cmp a.weir b.weir || die "other bytes"
-peak=$(tail -n 1 <<<"$out")
-echo "peak: $peak KiB"
 [ "$peak" -le 65536 ] || die "$peak KiB"
+
+# More processors, more extents at once (fetch/remote.h).
+more=$(($(nproc) + 5 > 9 ? ($(nproc) + 5 < 18 ? $(nproc) - 4 : 9) : 0))
+peak_of "$WEIR" unpack -q -j 2 --cache c "$root/a.weir" out
+same_tree tree out
+[ "$peak" -le $((65536 + more * 4300)) ] || die "$peak KiB"
+
+"$WEIR" --version | grep -q 'mount yes' && [ -w /dev/fuse ] || exit 0
+mkdir mnt
+mounts+=("$tmp/mnt")
+"$WEIR" mount -f --cache c2 "$root/a.weir" mnt &
+daemon=$!
+until grep -q "$tmp/mnt " /proc/mounts; do kill -0 "$daemon" || die "not mounted"; sleep 0.02; done
+cmp tree/random mnt/random || die "other bytes"
+peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$daemon/status")
+echo "peak of mount: $peak KiB"
+kill "$daemon"
+wait "$daemon"
+[ "$peak" -le $((131072 + more * (4300 + 2 * 1400))) ] || die "$peak KiB"

@@ -170,7 +170,8 @@ int main(int argc, char **argv)
     struct cycle cycle = {
         .options = {.store = store, .source = &source, .mountpoint = argv[2]},
     };
-    cycle.options.events = (struct weir_mount_events){&cycle, on_ready, on_log};
+    cycle.options.events =
+        (struct weir_mount_events){.self = &cycle, .ready = on_ready, .log = on_log};
     char path[4096];
     snprintf(path, sizeof(path), "%s/%s", argv[2], argv[3]);
     long n_cycles = strtol(argv[4], NULL, 10);

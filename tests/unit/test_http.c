@@ -234,3 +234,38 @@ Test(http, survives_failing_allocations, .init = set_up, .fini = tear_down)
     weir_http_free(NULL);
     weir_http_file_free(NULL);
 }
+
+static _Atomic bool urges;
+
+static bool on_urged(void *self)
+{
+    (void)self;
+    return atomic_exchange(&urges, false);
+}
+
+/* Nothing comes, and the next try is half a minute away; somebody who begins to wait gets it now.
+ */
+Test(http, tries_again_for_who_begins_to_wait, .init = set_up, .fini = tear_down, .timeout = 20)
+{
+    const struct weir_http_options options = {.n_connections = 1, .backoff_ms = 60000};
+    struct weir_http *http = new_client(&options);
+    struct weir_http_file *file = open_file(http);
+    struct owner owner = {.answer = WEIR_OK};
+    const struct weir_http_range range = {0, FILE_BYTES, &owner, on_data, on_done};
+    const struct weir_http_range bad = {FILE_BYTES, 1, &owner, on_data, on_done};
+    cr_expect_eq(weir_http_start_ahead(file, &bad, on_urged), WEIR_ERR_INVALID);
+    atomic_store(&web.drops, true);
+    cr_assert_eq(weir_http_start_ahead(file, &range, on_urged), WEIR_OK);
+    while (weir_http_counts(http).n_failed == 0)
+        (void)usleep(1000);
+    atomic_store(&web.drops, false);
+    (void)usleep(300000); /* no event tells that nothing happens */
+    cr_expect_eq(owner.n_done, 0);
+    cr_expect_eq(weir_http_counts(http).n_failed, 1);
+    atomic_store(&urges, true);
+    while (!owner.n_done)
+        (void)usleep(1000);
+    cr_expect_eq(owner.err, WEIR_OK);
+    weir_http_free(http);
+    weir_http_file_free(file);
+}

@@ -327,3 +327,28 @@ Test(streams, stop_when_a_piece_fails)
     cr_expect(saw(sim, 2 * TILE, TILE), "goes on behind it");
     free_sim(sim);
 }
+
+Test(streams, tell_once_what_they_will_want)
+{
+    struct sim *sim = new_sim(64 * MI, 64 * MI);
+    struct weir_streams_range range;
+    saw(sim, MI, TILE);
+    cr_expect(!weir_streams_expects(sim->streams, &range), "no stream yet");
+    saw(sim, MI + TILE, TILE);
+    cr_assert(weir_streams_expects(sim->streams, &range));
+    cr_expect(range.file == 7 && range.from == MI + 2 * TILE);
+    cr_expect_geq(range.to, MI + WEIR_STREAMS_EXPECTS);
+    cr_expect(!weir_streams_expects(sim->streams, &range), "said before");
+    uint64_t end = range.to, pos = MI + 2 * TILE;
+    for (; pos + TILE <= 64 * MI; pos += TILE) {
+        saw(sim, pos, TILE);
+        if (!weir_streams_expects(sim->streams, &range))
+            continue;
+        cr_expect_eq(range.from, end, "without gaps");
+        cr_expect_geq(range.to - range.from, MI < 64 * MI - end ? MI : 64 * MI - end);
+        end = range.to;
+    }
+    cr_expect_eq(end, 64 * MI, "to the end of the tensor, and no further: %llu",
+                 (unsigned long long)end);
+    free_sim(sim);
+}

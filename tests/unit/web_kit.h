@@ -1,12 +1,13 @@
-/* web_kit.h - a web server of one file on 127.0.0.1, one connection at a time; it allocates
- * nothing, so that failing allocations are the client's alone.  (What servers do wrong is tested
- * from outside: tests/fetch/.) */
+/* web_kit.h - a web server of one file on 127.0.0.1, in one thread; it allocates nothing, so that
+ * failing allocations are the client's alone.  (What servers do wrong is tested from outside:
+ * tests/fetch/.) */
 #ifndef WEIR_TESTS_WEB_KIT_H
 #define WEIR_TESTS_WEB_KIT_H
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,13 +18,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WEB_MAX_ASKED = 256 };
+enum { WEB_MAX_ASKED = 256, WEB_MAX_CONNECTIONS = 32 };
 
 static struct web {
     const uint8_t *bytes;
     size_t n;
     char url[64];
     _Atomic bool silent; /* takes requests and answers nothing */
+    _Atomic bool drops;  /* takes requests and ends the connection */
     size_t flip_at;      /* this byte is another one, the first time it is sent; past n: none */
     size_t flip_after;   /* ... from this request on */
     bool flipped;
@@ -84,6 +86,7 @@ static inline void web_answer(int fd, const char *head)
         char *end;
         first = strtoul(range + 6, &end, 10);
         last = strtoul(end + 1, NULL, 10);
+        last = last < web.n ? last : web.n - 1;
     }
     if (web.n_asked < WEB_MAX_ASKED) {
         web.asked[web.n_asked].first = first;
@@ -99,21 +102,47 @@ static inline void web_answer(int fd, const char *head)
     web_send_body(fd, first, last);
 }
 
-static inline void *web_serve(void *self)
+/* One request of a connection.  false: it is over. */
+static inline bool web_serve_one(int fd)
 {
     char head[4096];
-    (void)self;
-    for (;;) {
-        int fd = accept(web.listener, NULL, NULL);
-        if (fd < 0)
-            return NULL;
-        const int yes = 1; /* a head and a body are two sends: the second must not wait */
+    if (!web_read_head(fd, head, sizeof(head)) || web.drops)
+        return false;
+    if (!web.silent)
+        web_answer(fd, head);
+    return true;
+}
+
+static inline int web_accept(void)
+{
+    const int yes = 1; /* a head and a body are two sends: the second must not wait */
+    int fd = accept(web.listener, NULL, NULL);
+    if (fd >= 0)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-        while (web_read_head(fd, head, sizeof(head)))
-            if (!web.silent)
-                web_answer(fd, head);
-        (void)close(fd);
+    return fd;
+}
+
+static inline void *web_serve(void *self)
+{
+    struct pollfd at[1 + WEB_MAX_CONNECTIONS] = {{.fd = web.listener, .events = POLLIN}};
+    nfds_t n = 1;
+    (void)self;
+    while (poll(at, n, -1) > 0) {
+        for (nfds_t i = n; i-- > 1;)
+            if (at[i].revents && !web_serve_one(at[i].fd)) {
+                (void)close(at[i].fd);
+                at[i] = at[--n];
+            }
+        if (!at[0].revents || n > WEB_MAX_CONNECTIONS)
+            continue;
+        at[n] = (struct pollfd){.fd = web_accept(), .events = POLLIN};
+        if (at[n].fd < 0)
+            break;
+        n++;
     }
+    while (n-- > 1)
+        (void)close(at[n].fd);
+    return NULL;
 }
 
 /* `bytes` stay where they are. */
@@ -124,7 +153,7 @@ static inline void web_start(const void *bytes, size_t n_bytes)
     web.bytes = bytes;
     web.n = n_bytes;
     web.flip_at = SIZE_MAX;
-    web.silent = false;
+    web.silent = web.drops = false;
     web.listener = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(bind(web.listener, (struct sockaddr *)&at, n), 0);
     cr_assert_eq(listen(web.listener, 16), 0);
