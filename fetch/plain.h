@@ -45,8 +45,8 @@ struct weir_plain_result {
  *
  * WEIR_ERR_IO           something else has an entry's name and !replace; another fetch is filling
  *                       the folder; it cannot be written
- * WEIR_ERR_CORRUPT      no store, or what the server sends does not verify, or a file's SHA-256 is
- *                       wrong: the next fetch gets that file anew
+ * WEIR_ERR_CORRUPT      no store, or what the server sends does not verify
+ * WEIR_ERR_MISMATCH     a file has another SHA-256 than the index says: the next fetch gets it anew
  * WEIR_ERR_UNSUPPORTED  the store has an entry .weir-fetch
  * WEIR_ERR_CANCELLED    watch->tick, or the client's stop(), said so
  * WEIR_ERR_NETWORK, WEIR_ERR_CHANGED, ...  as weir_remote_open() */

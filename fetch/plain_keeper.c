@@ -246,7 +246,7 @@ weir_err plain_keeper_end(struct plain_keeper *k, struct weir_diag *diag)
     if (err)
         *diag = k->diag;
     if (!err && k->n_bad) {
-        err = WEIR_ERR_CORRUPT;
+        err = WEIR_ERR_MISMATCH;
         *diag = k->bad;
     }
     EVP_MD_CTX_free(k->hash);

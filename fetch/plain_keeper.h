@@ -56,8 +56,8 @@ bool plain_keeper_wait(struct plain_keeper *k, bool give_up);
 
 /* Waits for the end.  Marks of files with another SHA-256 than the index has are taken back.
  *
- * WEIR_ERR_CORRUPT  there are such files; *diag names one
- * WEIR_ERR_IO       *diag names the file; WEIR_ERR_NOMEM */
+ * WEIR_ERR_MISMATCH  there are such files; *diag names one
+ * WEIR_ERR_IO        *diag names the file; WEIR_ERR_NOMEM */
 WEIR_MUST_CHECK weir_err plain_keeper_end(struct plain_keeper *k, struct weir_diag *diag);
 
 /* Takes the marks of all extents that the file `entry` shows out of `map`. */
