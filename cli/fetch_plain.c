@@ -23,6 +23,10 @@ static bool take_options(struct fetch_job *job, struct weir_plain_options *optio
         fail_usage(cli, "--plain makes plain files; --repair and --seed are about stores");
         return false;
     }
+    if (option_given(cli, FETCH_TENSORS) || option_given(cli, FETCH_LAYERS)) {
+        fail_usage(cli, "--plain makes whole files; --tensors and --layers make a part of a store");
+        return false;
+    }
     url_name(cli->operand[0], job->from, sizeof(job->from));
     if (!cli->operand[1][0] || strlen(cli->operand[1]) >= sizeof(job->target)) {
         fail_usage(cli, "the name of DIR is empty or too long");

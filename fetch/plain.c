@@ -12,6 +12,7 @@
 #include "extents.h"
 #include "fetch/remote.h"
 #include "marks.h"
+#include "outside.h"
 #include "plain_keeper.h"
 #include "plain_shown.h"
 #include "plain_tree.h"
@@ -34,7 +35,7 @@ struct plain {
     struct plain_tree tree;
     struct sidecar about;
     struct marks marks;
-    bool taken_up; /* what an earlier run had left, if it is of use */
+    bool taken_up;          /* what an earlier run had left, if it is of use */
     int since_boot, coming; /* files of the staging folder; -1: none */
     uint8_t *want;          /* a bitmap of extents: of files that are not there */
     uint8_t *have;          /* ... of those, what is written */
@@ -196,7 +197,8 @@ static weir_err make_decoders(struct plain *p)
         struct decoder *d = &p->decoder[i];
         d->plain = p;
         d->tile = malloc(WEIR_TILE_BYTES);
-        weir_err err = d->tile ? weir_store_cursor_new(p->store, weir_kernels_best(), &d->cursor) : WEIR_ERR_NOMEM;
+        weir_err err = d->tile ? weir_store_cursor_new(p->store, weir_kernels_best(), &d->cursor)
+                               : WEIR_ERR_NOMEM;
         if (err)
             return err;
     }
@@ -331,7 +333,9 @@ static weir_err run(struct plain *p, const char *url, const char *folder,
     const struct weir_store_info *info = weir_store_info(p->store);
     memcpy(result->digest, info->digest, sizeof(result->digest));
     result->plain_bytes = info->plain_bytes;
-    err = check_names(p, diag);
+    err = outside_check(p->remote, diag);
+    if (!err)
+        err = check_names(p, diag);
     if (!err)
         err = open_tree(p, folder, diag);
     if (err)

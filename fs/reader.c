@@ -9,6 +9,8 @@
 
 enum { BUFFER_ALIGN = 4096 };
 
+#define NEWS_OF_ABSENT (UINT64_C(1) << 62) /* for log_is_news(); tiles have smaller numbers */
+
 struct reader {
     const struct weir_store *store;
     struct log *log;
@@ -72,7 +74,9 @@ static void log_bad_tile(struct reader *r, const struct weir_entry *file, const 
                          weir_err err, const struct weir_diag *diag)
 {
     uint64_t store_tile = place->object->first_tile + place->tile;
-    if (!log_is_news(r->log, store_tile))
+    /* Of a tensor that was not fetched one line is enough. */
+    bool absent = err == WEIR_ERR_ABSENT;
+    if (!log_is_news(r->log, absent ? NEWS_OF_ABSENT | place->segment->object : store_tile))
         return;
     const struct weir_tensor *tensor = place->segment->tensor;
     log_line(r->log, WEIR_MOUNT_LOG_ERROR,

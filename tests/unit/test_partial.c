@@ -169,9 +169,9 @@ Test(partial, names_the_file_in_the_end, .init = set_up, .fini = tear_down)
     cr_expect_eq(size_of(target), -1);
     FILE *f = fopen(target, "w"); /* somebody else makes one meanwhile */
     cr_assert(f && fclose(f) == 0);
-    cr_expect_eq(partial_commit(&p, false, &diag), WEIR_ERR_IO);
+    cr_expect_eq(partial_commit(&p, store, false, &diag), WEIR_ERR_IO);
     cr_expect_eq(size_of(target), 0, "it stays");
-    cr_expect_eq(partial_commit(&p, true, &diag), WEIR_OK);
+    cr_expect_eq(partial_commit(&p, store, true, &diag), WEIR_OK);
     partial_close(&p);
     cr_expect_eq(size_of(target), (long)src.size);
     cr_expect_eq(size_of(side_name), -1);
