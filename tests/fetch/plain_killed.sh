@@ -7,7 +7,7 @@
 kills=${WEIR_FETCH_KILLS:-8}
 bytes=${WEIR_FETCH_BYTES:-30000000}
 connections=4
-seconds=1.4 # of a run, at most
+seconds=$(awk -v b="$bytes" 'BEGIN { s = b / 2e8; print s < 1.4 ? 1.4 : s }') # of a run, about
 rate=$((bytes * 2 / 5))
 
 mkdir tree
