@@ -392,7 +392,7 @@ static weir_err end_dir(struct plain_tree *t, uint32_t i, struct weir_diag *diag
     close_quietly(parent);
     if (dir < 0)
         return complain(t, i, diag);
-    bool fine = (fsync(dir) == 0 || errno == EINVAL) && fchmod(dir, e->mode) == 0;
+    bool fine = fchmod(dir, e->mode) == 0 && (fsync(dir) == 0 || errno == EINVAL);
     close_quietly(dir);
     return fine ? WEIR_OK : complain(t, i, diag);
 }
