@@ -32,7 +32,7 @@ static bool take_options(struct fetch_job *job, struct weir_plain_options *optio
         fail_usage(cli, "the name of DIR is empty or too long");
         return false;
     }
-    strcpy(job->target, cli->operand[1]);
+    snprintf(job->target, sizeof(job->target), "%s", cli->operand[1]);
     return true;
 }
 

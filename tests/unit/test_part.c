@@ -198,9 +198,9 @@ Test(part, refuses_every_flip_and_every_cut)
         cr_expect_eq(weir_part_fits(whole, appendix, n), of_extent, "bit %zu", bit);
         /* A version of 2 or 3, 5, 9, ... is for others. */
         bool newer = bit / 8 == 1 + 48 || bit / 8 == 1 + 49;
-        weir_err want = of_extent                ? WEIR_OK
-                        : newer && bit != 8 * 49 ? WEIR_ERR_UNSUPPORTED
-                                                 : WEIR_ERR_CORRUPT;
+        weir_err want = of_extent                        ? WEIR_OK
+                        : newer && bit != (size_t)8 * 49 ? WEIR_ERR_UNSUPPORTED
+                                                         : WEIR_ERR_CORRUPT;
         weir_store_free(open_bytes(t.part, t.n, want));
         appendix[bit / 8] ^= (uint8_t)(1U << bit % 8);
     }

@@ -199,7 +199,8 @@ Test(plain_keeper, takes_back_marks_of_what_is_wrong, .init = set_up, .fini = te
     struct weir_diag diag = {""};
     cr_assert_eq(plain_keeper_begin(&keeper, &tree, &marks, -1), WEIR_OK);
     bring(1);
-    cr_assert_eq(plain_tree_write(&tree, 0, 33 * WEIR_TILE_BYTES, "?", 1, &diag), WEIR_OK);
+    cr_assert_eq(plain_tree_write(&tree, 0, (uint64_t)33 * WEIR_TILE_BYTES, "?", 1, &diag),
+                 WEIR_OK);
     bring(0);
     end(false, WEIR_ERR_MISMATCH, &diag);
     cr_expect_not_null(strstr(diag.text, "wide: its SHA-256"), "%s", diag.text);
