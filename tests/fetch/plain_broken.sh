@@ -61,7 +61,7 @@ expect 5 "$WEIR" fetch --retry 2 --plain "$root/a.weir" none
 [ ! -e none ] || die "a folder for nothing"
 
 # Two at once: the second says so.  Interrupted: 130, and what has come is kept.
-serve a.weir slow:3000000
+serve a.weir slow:1500000
 "$WEIR" fetch -x 2 --plain "$root/a.weir" two >first.out 2>&1 &
 first=$!
 for _ in {1..200}; do
@@ -71,7 +71,7 @@ done
 expect 2 "$WEIR" fetch --plain "$root/a.weir" two
 says "two: another 'weir fetch' is fetching it"
 for _ in {1..200}; do
-    [ "$(logged "sum(r['sent'] for r in d) > 9000000")" = False ] || break
+    [ "$(logged "sum(r['sent'] for r in d) > 4400000")" = False ] || break
     sleep 0.05
 done
 kill -TERM "$first"
