@@ -101,9 +101,8 @@ static weir_err take_up_since_boot(struct plain *p)
     return WEIR_OK;
 }
 
-/* Nothing may be marked of files whose staged bytes are gone; the disk hears of it before they are
- * made anew. */
-static weir_err unmark_what_is_gone(struct plain *p, struct weir_diag *diag)
+/* Takes the marks back of files whose staged bytes are gone.  Whether there are any. */
+static bool unmark_what_is_gone(struct plain *p)
 {
     bool any = false;
     for (uint32_t i = 0; i < weir_store_info(p->store)->n_entries; i++) {
@@ -113,12 +112,25 @@ static weir_err unmark_what_is_gone(struct plain *p, struct weir_diag *diag)
         plain_unmark(p->store, i, p->marks.map);
         any = true;
     }
-    if (!any)
-        return WEIR_OK;
-    if (p->since_boot >= 0 &&
+    return any;
+}
+
+/* Marks of both kinds, but for those of files that are gone: the disk hears of these before they
+ * are made anew, and before marks that it does not have yet are added. */
+static weir_err take_up_marks(struct plain *p, struct weir_diag *diag)
+{
+    const struct marks_anew anew = {&p->about, true, p, drop};
+    bool fits;
+    weir_err err = marks_take_up(&p->marks, &anew, &fits, diag);
+    p->taken_up = !err;
+    if (!err && unmark_what_is_gone(p))
+        err = marks_write(&p->marks, p->marks.map, diag);
+    if (!err)
+        err = take_up_since_boot(p);
+    if (!err && unmark_what_is_gone(p) && p->since_boot >= 0 &&
         !extents_write(p->since_boot, SIDECAR_HEAD_BYTES, p->marks.map, p->marks.n_map))
         (void)!ftruncate(p->since_boot, 0);
-    return marks_write(&p->marks, p->marks.map, diag);
+    return err;
 }
 
 static weir_err open_marks(struct plain *p, struct weir_diag *diag)
@@ -281,18 +293,11 @@ static void count_files(const struct plain *p, struct weir_plain_result *result)
 
 static weir_err fill(struct plain *p, struct weir_plain_result *result, struct weir_diag *diag)
 {
-    bool resumed = false;
-    const struct marks_anew anew = {&p->about, true, p, drop};
     weir_err err = plain_tree_look(&p->tree, p->options->watch, diag);
     if (err)
         return err;
     count_files(p, result);
-    err = marks_take_up(&p->marks, &anew, &resumed, diag);
-    p->taken_up = !err;
-    if (!err)
-        err = take_up_since_boot(p);
-    if (!err)
-        err = unmark_what_is_gone(p, diag);
+    err = take_up_marks(p, diag);
     if (!err)
         err = plain_tree_prepare(&p->tree, diag);
     if (!err)
@@ -313,7 +318,7 @@ static weir_err fill(struct plain *p, struct weir_plain_result *result, struct w
 /* What is marked is kept.  If that is nothing, nothing is left. */
 static void keep(struct plain *p, struct weir_plain_result *result)
 {
-    for (size_t i = 0; p->have && i < p->marks.n_map; i++)
+    for (size_t i = 0; p->want && p->have && i < p->marks.n_map; i++)
         p->have[i] = p->want[i] & p->marks.map[i];
     result->kept_bytes = p->have ? extents_bytes(p->store, p->have) : 0;
     bool any = !p->taken_up && !p->tree.made_staging;
