@@ -7,6 +7,12 @@ static const struct cli_option options[] = {
     [FETCH_FORCE] = {'f', "force", NULL, "replace DST if it exists", false},
     [FETCH_SEED] = {0, "seed", "OLD", "copy what an older store on this disk has already", false},
     [FETCH_REPAIR] = {0, "repair", NULL, "fetch only what is damaged of DST, in its place", false},
+    [FETCH_PLAIN] = {0, "plain", NULL, "make plain files in the folder DST, as unpack does", false},
+    [FETCH_TENSORS] = {0, "tensors", "GLOB",
+                       "fetch only tensors with such names; may be given again, or GLOB,GLOB",
+                       true},
+    [FETCH_LAYERS] = {0, "layers", "A-B",
+                      "fetch only tensors of layers A to B (A, A-: to the last)", false},
     [FETCH_LIMIT_RATE] = {0, "limit-rate", "BYTES", "per second, over all connections", false},
     [FETCH_SPEED_LIMIT] = {0, "speed-limit", "BYTES",
                            "a connection with less per second (default: 1000)", false},
@@ -35,6 +41,16 @@ const struct cmd cmd_fetch = {
         "--repair, DST is a damaged store. The last line on stdout is its path; with --json every\n"
         "line is an event.\n"
         "\n"
+        "With --plain, DST is a folder, which gets the files that are packed in the store; the\n"
+        "store itself is never on the disk, what is not whole yet lies in DST/.weir-fetch, and\n"
+        "files that are there already, with the right SHA-256, stay.\n"
+        "\n"
+        "With --tensors or --layers, DST is a part of the store: configuration, tokenizer and\n"
+        "headers, and the tensors that a GLOB matches or that are in a layer (layers.7, h.7,\n"
+        "blk.7, ...; from 0). Embeddings and the like are in no layer: name them with --tensors.\n"
+        "A part can be listed, verified and mounted; reading what it lacks is an error. A later\n"
+        "fetch to the same DST adds to it; one without these options makes it the store.\n"
+        "\n"
         "hf:ORG/NAME is a model on the Hugging Face Hub (hf:datasets/ORG/NAME: a dataset): its "
         "files\n"
         "come at one commit into the directory DST (default: NAME), each with its SHA-256, or git\n"
@@ -49,12 +65,15 @@ const struct cmd cmd_fetch = {
         "HF_HOME,\n"
         "HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, "
         "HF_HUB_DISABLE_PROGRESS_BARS.\n",
-    .examples = "  weir fetch https://host/llama.weir\n"
-                "  weir fetch hf:org/llama --include '*.json' --include '*.safetensors'\n"
-                "  weir fetch --hf-cache hf:org/llama@v1.0\n"
-                "  weir fetch --pack hf:org/llama models/\n"
-                "  weir fetch --seed llama-3.0.weir https://host/llama-3.1.weir models/\n"
-                "  weir fetch --repair https://host/llama.weir llama.weir\n",
+    .examples =
+        "  weir fetch https://host/llama.weir\n"
+        "  weir fetch --plain https://host/llama.weir Llama-3.1-8B\n"
+        "  weir fetch --layers 0-15 --tensors '*embed*' https://host/llama.weir stage0.weir\n"
+        "  weir fetch hf:org/llama --include '*.json' --include '*.safetensors'\n"
+        "  weir fetch --hf-cache hf:org/llama@v1.0\n"
+        "  weir fetch --pack hf:org/llama models/\n"
+        "  weir fetch --seed llama-3.0.weir https://host/llama-3.1.weir models/\n"
+        "  weir fetch --repair https://host/llama.weir llama.weir\n",
     .option = options,
     .min_operands = 1,
     .max_operands = 2,

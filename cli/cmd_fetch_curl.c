@@ -6,6 +6,7 @@
 #include "fetch/hub.h"
 #include "fetch_job.h"
 #include "opened.h"
+#include "options.h"
 
 /* Of a store, the options that only files of a repository have; and the other way round. */
 static int refuse_options(const struct cli *cli, const int *option, const char *what)
@@ -20,12 +21,15 @@ static int run_store(struct cli *cli)
 {
     static const int others[] = {FETCH_INCLUDE, FETCH_EXCLUDE, FETCH_HF_CACHE, FETCH_PACK, -1};
     int code = refuse_options(cli, others, "a store");
-    return code ? code : fetch_store(cli);
+    if (code)
+        return code;
+    return option_given(cli, FETCH_PLAIN) ? fetch_plain(cli) : fetch_store(cli);
 }
 
 static int run_hub(struct cli *cli)
 {
-    static const int others[] = {FETCH_SEED, FETCH_REPAIR, -1};
+    static const int others[] = {FETCH_SEED,    FETCH_REPAIR, FETCH_PLAIN,
+                                 FETCH_TENSORS, FETCH_LAYERS, -1};
     int code = refuse_options(cli, others, "a repository");
     if (code)
         return code;

@@ -53,16 +53,18 @@ static json_t *tensor_object(const struct weir_tensor *t, const struct usage *u)
     json_t *shape = json_array();
     for (uint8_t i = 0; i < t->n_dims; i++)
         (void)json_array_append_new(shape, json_integer((json_int_t)t->dim[i]));
-    return json_pack("{s:o,s:o,s:o,s:s,s:I,s:I,s:f}", "name", json_text(t->name), "dtype",
+    return json_pack("{s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "name", json_text(t->name), "dtype",
                      json_text(t->dtype), "shape", shape, "coding", usage_coding(u, coding),
-                     "plain_bytes", (json_int_t)u->plain_bytes, "stored_bytes",
-                     (json_int_t)u->stored_bytes, "bits_per_weight", bits_per_weight(t, u));
+                     "plain_bytes", (json_int_t)u->plain_bytes, "absent_bytes",
+                     (json_int_t)u->absent_bytes, "stored_bytes", (json_int_t)u->stored_bytes,
+                     "bits_per_weight", bits_per_weight(t, u));
 }
 
 static void usage_add(struct usage *sum, const struct usage *u)
 {
     sum->plain_bytes += u->plain_bytes;
     sum->stored_bytes += u->stored_bytes;
+    sum->absent_bytes += u->absent_bytes;
     sum->shared = sum->shared || u->shared;
     sum->estimated = sum->estimated || u->estimated;
     for (size_t i = 0; i < LISTING_MODES; i++)
@@ -96,6 +98,8 @@ static void print_entry(const struct weir_entry *e, const struct usage *u)
         snprintf(ratio, sizeof(ratio), "%.3fx", ratio_of(u->plain_bytes, u->stored_bytes));
     else if (u->shared)
         snprintf(ratio, sizeof(ratio), "same");
+    if (u->absent_bytes)
+        snprintf(ratio, sizeof(ratio), "%s", u->stored_bytes ? "part" : "absent");
     bool file = e->kind == WEIR_ENTRY_FILE;
     printf("%04o %9s %9s %8s  ", e->mode, file ? human_bytes(plain, (double)e->size) : "-",
            file ? human_bytes(stored, (double)u->stored_bytes) : "-", file ? ratio : "-");
@@ -120,9 +124,10 @@ static json_t *entry_object(const struct weir_entry *e, const struct usage *u,
     if (!o || e->kind != WEIR_ENTRY_FILE)
         return o;
     json_t *file =
-        json_pack("{s:I,s:I,s:f,s:s,s:s}", "plain_bytes", (json_int_t)e->size, "stored_bytes",
-                  (json_int_t)u->stored_bytes, "ratio", ratio_of(u->plain_bytes, u->stored_bytes),
-                  "coding", usage_coding(u, coding), "sha256", hex_digest(hex, e->sha256));
+        json_pack("{s:I,s:I,s:I,s:f,s:s,s:s}", "plain_bytes", (json_int_t)e->size, "absent_bytes",
+                  (json_int_t)u->absent_bytes, "stored_bytes", (json_int_t)u->stored_bytes, "ratio",
+                  ratio_of(u->plain_bytes, u->stored_bytes), "coding", usage_coding(u, coding),
+                  "sha256", hex_digest(hex, e->sha256));
     (void)json_object_update(o, file);
     json_decref(file);
     json_t *tensors = each ? json_array() : NULL;
@@ -161,7 +166,9 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
     char hex[HEX_DIGEST], plain[HUMAN_BYTES], stored[HUMAN_BYTES];
     hex_digest(hex, info->digest);
     if (entries)
-        return print_json(cli, json_pack("{s:I,s:I,s:f,s:s,s:o}", "plain_bytes",
+        return print_json(cli, json_pack("{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents",
+                                         (json_int_t)info->n_extents, "present_extents",
+                                         (json_int_t)info->n_present, "plain_bytes",
                                          (json_int_t)info->plain_bytes, "stored_bytes",
                                          (json_int_t)info->stored_bytes, "ratio", ratio, "digest",
                                          hex, "entries", entries));
@@ -169,6 +176,9 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
         printf("%u entries, %s in %s (%.3fx)\nsha256:%s\n", info->n_entries,
                human_bytes(plain, (double)info->plain_bytes),
                human_bytes(stored, (double)info->stored_bytes), ratio, hex);
+    if (!cli->quiet && info->n_present < info->n_extents)
+        printf("a part: %u of %u extents, %s, were fetched\n", info->n_present, info->n_extents,
+               human_bytes(stored, (double)info->present_bytes));
     return EXIT_FINE;
 }
 
@@ -206,7 +216,9 @@ const struct cmd cmd_ls = {
         "Sizes are decimal; 'stored' counts payloads, padding and tile heads, not the index. "
         "Bytes\n"
         "that an earlier file or tensor stores already ('same') count there. Of a URL only the\n"
-        "index is read, and 'stored' is estimated. -q leaves out heading and totals.\n",
+        "index is read, and 'stored' is estimated. 'absent' and 'part' are what was not, or not "
+        "all,\n"
+        "fetched of a part of a store. -q leaves out heading and totals.\n",
     .examples =
         "  weir ls llama.weir\n"
         "  weir ls --tensors --json llama.weir | jq '.entries[].tensors[]?.bits_per_weight'\n",

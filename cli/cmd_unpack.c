@@ -71,8 +71,12 @@ static int run(struct cli *cli)
     struct weir_diag diag = {""};
     struct opened in;
     weir_err err = opened_open(&in, cli->operand[0], &remote, &diag);
-    if (err)
+    if (!err)
+        err = opened_need_all(&in, &diag);
+    if (err) {
+        opened_close(&in);
         return fail(cli, err, in.name, &diag);
+    }
     interrupt_catch();
     double started = now_seconds();
     struct tree_out tree = {.root = -1};

@@ -36,8 +36,12 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
     progress_begin(&progress, cli, "checking");
     struct weir_extract_options how = {.n_threads = n_threads, .watch = &progress.watch};
     /* A remote store's extents are checked as they come: once over the network is enough. */
-    weir_err err = job->in.remote ? WEIR_OK : weir_check_extents(job->in.store, &how, diag);
+    bool is_part = weir_store_is_part(job->in.store);
+    weir_err err =
+        job->in.remote && !is_part ? WEIR_OK : weir_check_extents(job->in.store, &how, diag);
     progress_end(&progress);
+    if (!err)
+        err = opened_need_all(&job->in, diag); /* only now: damage is worse than a lack */
     if (err)
         return err;
     if (job->against)
@@ -61,12 +65,12 @@ static json_t *result_object(const struct job *job, bool fine)
 {
     const struct weir_store_info *info = weir_store_info(job->in.store);
     char hex[HEX_DIGEST];
-    return json_pack("{s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:f}", "ok", (int)fine, "digest",
+    return json_pack("{s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:I,s:f}", "ok", (int)fine, "digest",
                      hex_digest(hex, info->digest), "plain_bytes", (json_int_t)info->plain_bytes,
                      "stored_bytes", (json_int_t)info->stored_bytes, "ratio",
                      ratio_of(info->plain_bytes, info->stored_bytes), "extents",
-                     (json_int_t)info->n_extents, "tiles", (json_int_t)info->n_tiles, "seconds",
-                     job->seconds);
+                     (json_int_t)info->n_extents, "present_extents", (json_int_t)info->n_present,
+                     "tiles", (json_int_t)info->n_tiles, "seconds", job->seconds);
 }
 
 static int print_fine(const struct cli *cli, const struct job *job)
@@ -134,7 +138,9 @@ static int run(struct cli *cli)
     if (err) {
         if (!job.of_tree)
             (void)opened_explain(&job.in, err, &diag);
-        code = fail(cli, err, job.of_tree ? NULL : job.in.name, &diag);
+        bool absent = cli->json && err == WEIR_ERR_ABSENT;
+        code = fail_with(cli, err, job.of_tree ? NULL : job.in.name, &diag,
+                         absent ? result_object(&job, false) : NULL);
     } else {
         code = job.compare.n ? report_differences(cli, &job) : print_fine(cli, &job);
     }
@@ -150,7 +156,11 @@ const struct cmd cmd_verify = {
     .text =
         "Checks the SHA-256 of every extent, the checksum of every tile and the SHA-256 of every\n"
         "file. With --against, files that differ, are missing or are not in the store are named\n"
-        "and the exit code is 3. Permissions are not compared.\n",
+        "and the exit code is 3. Permissions are not compared. Of a part of a store (weir fetch "
+        "--layers)\n"
+        "the extents and tiles that are there are checked; then it says what is lacking, and the "
+        "exit\n"
+        "code is 2.\n",
     .examples = "  weir verify llama.weir\n"
                 "  weir verify llama.weir --against Llama-3.1-8B && rm -r Llama-3.1-8B\n",
     .option = options,

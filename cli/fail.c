@@ -24,6 +24,7 @@ static const struct {
     [WEIR_ERR_NETWORK] = {EXIT_NETWORK, "network", "try again later"},
     [WEIR_ERR_NOMEM] = {EXIT_BUDGET, "out_of_memory", "use fewer threads (-j) or free some memory"},
     [WEIR_ERR_CANCELLED] = {EXIT_INTERRUPTED, "interrupted", NULL},
+    [WEIR_ERR_ABSENT] = {EXIT_IO, "absent", "'weir fetch URL STORE' fetches what the store lacks"},
 };
 
 static size_t known(weir_err err)

@@ -30,6 +30,8 @@ static bool tick(void *self, uint64_t done, uint64_t total)
 {
     struct fetch_job *job = self;
     double now = now_seconds();
+    if (!total) /* nothing to count yet */
+        return !interrupted();
     if (!job->begun) {
         job->begun = true;
         job->first = done;

@@ -50,6 +50,7 @@ int fetch_job_done(const struct fetch_job *job);
 /* ---- the kinds: the command's `run`, chosen by cmd_fetch_curl.c ---- */
 
 int fetch_store(struct cli *cli); /* a store behind a URL into a file; --repair too */
+int fetch_plain(struct cli *cli); /* --plain: its plain files into a folder */
 int fetch_hub(struct cli *cli);   /* files of a Hub repository; --hf-cache too */
 int fetch_pack(struct cli *cli);  /* the same into a store, packed on the way */
 

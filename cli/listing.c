@@ -59,6 +59,10 @@ weir_err listing_add(struct listing *l, const struct weir_segment *segment, stru
     }
     for (uint64_t i = 0; i < o->n_tiles; i++) {
         struct weir_tile_head head;
+        if (!weir_store_has_extent(l->store, (uint32_t)((o->first_tile + i) / WEIR_EXTENT_TILES))) {
+            usage->absent_bytes += weir_store_tile_bytes(l->store, segment->object, i);
+            continue;
+        }
         weir_err err = weir_store_tile_head(l->cursor, o->first_tile + i, &head);
         if (err) {
             uint64_t tile = o->first_tile + i;
@@ -89,6 +93,8 @@ char *usage_coding(const struct usage *usage, char buf[CODING_TEXT])
                 (size_t)snprintf(buf + at, CODING_TEXT - at, "%s%s", at ? "+" : "", order[i].name);
     if (usage->estimated)
         at += (size_t)snprintf(buf + at, CODING_TEXT - at, "?");
+    if (usage->absent_bytes)
+        at += (size_t)snprintf(buf + at, CODING_TEXT - at, "%sabsent", at ? "+" : "");
     if (usage->shared || at == 0)
         snprintf(buf + at, CODING_TEXT - at, "%s%s", at ? "+" : "",
                  usage->shared ? "same" : "none");

@@ -13,7 +13,8 @@ struct usage {
     uint64_t plain_bytes, stored_bytes; /* stored: payloads, padding and tile heads */
     uint64_t tiles[LISTING_MODES];      /* by enum weir_tile_mode */
     bool estimated;
-    bool shared; /* shows bytes that an earlier segment has paid for, wholly or in part */
+    uint64_t absent_bytes; /* of plain_bytes: in extents that were not fetched */
+    bool shared;           /* shows bytes that an earlier segment has paid for, wholly or in part */
 };
 
 struct listing {
@@ -34,7 +35,7 @@ WEIR_MUST_CHECK weir_err listing_add(struct listing *l, const struct weir_segmen
                                      struct usage *usage, struct weir_diag *diag);
 
 /* "split", "zstd+raw", ...; "same" for shared bytes, "none" without any, "?" if nobody
- * looked.  Returns buf. */
+ * looked, "absent" for what was not fetched.  Returns buf. */
 enum { CODING_TEXT = 40 };
 char *usage_coding(const struct usage *usage, char buf[CODING_TEXT]);
 

@@ -81,6 +81,17 @@ void opened_cancel(const struct opened *o)
         remote_cancel(o->remote);
 }
 
+weir_err opened_need_all(const struct opened *o, struct weir_diag *diag)
+{
+    const struct weir_store_info *info = weir_store_info(o->store);
+    if (info->n_present == info->n_extents)
+        return WEIR_OK;
+    weir_diag_set(
+        diag, "lacks %u of %u extents, which were not fetched; 'weir fetch URL STORE' fetches them",
+        info->n_extents - info->n_present, info->n_extents);
+    return WEIR_ERR_ABSENT;
+}
+
 weir_err opened_explain(const struct opened *o, weir_err err, struct weir_diag *diag)
 {
     bool of_source = err == WEIR_ERR_NETWORK || err == WEIR_ERR_CHANGED ||

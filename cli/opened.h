@@ -33,6 +33,9 @@ WEIR_MUST_CHECK weir_err opened_open(struct opened *o, const char *name,
 void opened_cancel(const struct opened *o);
 void opened_close(struct opened *o); /* a zeroed one, or once more, does no harm */
 
+/* WEIR_ERR_ABSENT with *diag if the store is a part and lacks extents. */
+WEIR_MUST_CHECK weir_err opened_need_all(const struct opened *o, struct weir_diag *diag);
+
 /* What reading the store ended with: adds to *diag what only the source knows.  Returns err. */
 weir_err opened_explain(const struct opened *o, weir_err err, struct weir_diag *diag);
 

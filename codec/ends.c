@@ -52,9 +52,10 @@ weir_err header_read(const struct weir_source *src, struct weir_diag *diag)
     return zero ? corrupt(diag, "header: a byte that must be zero is not") : WEIR_OK;
 }
 
-weir_err trailer_read(const struct weir_source *src, struct trailer *out, struct weir_diag *diag)
+weir_err trailer_read(const struct weir_source *src, uint64_t store_bytes, struct trailer *out,
+                      struct weir_diag *diag)
 {
-    uint64_t at = src->size - TRAILER_BYTES;
+    uint64_t at = store_bytes - TRAILER_BYTES;
     uint8_t bytes[TRAILER_BYTES];
     weir_err err = weir_source_read(src, at, bytes, sizeof(bytes));
     if (err) {

@@ -18,10 +18,11 @@ struct trailer {
 };
 
 /* Safe on hostile input.  WEIR_ERR_CORRUPT or WEIR_ERR_UNSUPPORTED with *diag, and what src->read
- * returns.  The trailer's source has at least TRAILER_BYTES; *out is undefined on error. */
+ * returns.  The trailer ends the first store_bytes (at least TRAILER_BYTES) of the source; *out is
+ * undefined on error. */
 WEIR_MUST_CHECK weir_err header_read(const struct weir_source *src, struct weir_diag *diag);
-WEIR_MUST_CHECK weir_err trailer_read(const struct weir_source *src, struct trailer *out,
-                                      struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err trailer_read(const struct weir_source *src, uint64_t store_bytes,
+                                      struct trailer *out, struct weir_diag *diag);
 
 void header_write(uint8_t out[HEADER_BYTES]);
 void trailer_write(const struct trailer *trailer, uint8_t out[TRAILER_BYTES]);

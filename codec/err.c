@@ -27,6 +27,7 @@ const char *weir_err_text(weir_err err)
         [WEIR_ERR_NETWORK] = "network error",
         [WEIR_ERR_NOMEM] = "out of memory",
         [WEIR_ERR_CANCELLED] = "cancelled",
+        [WEIR_ERR_ABSENT] = "was not fetched",
     };
     if ((unsigned)err >= sizeof(text) / sizeof(text[0]))
         return "unknown error";

@@ -23,6 +23,7 @@ typedef enum weir_err {
     WEIR_ERR_NETWORK,     /* the other side is gone or refuses: retry later */
     WEIR_ERR_NOMEM,       /* allocation refused or budget too small: nothing was changed */
     WEIR_ERR_CANCELLED,   /* the caller asked to stop: nothing half-done is left */
+    WEIR_ERR_ABSENT,      /* well formed, but this part was not fetched: fetch it */
 } weir_err;
 
 /* Human detail on calls that touch the outside world.  Owned by the caller, who may pass NULL.

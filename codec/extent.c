@@ -49,6 +49,17 @@ struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i)
     return extent;
 }
 
+weir_err store_need(const struct weir_store *store, uint32_t extent, struct weir_diag *diag)
+{
+    if (weir_store_has_extent(store, extent))
+        return WEIR_OK;
+    weir_diag_set(diag,
+                  "extent %" PRIu32 ": was not fetched; 'weir fetch URL STORE' fetches what the "
+                  "store lacks",
+                  extent);
+    return WEIR_ERR_ABSENT;
+}
+
 static weir_err bad_tile(struct weir_diag *diag, uint32_t extent, uint32_t slot, const char *what)
 {
     weir_diag_set(diag, "extent %" PRIu32 ", tile %" PRIu64 ": %s", extent,
@@ -161,7 +172,10 @@ weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent
                                  struct weir_diag *diag)
 {
     uint64_t at = store->extent_at[extent];
-    weir_err err = weir_source_read(&store->src, at, scratch, span_of(store, extent));
+    weir_err err = store_need(store, extent, diag);
+    if (err)
+        return err;
+    err = weir_source_read(&store->src, at, scratch, span_of(store, extent));
     if (err) {
         weir_diag_set(diag, "extent %" PRIu32 ": cannot be read", extent);
         return err;

@@ -39,13 +39,15 @@ struct weir_extract_options {
 /* Runs every file of `store` through `sink` (NULL: only check).  On return no callback is running.
  *
  * WEIR_ERR_CORRUPT    a tile or a file's SHA-256 is bad; *diag names the file
+ * WEIR_ERR_ABSENT     it is a part, and lacks a tile
  * WEIR_ERR_CANCELLED  watch->tick said so
  * WEIR_ERR_NOMEM, and what the source and the sink return. */
 WEIR_MUST_CHECK weir_err weir_extract(const struct weir_store *store, const struct weir_sink *sink,
                                       const struct weir_extract_options *options,
                                       struct weir_diag *diag);
 
-/* Every extent of `store`: SHA-256, tile heads, padding.  Progress counts stored bytes. */
+/* Every extent of `store` that is there: SHA-256, tile heads, padding; and of a part, whose files
+ * cannot be extracted, every tile's checksum.  Progress counts stored bytes. */
 WEIR_MUST_CHECK weir_err weir_check_extents(const struct weir_store *store,
                                             const struct weir_extract_options *options,
                                             struct weir_diag *diag);

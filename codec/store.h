@@ -10,6 +10,7 @@
 #ifndef WEIR_CODEC_STORE_H
 #define WEIR_CODEC_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -99,10 +100,12 @@ void weir_store_free(struct weir_store *store); /* NULL is fine */
 
 struct weir_store_info {
     uint8_t digest[WEIR_DIGEST_BYTES]; /* SHA-256 of the stored index: the store's identity */
-    uint64_t stored_bytes;             /* of the whole store */
+    uint64_t stored_bytes;             /* of the whole store, without a part's appendix */
     uint64_t plain_bytes;              /* of all its files */
     uint32_t n_entries, n_objects, n_extents;
     uint64_t n_tiles;
+    uint32_t n_present;     /* extents that are there: all but of a part (docs/format.md, 10) */
+    uint64_t present_bytes; /* stored bytes of those */
 };
 
 const struct weir_store_info *weir_store_info(const struct weir_store *store);
@@ -113,6 +116,12 @@ const struct weir_entry *weir_store_entry(const struct weir_store *store, uint32
 const struct weir_entry *weir_store_find(const struct weir_store *store, const char *path);
 const struct weir_object *weir_store_object(const struct weir_store *store, uint32_t i);
 struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i);
+
+/* Whether only some extents were fetched: the store has an appendix.  All may be there all the
+ * same. */
+bool weir_store_is_part(const struct weir_store *store);
+/* i < n_extents.  Reading what is not there is WEIR_ERR_ABSENT. */
+bool weir_store_has_extent(const struct weir_store *store, uint32_t i);
 
 /* What a thread needs to read: decoder, scratch, the last extent's tile heads. About 300 KiB. */
 struct weir_store_cursor;
@@ -130,6 +139,7 @@ uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, 
  *
  * WEIR_ERR_CORRUPT      its bytes are bad; *diag names extent and tile
  * WEIR_ERR_CHANGED      its extent is no longer the one that the index names
+ * WEIR_ERR_ABSENT       its extent was not fetched
  * WEIR_ERR_NOMEM, and what src->read and src->revision return. */
 WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object,
                                               uint64_t tile, uint8_t *out, struct weir_diag *diag);
@@ -143,6 +153,7 @@ WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uin
  * WEIR_ERR_IO       also when the range passes the end
  * WEIR_ERR_CHANGED  a byte of the range, or of what it was checked with, is another one now, or
  *                   changing does not end; *diag says which
+ * WEIR_ERR_ABSENT   a byte of the range is of an extent that was not fetched
  * WEIR_ERR_NOMEM, and what src->read and src->revision return. */
 WEIR_MUST_CHECK weir_err weir_store_read_stored(struct weir_store_cursor *cur, uint64_t at,
                                                 uint8_t *dst, size_t n, struct weir_diag *diag);
@@ -156,7 +167,8 @@ void weir_store_expect_tiles(const struct weir_store *store, uint32_t object, ui
 WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
                                               struct weir_tile_head *out);
 
-/* Checks one extent's SHA-256, its tile heads and the zero padding that follows it.
+/* Checks one extent's SHA-256, its tile heads and the zero padding that follows it; an extent that
+ * was not fetched is WEIR_ERR_ABSENT.
  * `scratch` holds WEIR_MAX_EXTENT_BYTES + WEIR_ALIGN bytes. */
 WEIR_MUST_CHECK weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent,
                                                  uint8_t *scratch, struct weir_diag *diag);

@@ -7,10 +7,13 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "appendix.h"
 #include "sha256.h"
 #include "store_private.h"
 
 enum { MAX_RATIO = 16384 }; /* plain bytes of the files per byte of the store */
+
+static const char too_short[] = "not a store: too short for a header, an index and a trailer";
 
 static const uint8_t frame_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
 
@@ -110,19 +113,44 @@ static weir_err check_ratio(const struct weir_store *store, struct weir_diag *di
 {
     uint64_t plain = store->index->plain_bytes;
     uint64_t least = plain / MAX_RATIO + (plain % MAX_RATIO != 0);
-    return least > store->src.size
+    return least > store->info.stored_bytes
                ? corrupt(diag, "index: its files are more than 16384 times the size of the store")
                : WEIR_OK;
+}
+
+static weir_err take_appendix(struct weir_store *store, const struct appendix *appendix,
+                              struct weir_diag *diag)
+{
+    if (appendix->n_extents != store->info.n_extents ||
+        memcmp(appendix->digest, store->info.digest, WEIR_DIGEST_BYTES) != 0)
+        return corrupt(diag, "appendix: it is about another store");
+    return appendix_read_map(&store->src, appendix, &store->present, diag);
+}
+
+static void count_present(struct weir_store *store)
+{
+    for (uint32_t i = 0; i < store->info.n_extents; i++) {
+        if (!weir_store_has_extent(store, i))
+            continue;
+        store->info.n_present++;
+        store->info.present_bytes += store->index->extent[i].bytes;
+    }
 }
 
 static weir_err fill(struct weir_store *store, struct weir_diag *diag)
 {
     const struct weir_source *src = &store->src;
     if (src->size <= HEADER_BYTES + TRAILER_BYTES)
-        return corrupt(diag, "not a store: too short for a header, an index and a trailer");
+        return corrupt(diag, too_short);
     weir_err err = header_read(src, diag);
+    struct appendix appendix = {.store_bytes = src->size};
+    bool is_part = false;
     if (!err)
-        err = trailer_read(src, &store->trailer, diag);
+        err = appendix_read_end(src, &is_part, &appendix, diag);
+    if (!err && appendix.store_bytes <= HEADER_BYTES + TRAILER_BYTES)
+        err = corrupt(diag, too_short);
+    if (!err)
+        err = trailer_read(src, appendix.store_bytes, &store->trailer, diag);
     if (!err)
         err = read_index(src, &store->trailer, &store->index, diag);
     if (!err)
@@ -130,14 +158,19 @@ static weir_err fill(struct weir_store *store, struct weir_diag *diag)
     if (err)
         return err;
     const struct index *ix = store->index;
-    store->info = (struct weir_store_info){.stored_bytes = src->size,
+    store->info = (struct weir_store_info){.stored_bytes = appendix.store_bytes,
                                            .plain_bytes = ix->plain_bytes,
                                            .n_entries = ix->n_entries,
                                            .n_objects = ix->n_objects,
                                            .n_extents = ix->n_extents,
                                            .n_tiles = ix->n_tiles};
     memcpy(store->info.digest, store->trailer.digest, WEIR_DIGEST_BYTES);
-    return check_ratio(store, diag);
+    err = check_ratio(store, diag);
+    if (!err && is_part)
+        err = take_appendix(store, &appendix, diag);
+    if (!err)
+        count_present(store);
+    return err;
 }
 
 /* fill() between two equal answers of the source: what it read was there all at once. */
@@ -183,10 +216,21 @@ void weir_store_free(struct weir_store *store)
     index_free(store->index);
     free(store->extent_at);
     free(store->hashed);
+    free(store->present);
     free(store);
 }
 
 /* ---- what is in it ---- */
+
+bool weir_store_has_extent(const struct weir_store *store, uint32_t i)
+{
+    return !store->present || store->present[i / 8] >> i % 8 & 1;
+}
+
+bool weir_store_is_part(const struct weir_store *store)
+{
+    return store->present != NULL;
+}
 
 const struct weir_store_info *weir_store_info(const struct weir_store *store)
 {

@@ -18,6 +18,7 @@ struct weir_store {
     uint64_t revision;      /* of src when header and index were read; not 0 */
     struct index *index;
     struct trailer trailer;
+    uint8_t *present;    /* a bitmap of the extents that are there; NULL: all */
     uint64_t *extent_at; /* offset of each unit: see below */
     /* Of each unit: the last revision of src at which it was hashed, 0: never.  With EXTENT_BAD if
      * its SHA-256 was not the one in the index. */
@@ -72,6 +73,10 @@ bool store_is_told(const struct weir_store *store); /* whether that is of any us
 WEIR_MUST_CHECK weir_err store_decode(struct weir_store_cursor *cur,
                                       const struct tile_wanted *wanted, const uint8_t *payload,
                                       struct weir_diag *diag);
+
+/* WEIR_ERR_ABSENT with *diag where the extent was not fetched. */
+WEIR_MUST_CHECK weir_err store_need(const struct weir_store *store, uint32_t extent,
+                                    struct weir_diag *diag);
 
 /* ---- a source that changes: store_changed.c ----
  *

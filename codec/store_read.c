@@ -102,6 +102,9 @@ static weir_err read_as_it_is(struct weir_store_cursor *cur, const struct tile_w
 static weir_err read_wanted(struct weir_store_cursor *cur, const struct tile_wanted *wanted,
                             struct weir_diag *diag)
 {
+    weir_err absent = store_need(cur->store, wanted->extent, diag);
+    if (absent)
+        return absent;
     for (int i = 0; i < 2; i++) { /* twice if another cursor has hashed the extent already */
         struct weir_diag detail;
         detail.text[0] = 0;

@@ -39,6 +39,18 @@ static uint32_t first_unit(const struct weir_store *store, uint64_t at)
     return low;
 }
 
+static weir_err need_units(const struct weir_store *store, const struct range *range,
+                           struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    for (uint32_t i = first_unit(store, range->at); i < store->index->n_extents && !err; i++) {
+        if (store->extent_at[i] >= range->end)
+            break;
+        err = store_need(store, i, diag);
+    }
+    return err;
+}
+
 /* Each unit of the range, until one is bad or cur->revision turns out to be another. */
 static weir_err verify_units(struct weir_store_cursor *cur, const struct range *range,
                              struct weir_diag *diag)
@@ -66,7 +78,7 @@ static uint64_t gap_at(const struct weir_store *store, uint32_t gap)
 
 static uint64_t gap_end(const struct weir_store *store, uint32_t gap)
 {
-    return gap <= store->index->n_extents ? store->extent_at[gap] : store->src.size;
+    return gap <= store->index->n_extents ? store->extent_at[gap] : store->info.stored_bytes;
 }
 
 static const char *gap_name(const struct weir_store *store, uint32_t gap)
@@ -150,13 +162,16 @@ weir_err weir_store_read_stored(struct weir_store_cursor *cur, uint64_t at, uint
                                 struct weir_diag *diag)
 {
     const struct weir_store *store = cur->store;
-    if (at > store->src.size || n > store->src.size - at) {
+    if (at > store->info.stored_bytes || n > store->info.stored_bytes - at) {
         weir_diag_set(diag, "the store has no such bytes");
         return WEIR_ERR_IO;
     }
     if (n == 0)
         return WEIR_OK;
     const struct range range = {at, at + n, dst};
+    weir_err absent = need_units(store, &range, diag);
+    if (absent)
+        return absent;
     int n_pauses = 0;
     for (int i = 0; i < MAX_TRIES; i++) {
         uint64_t before = cur->revision;

@@ -63,9 +63,15 @@ weir_err extents_check_at(const struct weir_store *store, uint32_t extent, int f
 
 uint64_t extents_bytes(const struct weir_store *store, const uint8_t *have)
 {
+    return extents_bytes_wanted(store, have, have);
+}
+
+uint64_t extents_bytes_wanted(const struct weir_store *store, const uint8_t *want,
+                              const uint8_t *have)
+{
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < weir_store_info(store)->n_extents; i++)
-        if (sidecar_has(have, i))
+        if (sidecar_has(have, i) && sidecar_has(want, i))
             bytes += weir_store_extent(store, i).bytes;
     return bytes;
 }

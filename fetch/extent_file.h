@@ -11,6 +11,10 @@
 /* Stored bytes of the extents in `have`. */
 uint64_t extents_bytes(const struct weir_store *store, const uint8_t *have);
 
+/* ... of those that are in `want` too. */
+uint64_t extents_bytes_wanted(const struct weir_store *store, const uint8_t *want,
+                              const uint8_t *have);
+
 /* Bytes of extent `extent` and the padding behind it. */
 size_t extents_span(const struct weir_store *store, uint32_t extent);
 

@@ -42,6 +42,17 @@ weir_err marks_init(struct marks *m, const char *name, uint32_t n_extents)
     return m->name && m->map ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
+weir_err marks_lock_file(int fd, const char *name, struct weir_diag *diag)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return WEIR_OK;
+    if (errno != EWOULDBLOCK)
+        return fail_errno(diag, name);
+    weir_diag_set(diag, "%.400s: another 'weir fetch' is fetching it; wait for it, or end it",
+                  name);
+    return WEIR_ERR_IO;
+}
+
 /* The file is the lock.  Whoever had it may have removed it while we opened it: then it is no
  * longer the file of that name, and we try again. */
 weir_err marks_lock(struct marks *m, int dir, const char *leaf, const char *target,
@@ -51,14 +62,9 @@ weir_err marks_lock(struct marks *m, int dir, const char *leaf, const char *targ
         m->fd = openat(dir, leaf, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (m->fd < 0)
             return fail_errno(diag, m->name);
-        if (flock(m->fd, LOCK_EX | LOCK_NB) != 0) {
-            if (errno != EWOULDBLOCK)
-                return fail_errno(diag, m->name);
-            weir_diag_set(diag,
-                          "%.400s: another 'weir fetch' is fetching it; wait for it, or end it",
-                          target);
-            return WEIR_ERR_IO;
-        }
+        weir_err err = marks_lock_file(m->fd, target, diag);
+        if (err)
+            return err;
         if (marks_same_file(m->fd, dir, leaf))
             return WEIR_OK;
         (void)close(m->fd);

@@ -45,6 +45,9 @@ struct marks_anew {
 WEIR_MUST_CHECK weir_err marks_take_up(struct marks *m, const struct marks_anew *anew, bool *fits,
                                        struct weir_diag *diag);
 
+/* Locks a file that has marks and data.  WEIR_ERR_IO, also when somebody else has it. */
+WEIR_MUST_CHECK weir_err marks_lock_file(int fd, const char *name, struct weir_diag *diag);
+
 void marks_set(struct marks *m, uint32_t extent);
 
 /* Whether a sync is due. */

@@ -56,6 +56,15 @@ static bool compare_part(const struct walk *w, uint64_t at, const uint8_t *bytes
     return pread(w->fd, have, n, (off_t)at) == (ssize_t)n && memcmp(have, bytes, n) == 0;
 }
 
+weir_err outside_check(const struct weir_remote *remote, struct weir_diag *diag)
+{
+    if (!weir_store_is_part(weir_remote_store(remote)))
+        return WEIR_OK;
+    weir_diag_set(diag, "what is at this URL is itself a part of a store; fetch it from where the "
+                        "whole store is");
+    return WEIR_ERR_ABSENT;
+}
+
 weir_err outside_write(const struct weir_remote *remote, int fd, struct weir_diag *diag)
 {
     struct walk w = {fd, write_part, false};

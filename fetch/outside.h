@@ -7,6 +7,9 @@
 
 #include "fetch/remote.h"
 
+/* WEIR_ERR_ABSENT with *diag where the remote store is itself a part of one. */
+WEIR_MUST_CHECK weir_err outside_check(const struct weir_remote *remote, struct weir_diag *diag);
+
 /* Writes them where they belong in the file `fd`.  WEIR_ERR_IO with errno set and *diag not; what
  * reading the remote returns. */
 WEIR_MUST_CHECK weir_err outside_write(const struct weir_remote *remote, int fd,

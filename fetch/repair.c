@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codec/part.h"
 #include "extent_file.h"
 #include "extents.h"
 #include "fetch/download.h"
@@ -22,7 +23,8 @@ struct repair {
     const struct weir_store *store; /* the remote's */
     const char *name;               /* of the local one */
     int fd;
-    uint8_t *fine; /* a bitmap of its extents */
+    uint8_t *want; /* a bitmap of its extents: all, or those that a part has */
+    uint8_t *fine; /* ... those that verify */
     uint32_t n_fine;
     uint64_t index_at; /* where its extents end */
     uint8_t *scratch;
@@ -31,6 +33,21 @@ struct repair {
 static weir_err fail(const struct repair *r, struct weir_diag *diag)
 {
     return fail_errno(diag, r->name);
+}
+
+/* false: it is as long as neither the store nor a part of it. */
+static bool find_wanted(struct repair *r, uint64_t size)
+{
+    const struct weir_store_info *info = weir_store_info(r->store);
+    size_t n = weir_part_bytes(r->store);
+    if (size == info->stored_bytes) {
+        for (uint32_t i = 0; i < info->n_extents; i++)
+            sidecar_set(r->want, i);
+        return true;
+    }
+    return size - info->stored_bytes == n &&
+           pread(r->fd, r->want, n, (off_t)info->stored_bytes) == (ssize_t)n &&
+           weir_part_fits(r->store, r->want, n);
 }
 
 static weir_err open_local(struct repair *r, struct weir_diag *diag)
@@ -48,11 +65,11 @@ static weir_err open_local(struct repair *r, struct weir_diag *diag)
         weir_diag_set(diag, "%.400s: another 'weir fetch' is repairing it; wait for it", r->name);
         return WEIR_ERR_IO;
     }
-    if ((uint64_t)st.st_size == weir_store_info(r->store)->stored_bytes)
+    if (find_wanted(r, (uint64_t)st.st_size))
         return WEIR_OK;
     weir_diag_set(diag,
-                  "%.300s: not as long as the store at the URL; fetch that to another name, "
-                  "with --seed",
+                  "%.300s: not as long as the store at the URL, or a part of it; fetch that to "
+                  "another name, with --seed",
                   r->name);
     return WEIR_ERR_MISMATCH;
 }
@@ -88,6 +105,8 @@ static weir_err find_damage(struct repair *r, bool *same_index, struct weir_diag
     weir_err err = outside_compare(r->remote, r->fd, same_index, diag);
     for (uint32_t i = 0; !err && i < n; i++) {
         struct weir_diag what;
+        if (!sidecar_has(r->want, i))
+            continue;
         weir_err damage = extents_check(r->store, i, r->fd, r->scratch, &what);
         if (damage == WEIR_ERR_IO)
             return fail(r, diag);
@@ -118,6 +137,7 @@ static weir_err mend(struct repair *r, struct weir_download_result *result, stru
         .fd = r->fd,
         .fd_name = r->name,
         .n_connections = o->n_connections ? o->n_connections : WEIR_HTTP_MAX_CONNECTIONS,
+        .want = r->want,
         .have = r->fine,
         .watch = o->watch,
         .self = r,
@@ -141,13 +161,18 @@ static weir_err run(struct repair *r, const char *url, struct weir_download_resu
     const struct weir_store_info *info = weir_store_info(r->store);
     memcpy(result->digest, info->digest, sizeof(result->digest));
     result->stored_bytes = info->stored_bytes;
+    result->n_extents = info->n_extents;
     if (info->n_extents) {
         struct weir_extent last = weir_store_extent(r->store, info->n_extents - 1);
         r->index_at = last.at + last.bytes;
     }
+    err = outside_check(r->remote, diag);
+    if (err)
+        return err;
+    r->want = calloc(weir_part_bytes(r->store), 1);
     r->fine = calloc((size_t)info->n_extents / 8 + 1, 1);
     r->scratch = extents_scratch();
-    err = r->fine && r->scratch ? open_local(r, diag) : WEIR_ERR_NOMEM;
+    err = r->want && r->fine && r->scratch ? open_local(r, diag) : WEIR_ERR_NOMEM;
     bool same_index = false;
     if (!err)
         err = find_damage(r, &same_index, diag);
@@ -161,6 +186,8 @@ static weir_err run(struct repair *r, const char *url, struct weir_download_resu
     if (!err)
         err = mend(r, result, diag);
     result->kept_bytes = extents_bytes(r->store, r->fine);
+    for (uint32_t i = 0; i < info->n_extents; i++)
+        result->n_present += sidecar_has(r->fine, i);
     return err;
 }
 
@@ -175,6 +202,7 @@ weir_err weir_repair(struct weir_http *http, const char *url, const char *store,
     if (r.fd >= 0)
         (void)close(r.fd);
     weir_remote_free(r.remote);
+    free(r.want);
     free(r.fine);
     free(r.scratch);
     return err;

@@ -49,6 +49,7 @@ bool seed_read(const struct seed *seed, const struct weir_extent *e, uint8_t *by
         int order = memcmp(m.sha256, e->sha256, sizeof(m.sha256));
         if (order == 0)
             return m.bytes == e->bytes &&
+                   weir_store_has_extent(seed->store, seed->by_sha256[middle]) &&
                    weir_source_read(&seed->src, m.at, bytes, m.bytes) == WEIR_OK;
         if (order < 0)
             low = middle + 1;

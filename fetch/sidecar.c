@@ -28,6 +28,7 @@ void sidecar_write_head(const struct sidecar *s, uint8_t out[SIDECAR_HEAD_BYTES]
     to = put(to, s->n_extents, 4);
     to = put(to, s->store_bytes, 8);
     memcpy(to, s->digest, WEIR_DIGEST_BYTES);
+    (void)put(to + WEIR_DIGEST_BYTES, s->boot, 8);
 }
 
 bool sidecar_fits(const struct sidecar *s, const uint8_t *bytes, size_t n)
@@ -49,4 +50,9 @@ bool sidecar_has(const uint8_t *map, uint32_t extent)
 void sidecar_set(uint8_t *map, uint32_t extent)
 {
     map[extent / 8] = (uint8_t)(map[extent / 8] | 1U << extent % 8);
+}
+
+void sidecar_clear(uint8_t *map, uint32_t extent)
+{
+    map[extent / 8] = (uint8_t)(map[extent / 8] & ~(1U << extent % 8));
 }

@@ -18,6 +18,7 @@ struct sidecar {
     uint8_t digest[WEIR_DIGEST_BYTES];
     uint64_t store_bytes;
     uint32_t n_extents;
+    uint64_t boot; /* not 0: its bits may be ahead of the disk, and hold until the next boot */
 };
 
 /* Bytes of the bitmap that follows the head: bit e % 8 of byte e / 8 is extent e's. */
@@ -31,5 +32,6 @@ bool sidecar_fits(const struct sidecar *sidecar, const uint8_t *bytes, size_t n)
 
 bool sidecar_has(const uint8_t *map, uint32_t extent);
 void sidecar_set(uint8_t *map, uint32_t extent);
+void sidecar_clear(uint8_t *map, uint32_t extent);
 
 #endif

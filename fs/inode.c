@@ -48,7 +48,7 @@ static void fill_special(const struct mount *m, enum special which, struct stat 
         st->st_nlink = 2;
     } else if (which == SPECIAL_STORE) {
         st->st_mode = S_IFREG | (m->store_mode & ~m->umask);
-        st->st_size = (off_t)m->source->size;
+        st->st_size = (off_t)weir_store_info(m->store)->stored_bytes;
         st->st_blocks = (st->st_size + STAT_BLOCK_BYTES - 1) / STAT_BLOCK_BYTES;
     } else {
         st->st_size = STATUS_BYTES;

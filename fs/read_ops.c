@@ -32,6 +32,8 @@ static int errno_of(weir_err err)
         return ENOMEM;
     case WEIR_ERR_CANCELLED:
         return EINTR;
+    case WEIR_ERR_ABSENT:
+        return ENODATA;
     case WEIR_ERR_IO:
     case WEIR_ERR_CHANGED:
     case WEIR_ERR_CORRUPT:

@@ -12,6 +12,8 @@ enum {
     MAX_EXPECTED = 256, /* segments announced at once; a file of crumbs gets along without */
 };
 
+#define NEWS_OF_ABSENT (UINT64_C(1) << 62) /* for log_is_news(); tiles have smaller numbers */
+
 struct reader {
     const struct weir_store *store;
     struct log *log;
@@ -89,7 +91,9 @@ static void log_bad_tile(struct reader *r, const struct weir_entry *file, const 
                          weir_err err, struct weir_diag *diag)
 {
     uint64_t store_tile = place->object->first_tile + place->tile;
-    if (!log_is_news(r->log, store_tile))
+    /* Of a tensor that was not fetched one line is enough. */
+    bool absent = err == WEIR_ERR_ABSENT;
+    if (!log_is_news(r->log, absent ? NEWS_OF_ABSENT | place->segment->object : store_tile))
         return;
     log_explain(r->log, err, diag);
     const struct weir_tensor *tensor = place->segment->tensor;

@@ -9,23 +9,28 @@ mkdir tree
 head -c 150000000 /dev/urandom >tree/random
 expect 0 "$WEIR" pack tree a.weir
 serve a.weir
-
-peak_of() { # peak_of COMMAND...: in KiB, in $peak
+peak_of() { # peak_of WHAT COMMAND...
+    local what=$1
+    shift
     expect 0 python3 -c 'import os, resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)' "$@"
     peak=$(tail -n 1 <<<"$out")
-    echo "peak of $2: $peak KiB"
+    echo "$what: $peak KiB at most"
 }
 
-peak_of "$WEIR" fetch -q -x 16 "$root/b.weir"
+peak_of store "$WEIR" fetch -q -x 16 "$root/b.weir"
 cmp a.weir b.weir || die "other bytes"
+[ "$peak" -le 65536 ] || die "$peak KiB"
+
+peak_of plain "$WEIR" fetch -q -x 16 --plain "$root/b.weir" got
+same_tree tree got
 [ "$peak" -le 65536 ] || die "$peak KiB"
 
 # More processors, more extents at once (fetch/remote.h).
 more=$(($(nproc) + 5 > 9 ? ($(nproc) + 5 < 18 ? $(nproc) - 4 : 9) : 0))
-peak_of "$WEIR" unpack -q -j 2 --cache c "$root/a.weir" out
+peak_of unpack "$WEIR" unpack -q -j 2 --cache c "$root/a.weir" out
 same_tree tree out
 [ "$peak" -le $((65536 + more * 4300)) ] || die "$peak KiB"
 

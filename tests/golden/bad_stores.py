@@ -6,7 +6,7 @@ whoever opens the store; `read`, whoever decodes that tile; `verify`, who checks
 
 import struct
 
-from good_stores import blocks_of, little, two_extents
+from good_stores import blocks_of, little, part_of, two_extents
 from weir_format import (
     ALIGNMENT,
     DIRECTORY,
@@ -452,3 +452,43 @@ def _(store):
     store.entries = []
     while len(store.objects[0].plain) * len(store.entries) <= 16384 * len(store_bytes(store)):
         store.entries.append(Entry(FILE, b"%03d" % len(store.entries), segments=[Segment(0)]))
+
+
+# Section 10: the appendix of a part
+def bend_appendix(at, data):
+    return lambda store: setattr(store, "bend_appendix", poke(at, data))
+
+
+def bend_end(change):
+    """Changes the offset of the appendix."""
+
+    def bend(appendix):
+        appendix[-64:-56] = struct.pack("<Q", change(int.from_bytes(appendix[-64:-56], "little")))
+
+    return lambda store: setattr(store, "bend_appendix", bend)
+
+
+for _name, _change in {
+    "part-bit-past-the-end": bend_appendix(0, b"\5"),
+    "part-offset-less": bend_end(lambda v: v - 1),
+    "part-offset-more": bend_end(lambda v: v + 1),
+    "part-offset-huge": bend_end(lambda v: 2**64 - 1),
+    "part-extents-less": bend_appendix(-56, u32(1)),
+    "part-extents-more": bend_appendix(-56, u32(3)),
+    "part-extents-huge": bend_appendix(-56, u32(2**32 - 1)),
+    "part-u32": bend_appendix(-52, u32(1)),
+    "part-digest-first": bend_appendix(-48, b"\0"),
+    "part-digest-last": bend_appendix(-17, b"\0"),
+    "part-version-0": bend_appendix(-16, b"\0\0"),
+    "part-u16": bend_appendix(-14, b"\1"),
+    "part-u32-last": bend_appendix(-9, b"\1"),
+    "part-magic": bend_appendix(-1, b"\0"),
+    "part-trailing-byte": lambda store: setattr(store, "bend_file", lambda b: b.extend(b"\0")),
+    "part-map-too-long": lambda store: setattr(store, "bend_appendix", lambda b: b.insert(0, 1)),
+    "part-map-too-short": lambda store: setattr(store, "bend_appendix", lambda b: b.pop(0)),
+    "part-twice": lambda store: setattr(store, "bend_appendix", lambda b: b.extend(bytes(b))),
+    "part-trailer": set_trailer(-1, b"\0"),
+}.items():
+    bad(_name, "open", base=part_of(two_extents, 0))(_change)
+bad("part-version-2", "open", base=part_of(two_extents, 0), verdict=UNSUPPORTED)(bend_appendix(-16, b"\2"))
+bad("part-lies", "read", base=part_of(two_extents, 0))(bend_appendix(0, b"\3"))

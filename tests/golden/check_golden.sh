@@ -50,7 +50,7 @@ check_bad() { # check_bad STORE CODE WHO
     rm -rf "$out"
 }
 
-declare -A codes=([ok]=0 [corrupt]=3 [unsupported]=4)
+declare -A codes=([ok]=0 [part]=2 [corrupt]=3 [unsupported]=4)
 n=0
 while read -r store verdict who; do
     [ "$store" != '#' ] || continue
@@ -61,6 +61,11 @@ while read -r store verdict who; do
         [ -z "$weir" ] || gives 0 "$weir" verify -q "$golden/$store"
         [ -z "$weir" ] || gives 0 "$weir" ls -q --tensors "$golden/$store"
         [ -z "$weir" ] || check_good "$golden/$store" "$weir" unpack -q
+    elif [ "$verdict" = part ]; then
+        [ -z "$weir" ] || gives 2 "$weir" verify -q "$golden/$store"
+        [ -z "$weir" ] || gives 0 "$weir" ls -q --tensors "$golden/$store"
+        [ -z "$weir" ] || gives 2 "$weir" unpack -q "$golden/$store" "$out"
+        [ ! -e "$out" ] || bad "a part of a file: $store"
     elif [ -n "$weir" ]; then
         check_bad "$golden/$store" "${codes[$verdict]}" "$who"
     fi

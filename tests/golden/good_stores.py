@@ -373,6 +373,24 @@ def two_extents():
     return store
 
 
+def part_of(base, *present):
+    """A store of which only these extents are there."""
+
+    def build():
+        store = base()
+        store.present = set(present)
+        return store
+
+    return build
+
+
+# Parts: what is there is right, and something is lacking.
+PARTS = {
+    "part-first": part_of(two_extents, 0),
+    "part-second": part_of(two_extents, 1),
+    "part-none": part_of(two_extents),
+}
+
 GOOD = {
     "empty": empty,
     "opaque": opaque,
@@ -391,4 +409,5 @@ GOOD = {
     "zstd-forms": zstd_forms,
     "small": small,
     "little": little,
+    "part-all": part_of(two_extents, 0, 1),
 }

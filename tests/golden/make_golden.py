@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden stores, what is expected of them, and section 10 of docs/format.md.
+"""Writes the golden stores, what is expected of them, and section 11 of docs/format.md.
 
     make_golden.py          writes them all, for a person who has changed the format
     make_golden.py --check  writes nothing; names what differs from what is there, and fails
@@ -14,7 +14,7 @@ import sys
 sys.dont_write_bytecode = True
 
 from bad_tiles import BAD  # noqa: E402
-from good_stores import GOOD  # noqa: E402
+from good_stores import GOOD, PARTS  # noqa: E402
 from weir_format import DIRECTORY, FILE, LINK, store_bytes  # noqa: E402
 from worked_example import TITLE, example, section  # noqa: E402
 
@@ -47,8 +47,9 @@ def tree_lines(store):
 def golden_files():
     """name -> bytes"""
     files, expected = {}, [
-        "# STORE VERDICT WHO: the verdict is ok, corrupt (exit code 3) or unsupported (4).  Who must see it: open (all who",
-        "# open the store), read (who decodes the tile that is bad), verify (who checks everything).",
+        "# STORE VERDICT WHO: the verdict is ok, part (fine but for what it lacks: exit code 2), corrupt (3) or unsupported",
+        "# (4).  Who must see it: open (all who open the store), read (who decodes the tile that is bad), verify (who",
+        "# checks everything).",
     ]
     for name, build in {**GOOD, "example": example}.items():
         store = build()
@@ -56,6 +57,9 @@ def golden_files():
         files[f"{name}.sha256"] = hash_lines(store)
         files[f"{name}.tree"] = tree_lines(store)
         expected.append(f"{name}.weir ok -")
+    for name, build in PARTS.items():
+        files[f"{name}.weir"] = store_bytes(build())
+        expected.append(f"{name}.weir part -")
     for name, (verdict, when, build) in BAD.items():
         files[f"bad-{name}.weir"] = store_bytes(build())
         expected.append(f"bad-{name}.weir {verdict} {when}")

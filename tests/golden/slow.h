@@ -18,13 +18,14 @@ enum { /* how the program ends */
 };
 
 enum {
-    MAX_TILE = 131072,   /* plain bytes of a tile: section 1 */
-    EXTENT_TILES = 32,   /* section 1 */
-    ALIGNMENT = 4096,    /* of an extent: section 2 */
-    HEADER_BYTES = 64,   /* section 2.1 */
-    TRAILER_BYTES = 64,  /* section 2.2 */
-    SHA256_BYTES = 32,   /* section 3.3 */
-    TILE_HEAD_BYTES = 16 /* section 4 */
+    MAX_TILE = 131072,      /* plain bytes of a tile: section 1 */
+    EXTENT_TILES = 32,      /* section 1 */
+    ALIGNMENT = 4096,       /* of an extent: section 2 */
+    HEADER_BYTES = 64,      /* section 2.1 */
+    TRAILER_BYTES = 64,     /* section 2.2 */
+    SHA256_BYTES = 32,      /* section 3.3 */
+    TILE_HEAD_BYTES = 16,   /* section 4 */
+    APPENDIX_END_BYTES = 64 /* section 10 */
 };
 
 #define NO_NUMBER UINT32_MAX /* "no object" of a segment, "no coding" of an object */
@@ -81,10 +82,11 @@ struct entry {
 };
 
 struct store {
-    const uint8_t *at; /* the whole store, mapped */
-    uint64_t size;
-    uint64_t index_at; /* where the index begins */
-    uint8_t *index;    /* decompressed; paths, targets and hashes point into it */
+    const uint8_t *at;      /* the whole store, mapped */
+    uint64_t size;          /* without the appendix of a part */
+    const uint8_t *present; /* a bitmap of the extents that are there; NULL: all */
+    uint64_t index_at;      /* where the index begins */
+    uint8_t *index;         /* decompressed; paths, targets and hashes point into it */
     uint32_t n_codings, n_objects, n_extents, n_entries;
     struct coding *codings;
     struct object *objects;

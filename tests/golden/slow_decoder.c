@@ -90,9 +90,40 @@ static void map_store(struct store *s, const char *path)
     s->at = map;
 }
 
+/* Section 10: takes the appendix off.  Its number of extents and its digest are checked later. */
+static struct cursor take_appendix(struct store *s)
+{
+    struct cursor c = {s->at + s->size - APPENDIX_END_BYTES, s->at + s->size};
+    if (memcmp(c.end - 8, "weirpart", 8) != 0)
+        return (struct cursor){NULL, NULL};
+    uint64_t store_bytes = take(&c, 8);
+    struct cursor about = c;
+    uint64_t n_extents = take(&c, 4);
+    uint64_t zero = take(&c, 4);
+    take_bytes(&c, SHA256_BYTES);
+    uint64_t version = take(&c, 2);
+    if (version > 1)
+        fail(SLOW_UNSUPPORTED, "the appendix's version is above 1 (10)");
+    require(version == 1 && zero == 0, "the appendix's version and zeros (10)");
+    require(take(&c, 2) == 0 && take(&c, 4) == 0, "the appendix's zeros (10)");
+    require(store_bytes <= s->size &&
+                s->size - store_bytes == (n_extents + 7) / 8 + APPENDIX_END_BYTES,
+            "the appendix ends the file (10)");
+    require(store_bytes >= ALIGNMENT + 1 + TRAILER_BYTES, "no store is that short (8)");
+    s->size = store_bytes;
+    s->present = s->at + store_bytes;
+    return about;
+}
+
+static bool is_there(const struct store *s, uint64_t extent)
+{
+    return !s->present || s->present[extent / 8] >> extent % 8 & 1;
+}
+
 /* Sections 2.1 and 2.2; then the index, decompressed and parsed. */
 static void open_store(struct store *s)
 {
+    struct cursor about = take_appendix(s);
     struct cursor header = {s->at, s->at + HEADER_BYTES};
     struct cursor trailer = {s->at + s->size - TRAILER_BYTES, s->at + s->size};
     require(memcmp(take_bytes(&header, 8), "\x89weir\r\n\x1a", 8) == 0, "the magic (2.1)");
@@ -124,6 +155,13 @@ static void open_store(struct store *s)
     s->index = allocate(plain_bytes, 1);
     unzstd(s->at + s->index_at, stored_bytes, s->index, plain_bytes);
     parse_index(s, plain_bytes);
+    if (!s->present)
+        return;
+    require(take(&about, 4) == s->n_extents, "the appendix's extents (10)");
+    require(take(&about, 4) == 0, "the appendix's zeros (10)");
+    require(memcmp(about.at, digest, SHA256_BYTES) == 0, "the appendix's digest (10)");
+    for (uint64_t i = s->n_extents; i % 8; i++)
+        require(!is_there(s, i), "bits past the last extent are zero (10)");
 }
 
 /* The tiles of extent `e`. */
@@ -138,8 +176,11 @@ static void check_extents(const struct store *s)
     uint64_t end = HEADER_BYTES; /* of what is checked */
     for (uint32_t i = 0; i < s->n_extents; i++) {
         const struct extent *e = &s->extents[i];
-        require_zeros(s->at + end, e->at - end, "zeros before an extent (2)");
+        if (i == 0 || is_there(s, i - 1))
+            require_zeros(s->at + end, e->at - end, "zeros before an extent (2)");
         end = e->at + e->stored_bytes;
+        if (!is_there(s, i))
+            continue;
         require_sha256(s->at + e->at, e->stored_bytes, e->sha256, "an extent's SHA-256 (3.3)");
         struct cursor c = {s->at + e->at, s->at + end};
         uint64_t n = tiles_of_extent(s, i);
@@ -257,6 +298,25 @@ static void unpack(const struct store *s, const char *dir)
     }
 }
 
+/* The tiles that are there; ends the program if any are not. */
+static void check_part(const struct store *s)
+{
+    static uint8_t plain[MAX_TILE];
+    bool lacks = false;
+    for (uint32_t i = 0; i < s->n_objects; i++) {
+        const struct object *o = &s->objects[i];
+        for (uint64_t k = 0; k < o->n_tiles; k++) {
+            uint64_t n = k + 1 < o->n_tiles ? o->tile_bytes : o->plain_bytes - k * o->tile_bytes;
+            bool there = is_there(s, (o->first_tile + k) / EXTENT_TILES);
+            if (there)
+                decode_tile(s, o, o->first_tile + k, plain, n);
+            lacks = lacks || !there;
+        }
+    }
+    if (lacks)
+        fail(SLOW_IO, "a part, which lacks extents (10)");
+}
+
 int main(int argc, char **argv)
 {
     static struct store s;
@@ -268,6 +328,7 @@ int main(int argc, char **argv)
     map_store(&s, argv[only_check ? 2 : 1]);
     open_store(&s);
     check_extents(&s);
+    check_part(&s);
     for (uint32_t i = 0; i < s.n_entries; i++)
         if (s.entries[i].kind == KIND_FILE)
             decode_file(&s, &s.entries[i], -1);

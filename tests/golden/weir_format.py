@@ -335,6 +335,8 @@ class Store:
     bend_index: object = None  # (plain index) -> the same
     frame: object = None  # (plain index) -> stored index
     bend_trailer: object = None  # (bytearray of 64), in place
+    present: object = None  # a part: the set of extents that are there; the others become zeros
+    bend_appendix: object = None  # (bytearray), in place
     bend_file: object = None  # (bytearray), in place
 
 
@@ -358,18 +360,32 @@ def index_of(store, extents):
     return store.bend_index(out) if store.bend_index else out
 
 
+def appendix_of(store, store_bytes, n_extents, digest):
+    """Section 10: which extents are there."""
+    bits = sum(1 << e for e in store.present)
+    out = bytearray(bits.to_bytes((n_extents + 7) // 8, "little"))
+    out += struct.pack("<QII", store_bytes, n_extents, 0) + digest
+    out += struct.pack("<HHI", 1, 0, 0) + b"weirpart"
+    if store.bend_appendix:
+        store.bend_appendix(out)
+    return out
+
+
 def store_bytes(store):
     extents = extents_of(store)
     index = index_of(store, extents)
     stored = store.frame(index) if store.frame else zstd_frame(chunks(index, MAX_TILE))
     out = bytearray(pad(b"\x89weir\r\n\x1a" + struct.pack("<HHI", 1, 0, 0), ALIGNMENT))
-    for extent in extents:
-        out = bytearray(pad(out, ALIGNMENT)) + extent
+    for i, extent in enumerate(extents):
+        there = store.present is None or i in store.present
+        out = bytearray(pad(out, ALIGNMENT)) + (extent if there else bytes(len(extent)))
     trailer = bytearray(struct.pack("<QII", len(out), len(stored), len(index)) + sha256(stored))
     trailer += struct.pack("<HHI", 1, 0, 0) + b"weirend\n"
     if store.bend_trailer:
         store.bend_trailer(trailer)
     out += stored + trailer
+    if store.present is not None:
+        out += appendix_of(store, len(out), len(extents), sha256(stored))
     if store.bend_file:
         store.bend_file(out)
     return bytes(out)

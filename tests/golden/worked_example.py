@@ -1,4 +1,4 @@
-"""The worked example: a small store, and section 10 of docs/format.md, which explains its every byte."""
+"""The worked example: a small store, and section 11 of docs/format.md, which explains its every byte."""
 
 import random
 
@@ -18,7 +18,7 @@ from weir_format import (
     store_bytes,
 )
 
-TITLE = "## 10. Worked example\n"
+TITLE = "## 11. Worked example\n"
 
 
 def example():

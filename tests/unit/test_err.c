@@ -7,7 +7,7 @@
 
 Test(err, has_a_text_of_its_own_for_each_value)
 {
-    for (int i = WEIR_OK; i <= WEIR_ERR_CANCELLED; i++) {
+    for (int i = WEIR_OK; i <= WEIR_ERR_ABSENT; i++) {
         const char *text = weir_err_text((weir_err)i);
         cr_assert_not_null(text, "%d", i);
         cr_expect_gt(strlen(text), 0, "%d", i);
@@ -19,7 +19,7 @@ Test(err, has_a_text_of_its_own_for_each_value)
 
 Test(err, has_a_text_for_unknown_values)
 {
-    static const int unknown[] = {WEIR_ERR_CANCELLED + 1, 99, 1 << 30, -1};
+    static const int unknown[] = {WEIR_ERR_ABSENT + 1, 99, 1 << 30, -1};
     for (size_t i = 0; i < COUNT_OF(unknown); i++) {
         const char *text = weir_err_text((weir_err)unknown[i]);
         cr_assert_not_null(text, "%d", unknown[i]);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codec/part.h"
 #include "fail_alloc.h"
 
 /* What reaches the disk, in order: 'd' and 's' for fdatasync() of data and sidecar, 'W' for a write
@@ -189,13 +190,45 @@ Test(partial, names_the_file_in_the_end, .init = set_up, .fini = tear_down)
     cr_expect_eq(size_of(target), -1);
     FILE *f = fopen(target, "w"); /* somebody else makes one meanwhile */
     cr_assert(f && fclose(f) == 0);
-    cr_expect_eq(partial_commit(&p, false, &diag), WEIR_ERR_IO);
+    partial_mark(&p, 0);
+    partial_mark(&p, 1);
+    cr_expect_eq(partial_commit(&p, store, false, &diag), WEIR_ERR_IO);
     cr_expect_eq(size_of(target), 0, "it stays");
-    cr_expect_eq(partial_commit(&p, true, &diag), WEIR_OK);
+    cr_expect_eq(partial_commit(&p, store, true, &diag), WEIR_OK);
     partial_close(&p);
     cr_expect_eq(size_of(target), (long)src.size);
     cr_expect_eq(size_of(side_name), -1);
     cr_expect_eq(size_of(data_name), -1);
+}
+
+Test(partial, becomes_a_part_and_then_the_store, .init = set_up, .fini = tear_down)
+{
+    struct weir_diag diag = {""};
+    struct partial p = open_it(false), second;
+    long part = (long)(src.size + weir_part_bytes(store));
+    partial_mark(&p, 1);
+    cr_expect_eq(partial_commit(&p, store, false, &diag), WEIR_OK, "%s", diag.text);
+    partial_close(&p);
+    cr_expect_eq(size_of(target), part);
+    /* In its place: data and marks are one file, but go to disk one after the other. */
+    cr_assert_eq(partial_open_part(&p, target, store, &diag), WEIR_OK, "%s", diag.text);
+    cr_expect_not(sidecar_has(p.marks.map, 0));
+    cr_expect(sidecar_has(p.marks.map, 1));
+    cr_expect_eq(partial_open_part(&second, target, store, &diag), WEIR_ERR_IO);
+    cr_expect_not_null(strstr(diag.text, "another 'weir fetch'"), "%s", diag.text);
+    partial_close(&second);
+    watched = &p;
+    partial_mark(&p, 0);
+    cr_expect_eq(partial_sync(&p, true, &diag), WEIR_OK);
+    cr_expect_str_eq(calls, "dWs");
+    watched = NULL;
+    cr_expect_eq(size_of(target), part, "a part at every moment");
+    cr_expect_eq(partial_commit(&p, store, false, &diag), WEIR_OK);
+    cr_expect_eq(size_of(target), (long)src.size);
+    partial_close(&p);
+    /* And no part any more. */
+    cr_expect_eq(partial_open_part(&p, target, store, &diag), WEIR_ERR_CHANGED);
+    partial_close(&p);
 }
 
 Test(partial, survives_failing_allocations, .init = set_up, .fini = tear_down)
