@@ -211,7 +211,7 @@ weir_err partial_commit(struct partial *p, const struct weir_store *store, bool 
     weir_err err = partial_sync(p, true, diag);
     if (!err && p->in_place)
         return commit_part(p, diag);
-    if (!err && !partial_is_whole(p))
+    if (!err && store && !partial_is_whole(p))
         err = write_appendix(p, store, diag);
     if (err)
         return err;

@@ -231,7 +231,7 @@ weir_err plain_work(struct plain_file *f, uint8_t *buffer, struct weir_diag *dia
         return end_look(f, same, diag);
     if (!same)
         return begin_again(f, diag);
-    err = partial_commit(&f->parts.partial, f->replace, diag);
+    err = partial_commit(&f->parts.partial, NULL, f->replace, diag);
     f->finished = !err;
     return err;
 }
