@@ -223,7 +223,7 @@ check_hub_cache() {
         model=$original/big load=()
     fi
     mkfifo "$work/stay"
-    "$py" "$here/../fetch/hub_server.py" "$model" "$work/log" <"$work/stay" >"$work/ports" &
+    "$py" "$here/../fetch/hub_server.py" "$model" "$work/hub-log" <"$work/stay" >"$work/ports" &
     hub_server=$!
     exec {stay}>"$work/stay" # it ends when this does
     until ports=$(head -n 1 "$work/ports") && [ -n "$ports" ]; do sleep 0.1; done
