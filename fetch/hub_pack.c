@@ -14,7 +14,7 @@
  * a third time 8 MiB are what finished before its turn. */
 enum {
     THREADS = 2,
-    CACHE_BYTES = 12 << 20,
+    CACHE_BYTES = 20 << 20,
     WINDOW_BYTES = 6 << 20,
     FILE_MODE = 0644,
     DIR_MODE = 0755,

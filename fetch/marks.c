@@ -126,12 +126,16 @@ weir_err marks_break_off(struct marks *m, const char *name, struct weir_diag *di
     return fail_errno(diag, name);
 }
 
+weir_err marks_still_broken(const struct marks *m, const char *name, struct weir_diag *diag)
+{
+    errno = m->broken;
+    return fail_errno(diag, name);
+}
+
 weir_err marks_write(struct marks *m, const uint8_t *map, struct weir_diag *diag)
 {
-    if (m->broken) {
-        errno = m->broken;
-        return fail_errno(diag, m->name);
-    }
+    if (m->broken)
+        return marks_still_broken(m, m->name, diag);
     if (!extents_write(m->fd, m->at, map, m->n_map) || fdatasync(m->fd) != 0)
         return marks_break_off(m, m->name, diag);
     m->synced = client_now();

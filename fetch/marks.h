@@ -61,6 +61,10 @@ WEIR_MUST_CHECK weir_err marks_write(struct marks *m, const uint8_t *map, struct
  * any more.  Returns WEIR_ERR_IO. */
 WEIR_MUST_CHECK weir_err marks_break_off(struct marks *m, const char *name, struct weir_diag *diag);
 
+/* The same words again.  (The kernel tells of bytes that it lost only once.) */
+WEIR_MUST_CHECK weir_err marks_still_broken(const struct marks *m, const char *name,
+                                            struct weir_diag *diag);
+
 /* Lets go of file and memory.  A zeroed one with fd -1 is fine. */
 void marks_close(struct marks *m);
 

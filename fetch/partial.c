@@ -144,6 +144,8 @@ void partial_mark(struct partial *p, uint32_t extent)
 
 weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag)
 {
+    if (p->marks.broken)
+        return marks_still_broken(&p->marks, p->data_name, diag);
     if (p->marks.n_unsynced == 0 || (!now && !marks_are_due(&p->marks)))
         return WEIR_OK;
     if (fdatasync(p->data) != 0)

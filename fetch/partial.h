@@ -50,8 +50,8 @@ void partial_mark(struct partial *p, uint32_t extent);
 WEIR_MUST_CHECK weir_err partial_sync(struct partial *p, bool now, struct weir_diag *diag);
 
 /* All that is wanted is there: syncs, gives the file its name, removes the sidecar.  What is not
- * whole gets, or keeps, an appendix that says so; what is, loses it.  store: NULL if it is none, and
- * whole.  WEIR_ERR_IO, also when the name exists and !replace; WEIR_ERR_NOMEM. */
+ * whole gets, or keeps, an appendix that says so; what is, loses it.  store: NULL if it is none,
+ * and whole.  WEIR_ERR_IO, also when the name exists and !replace; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err partial_commit(struct partial *p, const struct weir_store *store,
                                         bool replace, struct weir_diag *diag);
 

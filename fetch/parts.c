@@ -96,6 +96,8 @@ void parts_mark(struct parts *p, uint32_t part)
 weir_err parts_sync(struct parts *p, bool now, struct weir_diag *diag)
 {
     struct marks *m = &p->partial.marks;
+    if (m->broken)
+        return marks_still_broken(m, p->partial.data_name, diag);
     if (m->n_unsynced == 0 || (!now && !marks_are_due(m)))
         return WEIR_OK;
     if (fdatasync(p->partial.data) != 0)

@@ -7,7 +7,11 @@
 #include "fail_alloc.h"
 #include "web_kit.h"
 
-enum { MAX_STORE = 1 << 20, SAMPLE = 23 };
+enum {
+    MAX_STORE = 1 << 20,
+    SAMPLE = 23,
+    OPENING = 2, /* requests: both ends */
+};
 
 static uint8_t bytes[MAX_STORE];
 static size_t n_bytes;
@@ -104,7 +108,7 @@ static void download_with_flip(size_t at, bool when_opened)
     struct weir_download_result result;
     struct weir_diag diag = {""};
     web.flip_at = at;
-    web.flip_after = when_opened ? 0 : 1;
+    web.flip_after = when_opened ? 0 : OPENING;
     web.flipped = false;
     web.n_asked = 0;
     weir_err err = fetch_with(weir_download, &options, &result, &diag);
@@ -118,8 +122,10 @@ static void download_with_flip(size_t at, bool when_opened)
                      (unsigned)i, times_asked(i));
         n_asked += again ? 2 : 1;
     }
-    n_asked += web.asked[1].last == n_bytes - 1 ? 2 : 1; /* the index, which all else hangs on */
-    cr_assert_eq(web.n_asked, n_asked, "byte %zu: %zu requests", at, web.n_asked);
+    size_t n_more =
+        web.n_asked - n_asked; /* the two ends, and these again: all else hangs on them */
+    cr_assert(n_more == OPENING || (when_opened && n_more <= 2 * OPENING), "byte %zu: %zu requests",
+              at, web.n_asked);
     forget();
 }
 
@@ -206,7 +212,7 @@ Test(download, goes_on_from_what_is_not_marked, .init = set_up, .fini = tear_dow
     write_file(name, bytes, n_bytes);
     cr_assert_eq(fetch_with(weir_download, &options, &result, &diag), WEIR_OK, "%s", diag.text);
     cr_expect(is_the_store(target));
-    cr_expect_eq(web.n_asked, 1, "%zu requests", web.n_asked);
+    cr_expect_eq(web.n_asked, OPENING, "%zu requests", web.n_asked);
     cr_expect_eq(result.resumed_bytes,
                  weir_store_extent(store, 0).bytes + weir_store_extent(store, 1).bytes);
 }
