@@ -7,8 +7,8 @@
 
 /* %u: the layer. */
 static const char *const hf_names[N_ROLES] = {
-    [ROLE_EMBEDDING] = "model.embed_tokens",
-    [ROLE_NORM] = "model.norm",
+    [ROLE_EMBEDDING] = "embed_tokens",
+    [ROLE_NORM] = "norm",
     [ROLE_OUTPUT] = "lm_head",
     [ROLE_ATTENTION_NORM] = "input_layernorm",
     [ROLE_Q] = "self_attn.q_proj",
@@ -50,7 +50,8 @@ static const char *const gguf_names[N_ROLES] = {
 
 const char *names_prefix(const struct weir_model_config *c, const struct weir_checkpoint *ck)
 {
-    static const char *const prefixes[] = {"", "language_model."};
+    static const char *const prefixes[] = {"model.", "language_model.model.",
+                                           "model.language_model."};
     char name[NAME_BYTES];
     for (size_t i = 0; c->naming == WEIR_NAMES_HF && i < sizeof(prefixes) / sizeof(prefixes[0]);
          i++) {
@@ -58,7 +59,7 @@ const char *names_prefix(const struct weir_model_config *c, const struct weir_ch
         if (weir_checkpoint_find(ck, name))
             return prefixes[i];
     }
-    return "";
+    return c->naming == WEIR_NAMES_HF ? prefixes[0] : "";
 }
 
 void names_of(const struct weir_model_config *c, const char *prefix, enum role role, uint32_t layer,
@@ -70,11 +71,14 @@ void names_of(const struct weir_model_config *c, const char *prefix, enum role r
     /* With four norms a layer the one before the MLP has a name of its own. */
     if (hf && role == ROLE_MLP_NORM && c->norm_after)
         stem = "pre_feedforward_layernorm";
-    if (role < ROLE_ATTENTION_NORM)
+    if (role == ROLE_OUTPUT && hf) /* beside the model, not in it */
+        (void)snprintf(name, NAME_BYTES, "%slm_head.%s",
+                       strcmp(prefix, "language_model.model.") == 0 ? "language_model." : "", what);
+    else if (role < ROLE_ATTENTION_NORM)
         (void)snprintf(name, NAME_BYTES, "%s%s.%s", prefix, stem, what);
     else
-        (void)snprintf(name, NAME_BYTES, hf ? "%smodel.layers.%u.%s.%s" : "%sblk.%u.%s.%s", prefix,
-                       layer, stem, what);
+        (void)snprintf(name, NAME_BYTES, hf ? "%slayers.%u.%s.%s" : "%sblk.%u.%s.%s", prefix, layer,
+                       stem, what);
 }
 
 static bool begins_with(const char *name, const char *beginning)
@@ -93,7 +97,8 @@ bool names_superfluous(const struct weir_model_config *c, const char *prefix, co
     char output[NAME_BYTES];
     if (c->naming == WEIR_NAMES_GGUF)
         return strcmp(name, "rope_freqs.weight") == 0; /* read by model.c */
-    if (*prefix && !begins_with(name, prefix))
+    /* A model that sees images has tensors for that beside these. */
+    if (strcmp(prefix, "model.") != 0 && !begins_with(name, prefix))
         return true;
     names_of(c, prefix, ROLE_OUTPUT, 0, false, output);
     return ends_with(name, "rotary_emb.inv_freq") || (c->tied && strcmp(name, output) == 0);

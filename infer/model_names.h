@@ -32,7 +32,8 @@ enum role {
 
 enum { NAME_BYTES = 256 };
 
-/* What stands before every name of the text model in this checkpoint: "", "language_model.". */
+/* What stands before every name of the text model in this checkpoint: "model.",
+ * "language_model.model.", nothing. */
 const char *names_prefix(const struct weir_model_config *c, const struct weir_checkpoint *ck);
 
 /* The name of a role's tensor; is_bias: of its bias. */

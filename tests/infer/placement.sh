@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# However the work is cut up and wherever the weights lie: the same bits at each of 256 positions.
+# shellcheck source=tests/infer/lib.sh
+. "$(dirname "$0")/lib.sh"
+need_models
+
+"$WEIR" pack -q "$shared/story" "$work/story.weir"
+# shellcheck disable=SC2046  # ids
+set -- $(probe "$shared/story" -n 255 1 | ids_of)
+plain=$(probe "$shared/story" 1 "$@")
+count=0
+try() { # try SRC OPTION...
+    [ "$(probe "$@" 1 "${ids[@]}")" = "$plain" ] || fail "other bits: $*"
+    count=$((count + 1))
+}
+ids=("$@")
+for threads in 1 2 4; do
+    for chunk in 1 37 256; do
+        try "$shared/story" -t $threads -c $chunk
+        try "$work/story.weir" -t $threads -c $chunk -b 4
+    done
+done
+for kernels in scalar avx2 avx512; do
+    probe "$shared/story" -k $kernels 1 2 >"$work/out" 2>&1 ||
+        { grep -q "no $kernels" "$work/out" && continue; }
+    try "$work/story.weir" -k $kernels -t 2
+    try "$shared/story/model-bf16.safetensors" -k $kernels -c 5 -b 4
+done
+echo "$count ways, $(hash_of <<<"$plain")"
