@@ -230,7 +230,7 @@ weir_err config_count(const json_t *root, struct config_number number, uint32_t 
     const json_t *value = value_of(root, number.key);
     double v = value ? (double)json_integer_value(value) : number.otherwise;
     if ((value && !json_is_integer(value)) || !(v >= number.least && v <= number.most))
-        return bad_value(diag, number.key, value ? "a count that makes sense" : "there");
+        return bad_value(diag, number.key, v > 0 || value ? "a count that makes sense" : "there");
     *out = (uint32_t)v;
     return WEIR_OK;
 }

@@ -30,6 +30,16 @@ WEIR_MUST_CHECK weir_err config_keys_check(const struct family *f, const json_t 
 WEIR_MUST_CHECK weir_err config_rope_read(const struct family *f, const json_t *root,
                                           struct weir_model_config *c, struct weir_diag *diag);
 
+/* Windows; everything else that is switched.  The sizes in `c` have been read.
+ * WEIR_ERR_UNSUPPORTED, WEIR_ERR_CORRUPT. */
+WEIR_MUST_CHECK weir_err config_window_read(const struct family *f, const json_t *root,
+                                            struct weir_model_config *c, struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err config_switches_read(const struct family *f, const json_t *root,
+                                              struct weir_model_config *c, struct weir_diag *diag);
+
+/* WEIR_ERR_UNSUPPORTED, naming a key and its value (NULL: it has none). */
+weir_err config_refuse(struct weir_diag *diag, const char *key, const char *value);
+
 /* Values of config.json: absent or null is `otherwise`; the result is between least and most.
  * WEIR_ERR_CORRUPT, naming the key. */
 struct config_number {
