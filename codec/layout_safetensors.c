@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/jsontree.h"
 #include "dtype.h"
-#include "jsontree.h"
 #include "layout_private.h"
 
 enum {
@@ -138,11 +138,11 @@ bool layout_read_safetensors(const struct weir_source *src, struct layout_draft 
     draft->err = weir_source_read(src, LENGTH_BYTES, draft->strings, (size_t)n);
     if (draft->err)
         return false;
-    struct jsontree tree = {0};
-    weir_err err = jsontree_read(draft->strings, (size_t)n, &tree);
+    struct weir_jsontree tree = {0};
+    weir_err err = weir_jsontree_read(draft->strings, (size_t)n, WEIR_JSONTREE_USUAL, &tree);
     if (err == WEIR_ERR_NOMEM)
         draft->err = err;
     bool fine = !err && read_header(tree.root, LENGTH_BYTES + n, draft);
-    jsontree_free(&tree);
+    weir_jsontree_free(&tree);
     return fine;
 }

@@ -1,5 +1,5 @@
-/* What jansson takes for JSON when jsontree_read() calls it, and with how much memory. */
-#include "jsontree.h"
+/* What jansson takes for JSON when weir_jsontree_read() calls it, and with how much memory. */
+#include "codec/jsontree.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -15,12 +15,12 @@ enum {
 };
 
 /* The text lies in a heap block of its exact size, gone before the tree is looked at. */
-static weir_err read_text(const char *text, size_t n, struct jsontree *tree)
+static weir_err read_text(const char *text, size_t n, struct weir_jsontree *tree)
 {
     char *copy = malloc(n ? n : 1);
     cr_assert_not_null(copy);
     memcpy(copy, text, n);
-    weir_err err = jsontree_read(copy, n, tree);
+    weir_err err = weir_jsontree_read(copy, n, WEIR_JSONTREE_USUAL, tree);
     free(copy);
     return err;
 }
@@ -62,12 +62,12 @@ Test(jsontree, takes_json_and_nothing_else)
         {"{\"a\":[1.5\0,2]}", 14, false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct jsontree tree = {0};
+        struct weir_jsontree tree = {0};
         size_t n = cases[i].n ? cases[i].n : strlen(cases[i].text);
         weir_err err = read_text(cases[i].text, n, &tree);
         cr_expect_eq(err, cases[i].fine ? WEIR_OK : WEIR_ERR_CORRUPT, "%zu: %s", i, cases[i].text);
         cr_expect_eq(json_is_object(tree.root), cases[i].fine);
-        jsontree_free(&tree);
+        weir_jsontree_free(&tree);
         cr_expect_null(tree.root);
     }
 }
@@ -118,13 +118,13 @@ Test(jsontree, bounds_the_tree)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
             size_t n = sizes[k];
-            struct jsontree tree = {0};
+            struct weir_jsontree tree = {0};
             repeat(text, n, "{\"\":[", cases[i].unit, "]}");
-            weir_err err = jsontree_read(text, n, &tree);
+            weir_err err = weir_jsontree_read(text, n, WEIR_JSONTREE_USUAL, &tree);
             bool fits = n < LONG_TEXT || cases[i].fits;
             cr_expect_eq(err, fits ? WEIR_OK : WEIR_ERR_CORRUPT, "%zu bytes of %s", n,
                          cases[i].unit);
-            jsontree_free(&tree);
+            weir_jsontree_free(&tree);
         }
     }
     free(text);
@@ -136,11 +136,11 @@ Test(jsontree, bounds_long_strings)
     char *text = malloc(STRING_TEXT);
     cr_assert_not_null(text);
     for (int key = 0; key <= 1; key++) {
-        struct jsontree tree = {0};
+        struct weir_jsontree tree = {0};
         repeat(text, STRING_TEXT, key ? "{\"" : "{\"\":\"", "text", key ? "\":1}" : "\"}");
-        cr_expect_eq(jsontree_read(text, STRING_TEXT, &tree), WEIR_OK);
+        cr_expect_eq(weir_jsontree_read(text, STRING_TEXT, WEIR_JSONTREE_USUAL, &tree), WEIR_OK);
         cr_expect_eq(json_object_size(tree.root), 1);
-        jsontree_free(&tree);
+        weir_jsontree_free(&tree);
     }
     free(text);
 }
@@ -150,14 +150,14 @@ Test(jsontree, bounds_the_depth)
 {
     char text[2 * 2049 + 8];
     for (size_t depth = 2048; depth <= 2049; depth++) {
-        struct jsontree tree = {0};
+        struct weir_jsontree tree = {0};
         size_t n = depth - 1;
         char *at = put(text, "{\"\":");
         memset(at, '[', n);
         memset(at + n, ']', n);
         put(at + 2 * n, "}");
         cr_expect_eq(read_text(text, 5 + 2 * n, &tree), depth == 2048 ? WEIR_OK : WEIR_ERR_CORRUPT);
-        jsontree_free(&tree);
+        weir_jsontree_free(&tree);
     }
 }
 
@@ -167,34 +167,70 @@ static const char sample[] =
     "{\"model.layers.0.self_attn.q_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[2,123456789012],"
     "\"data_offsets\":[0,12]},\"b\":\"a string that is longer than any buffer begins with\"}";
 
-/* One allocation for the text and the tree, and so none whose failure jansson could take for
- * something else.  Those of others go the usual way. */
+/* One allocation for a short text's tree, and none whose failure jansson could take for something
+ * else.  Those of others go the usual way. */
 Test(jsontree, allocates_once)
 {
-    struct jsontree tree = {0};
+    struct weir_jsontree tree = {0};
     fail_alloc_at(0);
-    cr_expect_eq(jsontree_read(sample, strlen(sample), &tree), WEIR_ERR_NOMEM);
+    cr_expect_eq(weir_jsontree_read(sample, strlen(sample), WEIR_JSONTREE_USUAL, &tree),
+                 WEIR_ERR_NOMEM);
     fail_alloc_at(1);
-    cr_assert_eq(jsontree_read(sample, strlen(sample), &tree), WEIR_OK);
+    cr_assert_eq(weir_jsontree_read(sample, strlen(sample), WEIR_JSONTREE_USUAL, &tree), WEIR_OK);
     cr_expect_null(json_object());
     fail_alloc_at(-1);
     cr_expect_eq(json_object_size(tree.root), 2);
     cr_expect_str_eq(json_string_value(json_object_get(tree.root, "b")),
                      "a string that is longer than any buffer begins with");
-    jsontree_free(&tree);
+    weir_jsontree_free(&tree);
     fail_alloc_at(1);
-    cr_expect_eq(jsontree_read("{\"", 2, &tree), WEIR_ERR_CORRUPT);
+    cr_expect_eq(weir_jsontree_read("{\"", 2, WEIR_JSONTREE_USUAL, &tree), WEIR_ERR_CORRUPT);
     fail_alloc_at(-1);
+}
+
+/* A longer one takes several, and each may be the one that is refused. */
+Test(jsontree, says_that_memory_was_refused)
+{
+    struct weir_jsontree tree = {0};
+    char *text = malloc(LONG_TEXT);
+    cr_assert_not_null(text);
+    repeat(text, LONG_TEXT, "{\"\":[", "\"some words\"", "]}");
+    weir_err err = WEIR_ERR_NOMEM;
+    int refused = -1;
+    while (err == WEIR_ERR_NOMEM) {
+        fail_alloc_at(++refused);
+        err = weir_jsontree_read(text, LONG_TEXT, WEIR_JSONTREE_USUAL, &tree);
+        fail_alloc_at(-1);
+    }
+    cr_expect_eq(err, WEIR_OK);
+    cr_expect_gt(refused, 8);
+    weir_jsontree_free(&tree);
+    free(text);
+}
+
+/* The caller's ceiling holds for the sum. */
+Test(jsontree, keeps_to_the_ceiling)
+{
+    struct weir_jsontree tree = {0};
+    char *text = malloc(LONG_TEXT);
+    cr_assert_not_null(text);
+    repeat(text, LONG_TEXT, "{\"\":[", "\"some words\"", "]}");
+    for (size_t most = 0; most <= 16 << 20; most = most ? most * 4 : 1)
+        cr_expect_eq(weir_jsontree_read(text, LONG_TEXT, most, &tree), WEIR_ERR_CORRUPT);
+    cr_expect_eq(weir_jsontree_read(text, LONG_TEXT, 36 << 20, &tree), WEIR_OK);
+    weir_jsontree_free(&tree);
+    free(text);
 }
 
 static void *read_often(void *self)
 {
     (void)self;
     for (int i = 0; i < 500; i++) {
-        struct jsontree tree = {0};
-        cr_assert_eq(jsontree_read(sample, strlen(sample), &tree), WEIR_OK);
+        struct weir_jsontree tree = {0};
+        cr_assert_eq(weir_jsontree_read(sample, strlen(sample), WEIR_JSONTREE_USUAL, &tree),
+                     WEIR_OK);
         cr_assert_eq(json_object_size(tree.root), 2);
-        jsontree_free(&tree);
+        weir_jsontree_free(&tree);
     }
     return NULL;
 }
