@@ -57,7 +57,7 @@ static void order_marks(struct points *p)
 /* n bytes of UTF-8 into p. */
 static weir_err decompose(const char *text, size_t n, struct points *p)
 {
-    size_t room = n * POINTS_PER_BYTE;
+    size_t room = n * POINTS_PER_BYTE + 1;
     int boundary = 0;
     p->n = 0;
     if (room > p->room || !p->point) {
