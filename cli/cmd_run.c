@@ -23,6 +23,13 @@ static const struct cli_option options[] = {
     [RUN_LOGITS] = {0, "logits", "FILE", "write the logits that tokens were chosen by (F32)",
                     false},
     [RUN_DIR] = {0, "dir", "DIR", "where in the store the model is, if it has several", false},
+    [RUN_RAM] = {0, "ram", "BYTES", "of memory at most (default: what the machine has to spare)",
+                 false},
+    [RUN_KEEP] =
+        {0, "keep", "FORM",
+         "weights stay in memory as 'resident' (12 bits of BF16; default), 'plain', or not: "
+         "'none'",
+         false},
     {0},
 };
 

@@ -23,6 +23,8 @@ enum {
     RUN_TOKENS,
     RUN_LOGITS,
     RUN_DIR,
+    RUN_RAM,
+    RUN_KEEP,
 };
 
 /* Runs; in cmd_run_infer.c or cmd_run_off.c. */

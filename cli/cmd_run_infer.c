@@ -4,13 +4,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "cmd_run.h"
 #include "fail.h"
 #include "generate.h"
 #include "infer/tokenizer_read.h"
 #include "interrupt.h"
+#include "memory.h"
 #include "model_source.h"
 #include "options.h"
 #include "output.h"
@@ -21,7 +21,6 @@ enum {
     MOST_CHUNK = 8192,
     DEFAULT_TOP_K = 40,
     MAX_PROMPT_BYTES = 64 << 20,
-    KIBI = 1024,
 };
 
 struct job {
@@ -32,6 +31,7 @@ struct job {
     struct weir_sampler_options sampling;
     struct weir_graph_options graph;
     struct generation g;
+    uint64_t ram; /* 0: what the machine has to spare */
     double load_seconds;
 };
 
@@ -86,6 +86,17 @@ static bool read_sampling(const struct cli *cli, struct weir_sampler_options *s)
     return fine;
 }
 
+static bool read_keep(const struct cli *cli, struct weir_graph_options *o)
+{
+    const char *form = option_given(cli, RUN_KEEP) ? cli->value[RUN_KEEP] : "resident";
+    o->keep_plain = strcmp(form, "plain") == 0;
+    o->keep_bytes = strcmp(form, "none") == 0 ? 0 : UINT64_MAX;
+    if (o->keep_plain || !o->keep_bytes || strcmp(form, "resident") == 0)
+        return true;
+    (void)fail_usage(cli, "--keep is 'resident', 'plain' or 'none'");
+    return false;
+}
+
 static bool read_options(struct cli *cli, struct job *job)
 {
     struct weir_graph_options *o = &job->graph;
@@ -93,6 +104,7 @@ static bool read_options(struct cli *cli, struct job *job)
     bool fine = read_sampling(cli, &job->sampling) &&
                 option_number(cli, RUN_THREADS, CLI_MAX_THREADS, 0, &o->n_threads) &&
                 option_number(cli, RUN_CHUNK, MOST_CHUNK, DEFAULT_CHUNK, &o->chunk) &&
+                option_bytes(cli, RUN_RAM, 0, &job->ram) && read_keep(cli, o) &&
                 count_option(cli, RUN_N, WEIR_MAX_CONTEXT, &n) &&
                 count_option(cli, RUN_CONTEXT, WEIR_MAX_CONTEXT, &context);
     if (!fine)
@@ -194,7 +206,9 @@ static weir_err open_model(const struct cli *cli, struct job *job, struct weir_d
 static weir_err make_generation(const struct cli *cli, struct job *job, struct weir_diag *diag)
 {
     struct generation *g = &job->g;
-    weir_err err = weir_graph_new(job->model, &job->graph, &g->graph, diag);
+    weir_err err = memory_fit(job->ram, job->model, &job->graph, diag);
+    if (!err)
+        err = weir_graph_new(job->model, &job->graph, &g->graph, diag);
     if (!err)
         err = weir_sampler_new(job->model->config.vocab, &job->sampling, &g->sampler);
     if (!err)
@@ -262,12 +276,6 @@ static void close_job(struct job *job)
 
 /* ---- saying ---- */
 
-static uint64_t peak_rss(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * KIBI : 0;
-}
-
 static double rate(double n, double seconds)
 {
     return seconds > 0 ? n / seconds : 0;
@@ -310,8 +318,8 @@ static json_t *result(struct job *job)
                      rate((double)g->n_prompt, g->prompt_seconds), "gen_tok_per_s",
                      rate(passes(job), g->answer_seconds), "gb_per_s",
                      rate((double)g->answer_bytes / 1e9, g->answer_seconds), "logits_hash", hash,
-                     "peak_rss_bytes", (json_int_t)peak_rss(), "peak_vram_bytes", (json_int_t)0,
-                     "bytes_read", (json_int_t)weir_graph_weight_bytes(g->graph), "threads",
+                     "peak_rss_bytes", (json_int_t)memory_peak(), "peak_vram_bytes", (json_int_t)0,
+                     "bytes_read", (json_int_t)weir_graph_counts(g->graph).read_bytes, "threads",
                      (json_int_t)weir_graph_threads(g->graph), "seconds", "load", job->load_seconds,
                      "prompt", g->prompt_seconds, "generate", g->answer_seconds);
 }
@@ -326,7 +334,7 @@ static void print_line(const struct job *job)
             g->n_prompt, rate((double)g->n_prompt, g->prompt_seconds), g->ids.n,
             rate(passes(job), g->answer_seconds),
             human_bytes(speed, rate((double)g->answer_bytes, g->answer_seconds)),
-            human_bytes(rss, (double)peak_rss()),
+            human_bytes(rss, (double)memory_peak()),
             (unsigned long long)weir_logits_hash_value(g->hash), g->end);
 }
 

@@ -166,7 +166,7 @@ weir_err generate(struct generation *g, struct weir_diag *diag)
     g->end = "interrupted";
     weir_err err = read_prompt(g, diag);
     double read = now_seconds();
-    uint64_t bytes = weir_graph_weight_bytes(g->graph);
+    uint64_t bytes = weir_graph_counts(g->graph).used_bytes;
     g->prompt_seconds = read - began;
     if (!err)
         err = answer(g, &f, diag);
@@ -175,7 +175,7 @@ weir_err generate(struct generation *g, struct weir_diag *diag)
     if (err == WEIR_ERR_CANCELLED)
         err = WEIR_OK;
     g->answer_seconds = now_seconds() - read;
-    g->answer_bytes = weir_graph_weight_bytes(g->graph) - bytes;
+    g->answer_bytes = weir_graph_counts(g->graph).used_bytes - bytes;
     weir_stops_free(&f.stops);
     weir_text_free(&f.piece);
     return err;

@@ -137,8 +137,11 @@ static weir_err fill(struct weir_graph *g, struct weir_diag *diag)
     weir_err err = check_options(g, diag);
     if (!err)
         err = pool_new(o->n_threads, &g->pool);
+    if (!err && o->keep_bytes)
+        err = keep_new(g->model, o->keep_bytes, o->keep_plain, &g->keep, diag);
     if (!err)
-        err = linear_new(g->model, g->pool, g->kernels, most_cols(&g->model->config), &g->linear);
+        err = linear_new(g->model, g->pool, g->kernels, g->keep, most_cols(&g->model->config),
+                         &g->linear);
     if (!err)
         err = kv_init(&g->kv, &shape);
     if (!err)
@@ -180,6 +183,7 @@ void weir_graph_free(struct weir_graph *g)
     if (!g)
         return;
     linear_free(g->linear);
+    keep_free(g->keep);
     pool_free(g->pool);
     kv_free(&g->kv);
     free(g->memory);
@@ -258,6 +262,8 @@ weir_err weir_graph_run(struct weir_graph *g, const struct weir_graph_token *tok
     }
     if (!err)
         err = graph_forward(g, diag);
+    if (g->keep)
+        keep_settle(g->keep);
     if (err)
         while (g->n_rows-- > 0)
             g->length[token[g->n_rows].sequence]--;
@@ -274,7 +280,21 @@ unsigned weir_graph_threads(const struct weir_graph *g)
     return pool_threads(g->pool);
 }
 
-uint64_t weir_graph_weight_bytes(const struct weir_graph *g)
+struct weir_graph_counts weir_graph_counts(const struct weir_graph *g)
 {
-    return linear_bytes(g->linear);
+    return (struct weir_graph_counts){.used_bytes = linear_used_bytes(g->linear),
+                                      .read_bytes = linear_read_bytes(g->linear),
+                                      .kept_bytes = g->keep ? keep_bytes(g->keep) : 0};
+}
+
+enum weir_place weir_graph_place(const struct weir_graph *g, const struct weir_checkpoint_tensor *t,
+                                 uint64_t *bytes)
+{
+    enum keep_form form = KEEP_NOTHING;
+    *bytes = 0;
+    if (g->keep)
+        form = keep_form_of(g->keep, t, bytes);
+    return form == KEEP_RESIDENT ? WEIR_PLACE_RESIDENT
+           : form == KEEP_PLAIN  ? WEIR_PLACE_PLAIN
+                                 : WEIR_PLACE_STREAMED;
 }

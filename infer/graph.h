@@ -33,6 +33,9 @@ struct weir_graph_options {
     uint32_t n_logits;    /* most tokens of a pass whose logits are wanted; 0: n_sequences */
     bool kv_bf16;         /* keys and values in BF16, half the memory; else F32 */
     const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the fastest */
+    uint64_t keep_bytes;  /* of weights, at most, stay in memory from one pass to the next;
+                             UINT64_MAX:  all of them */
+    bool keep_plain;      /* ... and BF16 as it is, not in 12 bits */
 };
 
 struct weir_graph_token {
@@ -41,7 +44,8 @@ struct weir_graph_token {
     bool wants_logits; /* of what comes after it */
 };
 
-/* Bytes that weir_graph_new() would allocate; 0: more than there can be. */
+/* Bytes that weir_graph_new() would allocate, weights that are kept not counted; 0: more than there
+ * can be. */
 uint64_t weir_graph_bytes(const struct weir_model *model, const struct weir_graph_options *options);
 
 /* `model` is borrowed.  On success *out is freed with weir_graph_free().
@@ -74,9 +78,21 @@ WEIR_MUST_CHECK weir_err weir_graph_run(struct weir_graph *g, const struct weir_
  */
 float *weir_graph_logits(const struct weir_graph *g, size_t i);
 
-/* Threads that it uses; plain bytes of weights that it has read or decoded. */
 unsigned weir_graph_threads(const struct weir_graph *g);
-uint64_t weir_graph_weight_bytes(const struct weir_graph *g);
+
+struct weir_graph_counts {
+    uint64_t used_bytes; /* plain, of weights that were multiplied with */
+    uint64_t read_bytes; /* of these, read from plain files or decoded from a store */
+    uint64_t kept_bytes; /* memory that weights take, or will once a pass has gone through all */
+};
+struct weir_graph_counts weir_graph_counts(const struct weir_graph *g);
+
+/* Where a tensor of the model stays between passes. */
+enum weir_place { WEIR_PLACE_STREAMED, WEIR_PLACE_PLAIN, WEIR_PLACE_RESIDENT };
+
+/* And the memory that takes, in bytes. */
+enum weir_place weir_graph_place(const struct weir_graph *g, const struct weir_checkpoint_tensor *t,
+                                 uint64_t *bytes);
 
 #ifdef __cplusplus
 }

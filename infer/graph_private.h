@@ -21,6 +21,7 @@ struct weir_graph {
     struct weir_graph_options options; /* without zeros that mean something else */
     const struct math_kernels *kernels;
     struct pool *pool;
+    struct keep *keep; /* NULL: nothing is kept */
     struct linear *linear;
     struct kv kv;
     struct rope rope, local_rope;

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec/resident.h"
+
 enum { SUM_LANES = 16 };
 
 enum number {
@@ -37,6 +39,14 @@ struct vectors {
     size_t n;
 };
 
+/* A row in the resident form (codec/resident.h). */
+struct resident_row {
+    const uint8_t *blocks;
+    const uint8_t *high; /* 16 high bytes by code */
+    const struct weir_resident_exception *exception;
+    size_t n_exceptions, n_cols;
+};
+
 struct math_kernels {
     const char *name;
 
@@ -50,6 +60,13 @@ struct math_kernels {
 
     /* n numbers, exactly.  F32 is copied. */
     void (*widen)(enum number type, const uint8_t *from, size_t n, float *to);
+
+    /* The row times x, which has zeros up to a multiple of SUM_LANES: decoded in registers.  What
+     * dot() would give for the row's plain numbers. */
+    float (*dot_resident)(const struct resident_row *row, const float *x);
+
+    /* The row's numbers, and whatever up to a multiple of WEIR_RESIDENT_BLOCK. */
+    void (*widen_resident)(const struct resident_row *row, float *to);
 };
 
 extern const struct math_kernels math_kernels_scalar;

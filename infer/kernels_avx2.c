@@ -4,6 +4,7 @@
  * the weights is all the work, and 2 x 3 for several, where twelve sums keep both multipliers
  * busy. */
 #include "kernels.h"
+#include "kernels_resident.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -192,4 +193,5 @@ static void widen(enum number type, const uint8_t *from, size_t n, float *to)
     }
 }
 
-const struct math_kernels math_kernels_avx2 = {"avx2", dot, blend, widen};
+const struct math_kernels math_kernels_avx2 = {
+    "avx2", dot, blend, widen, resident_dot_avx2, resident_widen_avx2};

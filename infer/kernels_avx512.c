@@ -3,6 +3,7 @@
  * Blocks of 4 rows x 1 vector, where loading the weights is all the work, and 4 x 6 for several:
  * twenty-four sums in thirty-two registers. */
 #include "kernels.h"
+#include "kernels_resident.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -172,4 +173,5 @@ static void widen(enum number type, const uint8_t *from, size_t n, float *to)
     }
 }
 
-const struct math_kernels math_kernels_avx512 = {"avx512", dot, blend, widen};
+const struct math_kernels math_kernels_avx512 = {
+    "avx512", dot, blend, widen, resident_dot_avx2, resident_widen_avx2};

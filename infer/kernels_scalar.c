@@ -81,4 +81,37 @@ static void widen(enum number type, const uint8_t *from, size_t n, float *to)
         to[i] = number_at(type, from, i);
 }
 
-const struct math_kernels math_kernels_scalar = {"scalar", dot, blend, widen};
+/* codec/resident.h says where a weight lies. */
+static float resident_at(const struct resident_row *row, size_t column)
+{
+    const uint8_t *block = row->blocks + column / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK_BYTES;
+    size_t c = column % WEIR_RESIDENT_BLOCK;
+    size_t p = 32 * (c / 32) + 16 * (c % 8 / 4) + 8 * (c / 16 % 2) + 2 * (c % 4) + c / 8 % 2;
+    uint8_t both = block[WEIR_RESIDENT_BLOCK + p % 32];
+    uint32_t high = row->high[p < 32 ? both & 15 : both >> 4];
+    return from_bits(high << 24 | (uint32_t)block[p] << 16);
+}
+
+static float dot_resident(const struct resident_row *row, const float *x)
+{
+    float lane[SUM_LANES] = {0};
+    size_t whole = whole_lanes(row->n_cols), e = 0;
+    for (size_t j = 0; j < whole; j++) {
+        float a = j < row->n_cols ? resident_at(row, j) : 0;
+        if (e < row->n_exceptions && row->exception[e].column == j)
+            a = from_bits((uint32_t)row->exception[e++].weight << 16);
+        lane[j % SUM_LANES] = fmaf(a, x[j], lane[j % SUM_LANES]);
+    }
+    return add_lanes(lane);
+}
+
+static void widen_resident(const struct resident_row *row, float *to)
+{
+    for (size_t j = 0; j < row->n_cols; j++)
+        to[j] = resident_at(row, j);
+    for (size_t e = 0; e < row->n_exceptions; e++)
+        to[row->exception[e].column] = from_bits((uint32_t)row->exception[e].weight << 16);
+}
+
+const struct math_kernels math_kernels_scalar = {"scalar", dot,          blend,
+                                                 widen,    dot_resident, widen_resident};

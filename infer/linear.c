@@ -12,12 +12,14 @@ enum {
 
 struct hand { /* what a worker has of its own */
     struct weir_reader *reader;
-    float *wide; /* WIDE_ELEMENTS, or MIN_WIDE_ROWS of the longest rows */
+    float *wide;         /* WIDE_ELEMENTS, or MIN_WIDE_ROWS of the longest rows */
+    uint64_t kept_bytes; /* plain bytes of rows that were taken from memory */
 };
 
 struct linear {
     struct pool *pool;
     const struct math_kernels *kernels;
+    struct keep *keep; /* NULL: none */
     unsigned n_hands;
     struct hand *hand;
 };
@@ -37,9 +39,15 @@ struct run {
     struct cut cut[LINEAR_MAX_JOBS];
 };
 
+/* From a widened row to the next: what a kernel may write of a row. */
+static size_t wide_stride(size_t n_cols)
+{
+    return (n_cols + WEIR_RESIDENT_BLOCK - 1) / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK;
+}
+
 static size_t wide_elements(size_t most_cols)
 {
-    size_t n = MIN_WIDE_ROWS * whole_lanes(most_cols);
+    size_t n = MIN_WIDE_ROWS * wide_stride(most_cols);
     return n < WIDE_ELEMENTS ? WIDE_ELEMENTS : n;
 }
 
@@ -64,12 +72,14 @@ static weir_err fill(struct linear *l, const struct weir_model *model, size_t mo
 }
 
 weir_err linear_new(const struct weir_model *model, struct pool *pool,
-                    const struct math_kernels *kernels, size_t most_cols, struct linear **out)
+                    const struct math_kernels *kernels, struct keep *keep, size_t most_cols,
+                    struct linear **out)
 {
     struct linear *l = calloc(1, sizeof(*l));
     if (!l)
         return WEIR_ERR_NOMEM;
-    *l = (struct linear){.pool = pool, .kernels = kernels, .n_hands = pool_threads(pool)};
+    *l = (struct linear){
+        .pool = pool, .kernels = kernels, .keep = keep, .n_hands = pool_threads(pool)};
     l->hand = calloc(l->n_hands, sizeof(*l->hand));
     weir_err err = l->hand ? fill(l, model, most_cols) : WEIR_ERR_NOMEM;
     if (err)
@@ -110,24 +120,58 @@ static enum number type_of(const struct weir_matrix *m)
     return strcmp(dtype, "F32") == 0 ? NUMBER_F32 : *dtype == 'F' ? NUMBER_F16 : NUMBER_BF16;
 }
 
-/* Rows that lie together, as they are stored. */
-static void multiply(struct linear *l, const struct rows *w, const struct vectors *x,
-                     struct hand *hand, float *to, size_t to_stride)
+/* Rows first .. first + n - 1, of a resident matrix or as they are stored. */
+struct run_of_rows {
+    struct rows rows;
+    const struct weir_resident *resident; /* NULL: rows.at */
+    uint64_t first;
+};
+
+static void widen_rows(const struct linear *l, const struct run_of_rows *w, size_t from, size_t n,
+                       float *to)
 {
-    if (x->n == 1 || w->type == NUMBER_F32) {
-        l->kernels->dot(w, x, to, to_stride);
+    const size_t n_cols = w->rows.n_cols, stride = wide_stride(n_cols);
+    for (size_t i = 0; i < n; i++) {
+        if (w->resident) {
+            struct resident_row row = keep_resident_row(w->resident, w->first + from + i, n_cols);
+            l->kernels->widen_resident(&row, to + i * stride);
+        } else {
+            l->kernels->widen(w->rows.type, w->rows.at + (from + i) * w->rows.stride, n_cols,
+                              to + i * stride);
+        }
+    }
+}
+
+static void multiply_one(const struct linear *l, const struct run_of_rows *w,
+                         const struct vectors *x, float *to, size_t to_stride)
+{
+    if (!w->resident) {
+        l->kernels->dot(&w->rows, x, to, to_stride);
         return;
     }
-    const size_t stride = whole_lanes(w->n_cols);
+    for (size_t i = 0; i < w->rows.n_rows; i++) {
+        struct resident_row row = keep_resident_row(w->resident, w->first + i, w->rows.n_cols);
+        to[i] = l->kernels->dot_resident(&row, x->at);
+    }
+}
+
+/* With several vectors rows are widened once, some at a time. */
+static void multiply(const struct linear *l, const struct run_of_rows *w, const struct vectors *x,
+                     const struct hand *hand, float *to, size_t to_stride)
+{
+    const struct rows *rows = &w->rows;
+    if (x->n == 1 || (rows->type == NUMBER_F32 && !w->resident)) {
+        multiply_one(l, w, x, to, to_stride);
+        return;
+    }
+    const size_t stride = wide_stride(rows->n_cols);
     size_t at_once = WIDE_ELEMENTS / stride;
     if (at_once < MIN_WIDE_ROWS)
         at_once = MIN_WIDE_ROWS;
-    for (size_t r = 0; r < w->n_rows; r += at_once) {
-        size_t n = w->n_rows - r < at_once ? w->n_rows - r : at_once;
-        for (size_t i = 0; i < n; i++)
-            l->kernels->widen(w->type, w->at + (r + i) * w->stride, w->n_cols,
-                              hand->wide + i * stride);
-        struct rows wide = {(const uint8_t *)hand->wide, stride * sizeof(float), n, w->n_cols,
+    for (size_t r = 0; r < rows->n_rows; r += at_once) {
+        size_t n = rows->n_rows - r < at_once ? rows->n_rows - r : at_once;
+        widen_rows(l, w, r, n, hand->wide);
+        struct rows wide = {(const uint8_t *)hand->wide, stride * sizeof(float), n, rows->n_cols,
                             NUMBER_F32};
         l->kernels->dot(&wide, x, to + r, to_stride);
     }
@@ -141,24 +185,45 @@ static void add_bias(const struct linear_job *job, size_t row, size_t n, size_t 
             job->to[v * job->to_stride + i] += bias[i];
 }
 
+/* Row `first` of the tensor and those behind it that lie together, at most *n; *n: how many.  From
+ * memory if they are kept, else from the checkpoint, and then they are put there. */
+static weir_err take_rows(const struct linear *l, struct hand *hand, const struct weir_matrix *m,
+                          uint64_t first, uint64_t *n, struct run_of_rows *out,
+                          struct weir_diag *diag)
+{
+    const struct weir_checkpoint_tensor *t = m->tensor;
+    const size_t row_bytes = (size_t)(t->bytes / t->form.dim[0]);
+    struct kept_rows kept = {NULL, NULL};
+    *out = (struct run_of_rows){
+        .rows = {.stride = row_bytes, .n_cols = m->n_cols, .type = type_of(m)}, .first = first};
+    if (l->keep && keep_look(l->keep, t, first, n, &kept)) {
+        out->rows.at = kept.plain;
+        out->resident = kept.plain ? NULL : kept.resident;
+        hand->kept_bytes += *n * row_bytes;
+    } else {
+        weir_err err = weir_reader_rows(hand->reader, t, first, *n, &out->rows.at, n, diag);
+        if (err)
+            return err;
+        if (l->keep)
+            keep_put(l->keep, t, first, *n, out->rows.at);
+    }
+    out->rows.n_rows = (size_t)*n;
+    return WEIR_OK;
+}
+
 /* Rows first .. end - 1 of the tensor. */
 static weir_err do_rows(const struct run *run, const struct linear_job *job, struct hand *hand,
                         uint64_t first, uint64_t end, struct weir_diag *diag)
 {
-    const struct weir_matrix *m = job->matrix;
-    struct rows w = {.stride = (size_t)(m->tensor->bytes / m->tensor->form.dim[0]),
-                     .n_cols = m->n_cols,
-                     .type = type_of(m)};
     while (first < end) {
-        uint64_t n;
-        weir_err err =
-            weir_reader_rows(hand->reader, m->tensor, first, end - first, &w.at, &n, diag);
+        struct run_of_rows w;
+        uint64_t n = end - first;
+        weir_err err = take_rows(run->l, hand, job->matrix, first, &n, &w, diag);
         if (err)
             return err;
-        size_t row = (size_t)(first - m->first_row);
-        w.n_rows = (size_t)n;
+        size_t row = (size_t)(first - job->matrix->first_row);
         multiply(run->l, &w, run->x, hand, job->to + row, job->to_stride);
-        add_bias(job, row, w.n_rows, run->x->n);
+        add_bias(job, row, w.rows.n_rows, run->x->n);
         first += n;
     }
     return WEIR_OK;
@@ -203,19 +268,29 @@ weir_err linear_run(struct linear *l, const struct linear_job *job, size_t n_job
 weir_err linear_row(struct linear *l, unsigned worker, const struct weir_matrix *m, uint32_t row,
                     float *to, struct weir_diag *diag)
 {
-    const uint8_t *at;
-    uint64_t n;
-    weir_err err = weir_reader_rows(l->hand[worker].reader, m->tensor, (uint64_t)m->first_row + row,
-                                    1, &at, &n, diag);
-    if (!err)
-        l->kernels->widen(type_of(m), at, m->n_cols, to);
-    return err;
+    struct hand *hand = &l->hand[worker];
+    struct run_of_rows w;
+    uint64_t n = 1;
+    weir_err err = take_rows(l, hand, m, (uint64_t)m->first_row + row, &n, &w, diag);
+    if (err)
+        return err;
+    widen_rows(l, &w, 0, 1, hand->wide);
+    memcpy(to, hand->wide, m->n_cols * sizeof(float));
+    return WEIR_OK;
 }
 
-uint64_t linear_bytes(const struct linear *l)
+uint64_t linear_read_bytes(const struct linear *l)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < l->n_hands; i++)
         sum += weir_reader_bytes(l->hand[i].reader);
+    return sum;
+}
+
+uint64_t linear_used_bytes(const struct linear *l)
+{
+    uint64_t sum = linear_read_bytes(l);
+    for (unsigned i = 0; i < l->n_hands; i++)
+        sum += l->hand[i].kept_bytes;
     return sum;
 }

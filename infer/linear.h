@@ -6,6 +6,7 @@
 #ifndef WEIR_INFER_LINEAR_PRIVATE_H
 #define WEIR_INFER_LINEAR_PRIVATE_H
 
+#include "keep.h"
 #include "kernels.h"
 #include "model.h"
 #include "pool.h"
@@ -21,11 +22,11 @@ struct linear_job {
 
 struct linear; /* opaque */
 
-/* most_cols: of a matrix.  `pool` and `kernels` are borrowed.
+/* most_cols: of a matrix.  `pool`, `kernels` and `keep` (NULL: nothing is kept) are borrowed.
  * WEIR_ERR_NOMEM, WEIR_ERR_INVALID. */
 WEIR_MUST_CHECK weir_err linear_new(const struct weir_model *model, struct pool *pool,
-                                    const struct math_kernels *kernels, size_t most_cols,
-                                    struct linear **out);
+                                    const struct math_kernels *kernels, struct keep *keep,
+                                    size_t most_cols, struct linear **out);
 void linear_free(struct linear *l); /* NULL is fine */
 
 /* What each thread of it has, bytes. */
@@ -39,7 +40,8 @@ WEIR_MUST_CHECK weir_err linear_run(struct linear *l, const struct linear_job *j
 WEIR_MUST_CHECK weir_err linear_row(struct linear *l, unsigned worker, const struct weir_matrix *m,
                                     uint32_t row, float *to, struct weir_diag *diag);
 
-/* Plain bytes of weights read or decoded so far. */
-uint64_t linear_bytes(const struct linear *l);
+/* Plain bytes of weights used so far, and those of them that were read or decoded. */
+uint64_t linear_used_bytes(const struct linear *l);
+uint64_t linear_read_bytes(const struct linear *l);
 
 #endif

@@ -319,3 +319,99 @@ Test(math, heads_turn_by_halves_or_in_pairs)
     cr_assert_eq(memcmp(halves, turned_halves, sizeof(halves)), 0);
     cr_assert_eq(memcmp(pairs, turned_pairs, sizeof(pairs)), 0);
 }
+
+/* ---- the resident form ---- */
+
+/* n weights of few high bytes; one in `rare` has any, NaNs and infinities too where `odd`. */
+static void fill_weights(uint16_t *w, size_t n, uint64_t rare, bool odd, uint64_t *state)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits = next(state);
+        w[i] = (uint16_t)((0x38 + (bits & 7) + (bits & 8) * 16) << 8 | (bits >> 8 & 0xff));
+        if (rare && next(state) % rare == 0)
+            w[i] = (uint16_t)(odd ? bits >> 16 : (bits >> 16 & 0x8fff) | 0x3000);
+    }
+}
+
+static struct weir_resident *make_resident(const uint16_t *w, size_t n)
+{
+    uint64_t count[256] = {0};
+    struct weir_resident_code code;
+    struct weir_resident *r = NULL;
+    for (size_t i = 0; i < n; i++)
+        count[w[i] >> 8]++;
+    uint64_t n_left = weir_resident_choose(count, &code);
+    cr_assert_eq(weir_resident_new(1, n, &code, (uint32_t)n_left, &r), WEIR_OK);
+    cr_assert_eq(weir_resident_put(r, 0, w), WEIR_OK);
+    return r;
+}
+
+static struct resident_row first_row(const struct weir_resident *r, size_t n_cols)
+{
+    struct resident_row row = {.high = weir_resident_code(r)->high, .n_cols = n_cols};
+    row.blocks = weir_resident_row(r, 0, &row.exception, &row.n_exceptions);
+    return row;
+}
+
+static uint32_t bits_of(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return bits;
+}
+
+static void compare_resident(const struct math_kernels *k, const uint16_t *w, size_t n,
+                             const float *x)
+{
+    struct weir_resident *r = make_resident(w, n);
+    const struct resident_row row = first_row(r, n);
+    const struct rows plain = {(const uint8_t *)w, 2 * n, 1, n, NUMBER_BF16};
+    const struct vectors vectors = {x, whole_lanes(n), 1};
+    float expected, found = k->dot_resident(&row, x);
+    k->dot(&plain, &vectors, &expected, 1);
+    cr_assert_eq(bits_of(expected), bits_of(found), "%s, %zu columns: %a, not %a", k->name, n, (double)found, (double)expected);
+    weir_resident_free(r);
+}
+
+Test(math, resident_rows_give_what_plain_ones_do)
+{
+    enum { MOST = 400 };
+    const uint64_t rares[] = {0, 500, 40, 2};
+    uint64_t state = 5;
+    uint16_t w[MOST];
+    float x[MOST + SUM_LANES];
+    for (size_t i = 0; i < 3; i++) {
+        const struct math_kernels *k = i < 2 ? variant(i) : &math_kernels_scalar;
+        for (size_t n = 1; k && n <= MOST; n++) {
+            fill_weights(w, n, rares[n % 4], false, &state);
+            for (size_t c = 0; c < MOST + SUM_LANES; c++)
+                x[c] = c < n ? wild(&state) : 0;
+            compare_resident(k, w, n, x);
+        }
+    }
+}
+
+Test(math, resident_rows_are_widened_to_the_bit)
+{
+    enum { MOST = 200 };
+    uint64_t state = 6;
+    uint16_t w[MOST];
+    float to[MOST + WEIR_RESIDENT_BLOCK + 1];
+    for (size_t i = 0; i < 3; i++) {
+        const struct math_kernels *k = i < 2 ? variant(i) : &math_kernels_scalar;
+        for (size_t n = 1; k && n <= MOST; n++) {
+            fill_weights(w, n, n % 5, true, &state);
+            struct weir_resident *r = make_resident(w, n);
+            const struct resident_row row = first_row(r, n);
+            size_t whole =
+                (n + WEIR_RESIDENT_BLOCK - 1) / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK;
+            to[whole] = GUARD;
+            k->widen_resident(&row, to);
+            for (size_t c = 0; c < n; c++)
+                cr_assert_eq(bits_of(to[c]), (uint32_t)w[c] << 16, "%s, column %zu of %zu", k->name,
+                             c, n);
+            cr_assert_eq(to[whole], GUARD);
+            weir_resident_free(r);
+        }
+    }
+}
