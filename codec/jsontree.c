@@ -101,12 +101,12 @@ static void hook(void)
 }
 
 /* NULL: not what is wanted, or no room; r->error says which. */
-static json_t *read_object(const char *text, size_t n, struct reader *r)
+static json_t *read_object(const char *text, size_t n, size_t flags, struct reader *r)
 {
     json_t *volatile root = NULL;
     reading = r;
     if (setjmp(r->full) == 0)
-        root = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+        root = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, NULL);
     reading = NULL;
     return json_is_object(root) ? root : NULL;
 }
@@ -120,8 +120,8 @@ static void free_blocks(struct block *b)
     }
 }
 
-weir_err weir_jsontree_read(const char *text, size_t n, size_t most_bytes,
-                            struct weir_jsontree *out)
+static weir_err read_tree(const char *text, size_t n, size_t most_bytes, size_t flags,
+                          struct weir_jsontree *out)
 {
     struct reader r = {.may_add = most_bytes, .error = WEIR_ERR_CORRUPT};
     size_t room = BLOCK_BYTES;
@@ -136,13 +136,25 @@ weir_err weir_jsontree_read(const char *text, size_t n, size_t most_bytes,
     if (!r.at)
         return r.error;
     r.left = room / ALIGNMENT * ALIGNMENT;
-    json_t *root = read_object(text, n, &r);
+    json_t *root = read_object(text, n, flags, &r);
     if (!root) {
         free_blocks(r.blocks);
         return r.error;
     }
     *out = (struct weir_jsontree){root, r.blocks};
     return WEIR_OK;
+}
+
+weir_err weir_jsontree_read(const char *text, size_t n, size_t most_bytes,
+                            struct weir_jsontree *out)
+{
+    return read_tree(text, n, most_bytes, 0, out);
+}
+
+weir_err weir_jsontree_read_reals(const char *text, size_t n, size_t most_bytes,
+                                  struct weir_jsontree *out)
+{
+    return read_tree(text, n, most_bytes, JSON_DECODE_INT_AS_REAL, out);
 }
 
 void weir_jsontree_free(struct weir_jsontree *tree)

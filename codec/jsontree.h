@@ -38,6 +38,12 @@ struct weir_jsontree {
  * WEIR_ERR_CORRUPT: not JSON of that kind, or it needs more; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err weir_jsontree_read(const char *text, size_t n, size_t most_bytes,
                                             struct weir_jsontree *out);
+
+/* The same, but all numbers are reals, so that integers may have any size: tokenizer_config.json
+ * has 10^30 for "no limit". */
+WEIR_MUST_CHECK weir_err weir_jsontree_read_reals(const char *text, size_t n, size_t most_bytes,
+                                                  struct weir_jsontree *out);
+
 void weir_jsontree_free(struct weir_jsontree *tree); /* a zeroed one is fine */
 
 #ifdef __cplusplus

@@ -44,34 +44,39 @@ struct block {
     size_t x_stride;
 };
 
-/* Sixteen columns. */
+/* Sixteen columns: eight, then eight, so that at most half of the operands are in registers. */
 ALWAYS_INLINE void step(const struct block *b, size_t n_rows, size_t n_vectors,
                         __m256 sum[MAX_ROWS][MAX_VECTORS][2])
 {
     const size_t bytes = b->type == NUMBER_F32 ? 4 : 2;
-    __m256 x[MAX_VECTORS][2];
-    for (size_t v = 0; v < n_vectors; v++) {
-        x[v][0] = _mm256_loadu_ps(b->x + v * b->x_stride);
-        x[v][1] = _mm256_loadu_ps(b->x + v * b->x_stride + 8);
-    }
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *w = b->w + r * b->w_stride;
-        __m256 low = load8(b->type, w), high = load8(b->type, w + 8 * bytes);
-        for (size_t v = 0; v < n_vectors; v++) {
-            sum[r][v][0] = _mm256_fmadd_ps(low, x[v][0], sum[r][v][0]);
-            sum[r][v][1] = _mm256_fmadd_ps(high, x[v][1], sum[r][v][1]);
+#pragma GCC unroll 8
+    for (size_t half = 0; half < 2; half++) {
+        __m256 x[MAX_VECTORS];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < n_vectors; v++)
+            x[v] = _mm256_loadu_ps(b->x + v * b->x_stride + 8 * half);
+#pragma GCC unroll 8
+        for (size_t r = 0; r < n_rows; r++) {
+            __m256 w = load8(b->type, b->w + r * b->w_stride + 8 * half * bytes);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < n_vectors; v++)
+                sum[r][v][half] = _mm256_fmadd_ps(w, x[v], sum[r][v][half]);
         }
     }
 }
 
-/* `b` by value and every count a constant: after inlining all of it lives in registers. */
+/* `b` by value and every count a constant: after inlining all of it lives in registers.  Without
+ * the pragmas GCC 12 unrolls too late for that, and stores every sum in every step (half as fast).
+ */
 ALWAYS_INLINE void dot_block(struct block b, size_t n_cols, float *to, size_t to_stride)
 {
     const size_t n_rows = b.n_rows, n_vectors = b.n_vectors;
     const size_t bytes = b.type == NUMBER_F32 ? 4 : 2;
     size_t left = n_cols;
     __m256 sum[MAX_ROWS][MAX_VECTORS][2];
+#pragma GCC unroll 8
     for (size_t r = 0; r < n_rows; r++)
+#pragma GCC unroll 8
         for (size_t v = 0; v < n_vectors; v++)
             sum[r][v][0] = sum[r][v][1] = _mm256_setzero_ps();
     for (; left >= SUM_LANES; left -= SUM_LANES) {
@@ -81,13 +86,16 @@ ALWAYS_INLINE void dot_block(struct block b, size_t n_cols, float *to, size_t to
     }
     if (left) {
         uint8_t tail[MAX_ROWS][SUM_LANES * MAX_NUMBER_BYTES] = {{0}};
+#pragma GCC unroll 8
         for (size_t r = 0; r < n_rows; r++)
             memcpy(tail[r], b.w + r * b.w_stride, left * bytes);
         b.w = tail[0];
         b.w_stride = sizeof(tail[0]);
         step(&b, n_rows, n_vectors, sum);
     }
+#pragma GCC unroll 8
     for (size_t r = 0; r < n_rows; r++)
+#pragma GCC unroll 8
         for (size_t v = 0; v < n_vectors; v++)
             to[v * to_stride + r] = add_lanes(sum[r][v][0], sum[r][v][1]);
 }

@@ -48,7 +48,8 @@ struct weir_gguf_string {
     size_t n;
 };
 
-/* The tokenizer.ggml.* keys of a GGUF file.  Borrowed for the call. */
+/* The tokenizer.ggml.* keys of a GGUF file.  Borrowed for the call.  What llama.cpp takes missing
+ * flags for: add_bos true of llama (and of gpt2 with pre "llama-bpe"), add_space_prefix true. */
 struct weir_gguf_vocab {
     const char *model;                     /* "llama" or "gpt2"; others are unsupported */
     const char *pre;                       /* of gpt2: which pattern; NULL is unsupported */

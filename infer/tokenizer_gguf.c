@@ -218,7 +218,7 @@ static const struct pre {
     {"dbrx", "llama3", false, false, false},
     {"qwen2", "qwen2", false, false, true},
     {"deepseek-r1-qwen", "qwen2", false, false, true},
-    {"qwen35", "qwen35", false, false, true},
+    {"qwen35", "qwen35", false, false, false},
     {"gpt-4o", "gpt4o", false, false, false},
     {"llama4", "gpt4o", false, false, false},
     {"tekken", "tekken", false, true, false},

@@ -138,6 +138,11 @@ check_llama() {
         "$original/stories260K/stories260K.gguf" "$mnt/stories260K/stories260K.gguf"
 }
 
+check_goldens() { # of infer/: needs no mount
+    has_client goldens torch transformers || return 0
+    run goldens "$py" "$here/../infer/make_goldens.py" --check
+}
+
 loaders=()
 at_once() { # at_once N COMMAND...: one more, the Nth of those that wait_for_loaders waits for
     "${@:2}" >"$work/out$1" 2>"$work/err$1" &
@@ -240,5 +245,6 @@ check_safetensors
 check_transformers
 [ ! -d "$original/stories260K" ] || check_llama
 check_at_once
+check_goldens
 mount_down
 end

@@ -26,4 +26,21 @@ for kernels in scalar avx2 avx512; do
     try "$work/story.weir" -k $kernels -t 2
     try "$shared/story/model-bf16.safetensors" -k $kernels -c 5 -b 4
 done
+# Some tensors kept, none, all; in 12 bits and as they are.  The demo's are BF16, so the resident form
+# is used; of story's F32 there is only the plain one.
+demo=$WEIR_SOURCE/tests/demo/stories.weir
+# shellcheck disable=SC2046  # ids
+set -- $(probe "$demo" -n 255 1 | ids_of)
+ids=("$@")
+plain=$(probe "$demo" 1 "$@")
+for budget in 1 300000 1500000 99999999; do
+    for form in "" -P; do
+        # shellcheck disable=SC2086  # none or one
+        try "$demo" -K $budget $form -t 2 -c 37
+        # shellcheck disable=SC2086
+        try "$demo" -K $budget $form -t 1 -c 64 -b 2
+    done
+done
+probe "$shared/story" 1 2 3 >"$work/kept"
+probe "$shared/story" -K 99999999 -c 1 1 2 3 | cmp - "$work/kept" || fail "F32 that is kept differs"
 echo "$count ways, $(hash_of <<<"$plain")"

@@ -4,6 +4,7 @@
  *       -n N   this many ids more, greedily    -t N   threads        -c N   tokens of a pass
  *       -b N   as many texts, all the same     -k NAME  kernels      -d DIR  inside the store
  *       -l FILE  all logits, F32               -h     KV in BF16     -w FILE  of weights
+ *       -K BYTES  of weights are kept          -P     ... as they are
  * Prints the ids that it chose, and the hash of all logits: those of every position. */
 #include <dirent.h>
 #include <errno.h>
@@ -173,7 +174,7 @@ static void run(const struct weir_model *model, struct wanted *w, struct out *ou
 static void read_options(int argc, char **argv, struct wanted *w)
 {
     int c;
-    while ((c = getopt(argc, argv, "n:t:c:b:k:d:l:hw:")) != -1) {
+    while ((c = getopt(argc, argv, "n:t:c:b:k:d:l:hw:K:P")) != -1) {
         uint32_t n = optarg ? (uint32_t)strtoul(optarg, NULL, 10) : 0;
         switch (c) {
         case 'n':
@@ -199,6 +200,12 @@ static void read_options(int argc, char **argv, struct wanted *w)
             break;
         case 'h':
             w->graph.kv_bf16 = true;
+            break;
+        case 'K':
+            w->graph.keep_bytes = strtoull(optarg, NULL, 10);
+            break;
+        case 'P':
+            w->graph.keep_plain = true;
             break;
         case 'w':
             w->weights = optarg;

@@ -72,6 +72,19 @@ Test(jsontree, takes_json_and_nothing_else)
     }
 }
 
+/* Integers of any size, if they may be reals. */
+Test(jsontree, takes_long_integers_as_reals)
+{
+    static const char text[] = "{\"a\":1000000000000000019884624838656,\"b\":7}";
+    struct weir_jsontree tree = {0};
+    cr_expect_eq(weir_jsontree_read(text, strlen(text), WEIR_JSONTREE_USUAL, &tree),
+                 WEIR_ERR_CORRUPT);
+    cr_assert_eq(weir_jsontree_read_reals(text, strlen(text), WEIR_JSONTREE_USUAL, &tree), WEIR_OK);
+    cr_expect_float_eq(json_real_value(json_object_get(tree.root, "a")), 1e30, 1e15);
+    cr_expect_float_eq(json_real_value(json_object_get(tree.root, "b")), 7, 0);
+    weir_jsontree_free(&tree);
+}
+
 /* ---- memory ---- */
 
 /* Without its NUL; returns the end. */

@@ -1,5 +1,6 @@
 /* What a tokenizer refuses, what it does with odd text, and with memory that is refused. */
 #include <math.h>
+#include <pthread.h>
 
 #include "fail_alloc.h"
 #include "tokenizer_files.h"
@@ -428,6 +429,7 @@ Test(tokenizer, refuses_gguf_vocabularies)
     cases[5].pre = "default";
     cases[6].pre = NULL;
     cases[7].merges = merges;
+    cases[7].n_merges = 2;
     cases[8].merges = merges + 1;
     cases[8].n_merges = 1;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -437,6 +439,33 @@ Test(tokenizer, refuses_gguf_vocabularies)
                      diag.text);
         cr_expect_gt(strlen(diag.text), 0);
     }
+}
+
+/* ---- threads ---- */
+
+static void *encode_often(void *tokenizer)
+{
+    static const char text[] = "The dog's 12 caf\u00e9s\r\n  and <|im_end|> \u65e5\u672c";
+    for (int i = 0; i < 200; i++) {
+        struct weir_ids ids = encode(tokenizer, text, strlen(text), all);
+        struct weir_text back = decode(tokenizer, &ids, true);
+        cr_assert_gt(ids.n, 10);
+        cr_assert_gt(back.n, 20);
+        weir_ids_free(&ids);
+        weir_text_free(&back);
+    }
+    return NULL;
+}
+
+Test(tokenizer, is_shared_by_threads)
+{
+    pthread_t thread[2];
+    struct weir_tokenizer *t = tokenizer_named("qwen35");
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&thread[i], NULL, encode_often, t), 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_join(thread[i], NULL), 0);
+    weir_tokenizer_free(t);
 }
 
 /* ---- memory that is refused ---- */
