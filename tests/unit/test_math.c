@@ -369,7 +369,8 @@ static void compare_resident(const struct math_kernels *k, const uint16_t *w, si
     const struct vectors vectors = {x, whole_lanes(n), 1};
     float expected, found = k->dot_resident(&row, x);
     k->dot(&plain, &vectors, &expected, 1);
-    cr_assert_eq(bits_of(expected), bits_of(found), "%s, %zu columns: %a, not %a", k->name, n, (double)found, (double)expected);
+    cr_assert_eq(bits_of(expected), bits_of(found), "%s, %zu columns: %a, not %a", k->name, n,
+                 (double)found, (double)expected);
     weir_resident_free(r);
 }
 
