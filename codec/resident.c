@@ -1,0 +1,198 @@
+#include "codec/resident.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SIDE ((size_t)1 << 31)
+
+enum { HALF_BLOCK = WEIR_RESIDENT_BLOCK / 2 }; /* positions whose codes lie in the low four bits */
+
+struct span {
+    uint32_t first, n;
+};
+
+struct weir_resident {
+    size_t n_rows, n_columns;
+    struct weir_resident_code code;
+    uint8_t code_of[256]; /* by high byte; WEIR_RESIDENT_CODES: none */
+    uint8_t *blocks;
+    struct span *span; /* of each row, in exception[] */
+    struct weir_resident_exception *exception;
+    uint32_t max_exceptions;
+    _Atomic uint32_t n_exceptions; /* taken; never more than max_exceptions */
+};
+
+static int by_value(const void *a, const void *b)
+{
+    return (int)*(const uint8_t *)a - (int)*(const uint8_t *)b;
+}
+
+uint64_t weir_resident_choose(const uint64_t count[256], struct weir_resident_code *out)
+{
+    bool taken[256] = {false};
+    uint64_t left = 0;
+    for (size_t i = 0; i < WEIR_RESIDENT_CODES; i++) {
+        size_t best = 256;
+        for (size_t h = 0; h < 256; h++)
+            if (!taken[h] && (best == 256 || count[h] > count[best]))
+                best = h;
+        taken[best] = true;
+        out->high[i] = (uint8_t)best;
+    }
+    for (size_t h = 0; h < 256; h++)
+        left += taken[h] ? 0 : count[h];
+    qsort(out->high, WEIR_RESIDENT_CODES, 1, by_value);
+    return left;
+}
+
+size_t weir_resident_row_bytes(size_t n_columns)
+{
+    return (n_columns + WEIR_RESIDENT_BLOCK - 1) / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK_BYTES;
+}
+
+uint64_t weir_resident_bytes(size_t n_rows, size_t n_columns, uint32_t max_exceptions)
+{
+    if (n_rows > MAX_SIDE || n_columns > MAX_SIDE)
+        return UINT64_MAX;
+    return (uint64_t)n_rows * (weir_resident_row_bytes(n_columns) + sizeof(struct span)) +
+           (uint64_t)max_exceptions * sizeof(struct weir_resident_exception);
+}
+
+static weir_err fill(struct weir_resident *r)
+{
+    uint64_t bytes = (uint64_t)r->n_rows * weir_resident_row_bytes(r->n_columns);
+    bytes += (WEIR_RESIDENT_ALIGN - bytes % WEIR_RESIDENT_ALIGN) % WEIR_RESIDENT_ALIGN;
+    if (bytes > SIZE_MAX)
+        return WEIR_ERR_NOMEM;
+    r->blocks = aligned_alloc(WEIR_RESIDENT_ALIGN, (size_t)bytes);
+    r->span = calloc(r->n_rows, sizeof(r->span[0]));
+    r->exception = malloc(((size_t)r->max_exceptions + 1) * sizeof(r->exception[0]));
+    return r->blocks && r->span && r->exception ? WEIR_OK : WEIR_ERR_NOMEM;
+}
+
+weir_err weir_resident_new(size_t n_rows, size_t n_columns, const struct weir_resident_code *code,
+                           uint32_t max_exceptions, struct weir_resident **out)
+{
+    if (!n_rows || !n_columns || n_rows > MAX_SIDE || n_columns > MAX_SIDE)
+        return WEIR_ERR_INVALID;
+    struct weir_resident *r = calloc(1, sizeof(*r));
+    if (!r)
+        return WEIR_ERR_NOMEM;
+    r->n_rows = n_rows;
+    r->n_columns = n_columns;
+    r->code = *code;
+    r->max_exceptions = max_exceptions;
+    memset(r->code_of, WEIR_RESIDENT_CODES, sizeof(r->code_of));
+    for (size_t i = 0; i < WEIR_RESIDENT_CODES; i++)
+        r->code_of[code->high[i]] = (uint8_t)i;
+    weir_err err = fill(r);
+    if (err)
+        weir_resident_free(r);
+    else
+        *out = r;
+    return err;
+}
+
+void weir_resident_free(struct weir_resident *r)
+{
+    if (!r)
+        return;
+    free(r->blocks);
+    free(r->span);
+    free(r->exception);
+    free(r);
+}
+
+/* resident.h says why. */
+static size_t position_of(size_t c)
+{
+    return 32 * (c / 32) + 16 * (c % 8 / 4) + 8 * (c / 16 % 2) + 2 * (c % 4) + c / 8 % 2;
+}
+
+static uint8_t *row_of(const struct weir_resident *r, size_t row)
+{
+    return r->blocks + row * weir_resident_row_bytes(r->n_columns);
+}
+
+/* A block of n weights and padding.  Exceptions get code 0. */
+static void put_block(const struct weir_resident *r, const uint16_t *weights, size_t n,
+                      uint8_t *block)
+{
+    memset(block, 0, WEIR_RESIDENT_BLOCK_BYTES);
+    for (size_t c = 0; c < n; c++) {
+        size_t p = position_of(c);
+        uint8_t code = r->code_of[weights[c] >> 8];
+        if (code == WEIR_RESIDENT_CODES)
+            code = 0;
+        block[p] = (uint8_t)weights[c];
+        block[WEIR_RESIDENT_BLOCK + p % HALF_BLOCK] |= (uint8_t)(p < HALF_BLOCK ? code : code << 4);
+    }
+}
+
+/* Room for n exceptions that nobody else has; false: there is none. */
+static bool take_room(struct weir_resident *r, uint32_t n, uint32_t *first)
+{
+    uint32_t taken = atomic_load(&r->n_exceptions);
+    do {
+        if (n > r->max_exceptions - taken)
+            return false;
+    } while (!atomic_compare_exchange_weak(&r->n_exceptions, &taken, taken + n));
+    *first = taken;
+    return true;
+}
+
+weir_err weir_resident_put(struct weir_resident *r, size_t row, const uint16_t *weights)
+{
+    assert(row < r->n_rows);
+    uint8_t *block = row_of(r, row);
+    for (size_t c = 0; c < r->n_columns; c += WEIR_RESIDENT_BLOCK) {
+        size_t left = r->n_columns - c;
+        put_block(r, weights + c, left < WEIR_RESIDENT_BLOCK ? left : WEIR_RESIDENT_BLOCK, block);
+        block += WEIR_RESIDENT_BLOCK_BYTES;
+    }
+    uint32_t n = 0;
+    for (size_t c = 0; c < r->n_columns; c++)
+        n += r->code_of[weights[c] >> 8] == WEIR_RESIDENT_CODES;
+    struct span span = {.n = n};
+    if (!take_room(r, n, &span.first))
+        return WEIR_ERR_NOMEM;
+    struct weir_resident_exception *to = r->exception + span.first;
+    for (size_t c = 0; n && c < r->n_columns; c++)
+        if (r->code_of[weights[c] >> 8] == WEIR_RESIDENT_CODES)
+            *to++ = (struct weir_resident_exception){(uint32_t)c, weights[c]};
+    r->span[row] = span;
+    return WEIR_OK;
+}
+
+const uint8_t *weir_resident_row(const struct weir_resident *r, size_t row,
+                                 const struct weir_resident_exception **exceptions, size_t *n)
+{
+    *exceptions = r->exception + r->span[row].first;
+    *n = r->span[row].n;
+    return row_of(r, row);
+}
+
+const struct weir_resident_code *weir_resident_code(const struct weir_resident *r)
+{
+    return &r->code;
+}
+
+void weir_resident_get(const struct weir_resident *r, size_t row, uint16_t *weights)
+{
+    assert(row < r->n_rows);
+    size_t n;
+    const struct weir_resident_exception *exception;
+    const uint8_t *block = weir_resident_row(r, row, &exception, &n);
+    for (size_t c = 0; c < r->n_columns; c++) {
+        const uint8_t *at = block + c / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK_BYTES;
+        size_t p = position_of(c % WEIR_RESIDENT_BLOCK);
+        uint8_t both = at[WEIR_RESIDENT_BLOCK + p % HALF_BLOCK];
+        uint8_t code = p < HALF_BLOCK ? both & 15 : both >> 4;
+        weights[c] = (uint16_t)(r->code.high[code] << 8 | at[p]);
+    }
+    for (size_t i = 0; i < n; i++)
+        weights[exception[i].column] = exception[i].weight;
+}
