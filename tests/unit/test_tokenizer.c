@@ -252,6 +252,25 @@ Test(tokenizer, keeps_to_the_most_ids)
     weir_tokenizer_free(t);
 }
 
+/* Each space becomes 15, eight times over. */
+Test(tokenizer, bounds_what_normalizers_make_of_a_text)
+{
+#define MANY "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"               \"}"
+    char json[MAX_JSON];
+    struct weir_ids ids = {0};
+    struct weir_diag diag = {""};
+    struct weir_tokenizer *t = tokenizer_of(
+        json, write_json(json, &(struct parts){.normalizer =
+                                                   "{\"type\":\"Sequence\",\"normalizers\":[" MANY
+                                                   "," MANY "," MANY "," MANY "," MANY "," MANY
+                                                   "," MANY "," MANY "]}"}));
+    cr_expect_eq(weir_tokenizer_encode(t, "a a", 3, plain, &ids, &diag), WEIR_ERR_UNSUPPORTED);
+    cr_expect_not_null(strstr(diag.text, "normalizer"), "%s", diag.text);
+    cr_expect_eq(weir_tokenizer_encode(t, "aab", 3, plain, &ids, &diag), WEIR_OK);
+    weir_ids_free(&ids);
+    weir_tokenizer_free(t);
+}
+
 /* Text without a place to cut it has a ceiling; shorter, it does not take quadratic time. */
 Test(tokenizer, bounds_what_it_cannot_cut, .timeout = 60)
 {
