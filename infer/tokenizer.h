@@ -118,7 +118,9 @@ enum {
 };
 
 /* Ids to text, one by one.  All pieces together are what all ids give at once, wherever they are
- * cut.  Bytes of a character that is not complete are held back. */
+ * cut.  Bytes of a character that is not complete are held back.  Otherwise than `tokenizers`: byte
+ * tokens that are no UTF-8 are one U+FFFD for each wrong sequence, as everywhere, not for each
+ * byte; and an added token with "normalized" is spelled as its file does. */
 struct weir_detok {
     const struct weir_tokenizer *tokenizer; /* the caller sets this and the next three */
     bool goes_on;      /* after other text: no space is taken off the first token */
