@@ -121,6 +121,8 @@ static weir_err find_tensors(struct weir_checkpoint *ck, const char *weights,
     free(marked);
     if (err)
         return err;
+    if (ck->n_tensors == 0)
+        return WEIR_OK; /* not reached: weights without tensors are refused */
     qsort(ck->tensor, ck->n_tensors, sizeof(*ck->tensor), compare_names);
     for (size_t i = 1; i < ck->n_tensors; i++) {
         if (strcmp(ck->tensor[i - 1].form.name, ck->tensor[i].form.name) == 0) {

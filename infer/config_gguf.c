@@ -92,7 +92,7 @@ static weir_err read_sizes(const struct gguf *g, struct weir_model_config *c,
         if (err)
             return err;
     }
-    double usual = c->hidden % c->n_heads == 0 ? c->hidden / c->n_heads : 0;
+    uint32_t usual = c->hidden % c->n_heads == 0 ? c->hidden / c->n_heads : 0;
     uint32_t value_length = 0;
     weir_err err = count(
         g, (struct config_number){"llama.attention.head_count_kv", 1, WEIR_MAX_HEADS, c->n_heads},

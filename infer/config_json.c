@@ -32,7 +32,7 @@ static weir_err read_sizes(const struct family *f, const json_t *root, struct we
     /* null is not the same as absent here: it means one for each head */
     bool absent = !json_object_get(root, "num_key_value_heads");
     double n_kv_heads = absent && f->n_kv_heads ? f->n_kv_heads : c->n_heads;
-    double head_dim = f->head_dim;
+    uint32_t head_dim = f->head_dim;
     if (!f->head_dim && c->hidden % c->n_heads == 0)
         head_dim = c->hidden / c->n_heads;
     weir_err err = config_count(

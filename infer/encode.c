@@ -179,8 +179,9 @@ static weir_err encode_words(struct encoder *e, const char *text, size_t n, bool
     const struct weir_tokenizer *t = e->t;
     struct weir_text front;
     weir_err err = norm_text(t->front, t->n_fronts, text, n, at_start, &e->front, &front);
-    if (!err)
-        err = cut_text(t->cut, t->n_cuts, front.bytes, front.n, &e->cutter);
+    if (err)
+        return err;
+    err = cut_text(t->cut, t->n_cuts, front.bytes, front.n, &e->cutter);
     if (err == WEIR_ERR_UNSUPPORTED)
         weir_diag_set(e->diag, "the text is too hard to cut into words");
     for (size_t i = 0; !err && i < e->cutter.found.n; i++)
@@ -214,6 +215,9 @@ static weir_err encode_raw(struct encoder *e, const char *text, size_t n, bool a
     const struct weir_tokenizer *t = e->t;
     struct weir_text normal;
     weir_err err = norm_text(t->norm, t->n_norms, text, n, at_start, &e->norm, &normal);
+    if (err == WEIR_ERR_UNSUPPORTED)
+        weir_diag_set(e->diag, "the normalizer makes the text more than %d times as long",
+                      NORM_MAX_TIMES);
     if (err)
         return err;
     return encode_around(e, &t->added_normalized, normal.bytes, normal.n, at_start, encode_words);

@@ -169,7 +169,7 @@ bool gguf_count(const struct gguf_pair *p, uint64_t *out)
         p->type == GGUF_ARRAY)
         return false;
     uint64_t value = number(p->at, p->bytes);
-    if (is_signed(p->type) && value >> (8 * p->bytes - 1))
+    if (p->bytes == 0 || (is_signed(p->type) && value >> (8 * p->bytes - 1)))
         return false;
     *out = value;
     return true;

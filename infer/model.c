@@ -5,6 +5,8 @@
 #include "model_bind.h"
 #include "model_names.h"
 
+enum { MAX_NUMBER_BYTES = 4 };
+
 /* Elements of all vectors of the model. */
 static size_t count_vectors(const struct weir_model_config *c)
 {
@@ -49,7 +51,7 @@ static weir_err fill(struct weir_model *m, struct weir_diag *diag)
     m->layer = calloc(m->config.n_layers, sizeof(*m->layer));
     m->vectors = calloc(n_vectors, sizeof(float));
     b.used = calloc(weir_checkpoint_n_tensors(b.ck) + 1, sizeof(*b.used));
-    b.raw = malloc(longest_vector(&m->config) * sizeof(float));
+    b.raw = malloc(longest_vector(&m->config) * MAX_NUMBER_BYTES);
     b.prefix = names_prefix(&m->config, b.ck);
     if (m->layer && m->vectors && b.used && b.raw) {
         b.vector = m->vectors;

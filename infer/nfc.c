@@ -54,22 +54,29 @@ static void order_marks(struct points *p)
     }
 }
 
+static weir_err reserve(struct points *p, size_t room)
+{
+    if (p->point && room <= p->room)
+        return WEIR_OK;
+    free(p->point);
+    free(p->sorted);
+    p->room = 0;
+    p->point = malloc((room + 1) * sizeof(*p->point));
+    p->sorted = malloc((room + 1) * sizeof(*p->sorted));
+    if (!p->point || !p->sorted)
+        return WEIR_ERR_NOMEM; /* norm_nfc() frees what there is */
+    p->room = room;
+    return WEIR_OK;
+}
+
 /* n bytes of UTF-8 into p. */
 static weir_err decompose(const char *text, size_t n, struct points *p)
 {
-    size_t room = n * POINTS_PER_BYTE + 1;
     int boundary = 0;
+    weir_err err = reserve(p, n * POINTS_PER_BYTE); /* n <= WEIR_TEXT_MAX_BYTES */
     p->n = 0;
-    if (room > p->room || !p->point) {
-        free(p->point);
-        free(p->sorted);
-        p->room = 0;
-        p->point = malloc(room * sizeof(*p->point));
-        p->sorted = malloc(room * sizeof(*p->sorted));
-        if (!p->point || !p->sorted)
-            return WEIR_ERR_NOMEM; /* norm_nfc() frees what there is */
-        p->room = room;
-    }
+    if (err)
+        return err;
     for (size_t at = 0; at < n;) {
         struct utf8 c = utf8_next(text + at, n - at);
         utf8proc_ssize_t wrote = utf8proc_decompose_char((utf8proc_int32_t)c.point, p->point + p->n,

@@ -2,11 +2,14 @@
 
 #include <string.h>
 
-static weir_err replace(const struct norm *norm, const char *text, size_t n, struct weir_text *out)
+static weir_err replace(const struct norm *norm, const char *text, size_t n, size_t most,
+                        struct weir_text *out)
 {
     const char *end = text + n;
     weir_err err = WEIR_OK;
     while (!err && text < end) {
+        if (out->n > most)
+            return WEIR_ERR_UNSUPPORTED;
         const char *hit = memmem(text, (size_t)(end - text), norm->from, norm->n_from);
         err = weir_text_add(out, text, (size_t)((hit ? hit : end) - text));
         if (!err && hit)
@@ -32,6 +35,7 @@ static weir_err prepend(const struct norm *norm, const char *text, size_t n, boo
 weir_err norm_text(const struct norm *norms, size_t n_norms, const char *text, size_t n,
                    bool at_start, struct normer *normer, struct weir_text *out)
 {
+    size_t most = NORM_MAX_TIMES * n + NORM_MORE;
     *out = (struct weir_text){.bytes = (char *)text, .n = n};
     for (size_t i = 0; i < n_norms; i++) {
         struct weir_text *to = &normer->spare;
@@ -40,9 +44,11 @@ weir_err norm_text(const struct norm *norms, size_t n_norms, const char *text, s
         if (norms[i].kind == NORM_NFC)
             err = norm_nfc(out->bytes, out->n, to);
         else if (norms[i].kind == NORM_REPLACE)
-            err = replace(&norms[i], out->bytes, out->n, to);
+            err = replace(&norms[i], out->bytes, out->n, most, to);
         else
             err = prepend(&norms[i], out->bytes, out->n, at_start, to);
+        if (!err && to->n > most)
+            err = WEIR_ERR_UNSUPPORTED;
         if (err)
             return err;
         struct weir_text done = normer->spare;

@@ -11,6 +11,9 @@
 
 enum {
     NORM_MAX_STRING = 15,
+    NORM_MAX_TIMES =
+        8, /* as long may a text become (NFC and U+2581 for spaces: 3), and NORM_MORE */
+    NORM_MORE = 64,
 };
 
 enum norm_kind {
@@ -34,7 +37,7 @@ struct normer {
 
 /* n bytes, any, by each of n_norms in turn.  `at_start`: nothing lies in front of them.  `out`: in
  * normer->text, or `text` itself if there is nothing to change.  Bytes that are not UTF-8 stay.
- * WEIR_ERR_NOMEM. */
+ * WEIR_ERR_UNSUPPORTED: the text becomes too long; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err norm_text(const struct norm *norms, size_t n_norms, const char *text,
                                    size_t n, bool at_start, struct normer *normer,
                                    struct weir_text *out);

@@ -42,8 +42,8 @@ static const struct {
               "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES},
     {"tekken", NO_LETTER UPPER "*" LOWER "+|" NO_LETTER UPPER "+" LOWER
                "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES},
-    {"digit", PATTERN_DIGIT},
-    {"digits", PATTERN_DIGITS},
+    {"digit", "\\p{N}"},
+    {"digits", "\\p{N}+"},
 };
 /* clang-format on */
 

@@ -13,14 +13,11 @@
 struct pattern; /* compiled; shared by threads */
 struct matcher; /* memory for matches; of one thread */
 
-/* Texts that are known besides those of files. */
-#define PATTERN_DIGIT  "\\p{N}"
-#define PATTERN_DIGITS "\\p{N}+"
-
 /* `text`: as a tokenizer.json has it.  WEIR_ERR_UNSUPPORTED: not a known one; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err pattern_new(const char *text, struct pattern **out);
 
-/* The text of a known one: "gpt2", "llama3", "qwen2", "qwen35", "gpt4", "gpt4o", "tekken". */
+/* The text of a known one: "gpt2", "llama3", "qwen2", "qwen35", "gpt4", "gpt4o", "tekken"; "digit"
+ * and "digits" for what files call otherwise. */
 const char *pattern_text(const char *name);
 
 void pattern_free(struct pattern *p); /* NULL is fine */

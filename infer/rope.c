@@ -38,7 +38,7 @@ void rope_init(struct rope *r, const struct weir_rope *config)
 void rope_turn(const struct rope *r, uint32_t position, bool is_long, float *turn)
 {
     const float *frequency = is_long ? r->long_frequency : r->frequency;
-    for (uint32_t i = 0; i < r->n_pairs; i++) {
+    for (size_t i = 0; i < r->n_pairs; i++) {
         float angle = (float)position * frequency[i];
         turn[2 * i] = (float)cos((double)angle) * r->scale;
         turn[2 * i + 1] = (float)sin((double)angle) * r->scale;
@@ -47,7 +47,7 @@ void rope_turn(const struct rope *r, uint32_t position, bool is_long, float *tur
 
 void rope_apply(const float *turn, uint32_t n_pairs, bool adjacent, float *head)
 {
-    for (uint32_t i = 0; i < n_pairs; i++) {
+    for (size_t i = 0; i < n_pairs; i++) {
         float *a = adjacent ? head + 2 * i : head + i;
         float *b = adjacent ? head + 2 * i + 1 : head + i + n_pairs;
         float c = turn[2 * i], s = turn[2 * i + 1];

@@ -9,9 +9,10 @@
  * Files, texts and ids are hostile until checked.  A tokenizer never changes once made: any number
  * of threads may use it.
  *
- * Text is bytes.  What is not UTF-8 is no error: each wrong byte stands for itself.  Byte-level
- * vocabularies bring it back as it was; character vocabularies encode it by their byte tokens if
- * they have them, else as the unknown token.  (`tokenizers` takes only valid UTF-8.) */
+ * Text is bytes.  What is not UTF-8 is no error: each wrong byte stands for itself, and comes back
+ * as it was if the vocabulary has a token for it, as all of bytes and most of characters do; else
+ * it is the unknown token.  (`tokenizers` takes only valid UTF-8.)  truncation and padding in a
+ * file are not heeded. */
 #ifndef WEIR_INFER_TOKENIZER_H
 #define WEIR_INFER_TOKENIZER_H
 
@@ -102,10 +103,10 @@ struct weir_encoding {
     bool parse_special; /* the text of a special token becomes its id; else it is only text */
 };
 
-/* Adds the ids of n bytes of text.  A text never has more ids than bytes, but for one of each run
- * between special tokens, and for what add_special brings.  On error `ids` are as before.
- * WEIR_ERR_INVALID: the text, or a piece of it, is too long (see above), or has more than
- * ids->most; WEIR_ERR_UNSUPPORTED: the pattern gives up on it; WEIR_ERR_NOMEM. */
+/* Adds the ids of n bytes of text.  Mostly they are fewer than the bytes; normalizing may make a
+ * text longer, up to 8 times.  On error `ids` are as before. WEIR_ERR_INVALID: the text, or a piece
+ * of it, is too long (see above), or has more than ids->most; WEIR_ERR_UNSUPPORTED: the pattern
+ * gives up on it, or there is no token for one of its bytes and no unknown one; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err weir_tokenizer_encode(const struct weir_tokenizer *t, const char *text,
                                                size_t n, struct weir_encoding how,
                                                struct weir_ids *ids, struct weir_diag *diag);
@@ -117,9 +118,11 @@ enum {
 };
 
 /* Ids to text, one by one.  All pieces together are what all ids give at once, wherever they are
- * cut.  Bytes of a character that is not complete are held back. */
+ * cut.  Bytes of a character that is not complete are held back.  Otherwise than `tokenizers`: byte
+ * tokens that are no UTF-8 are one U+FFFD for each wrong sequence, as everywhere, not for each
+ * byte; and an added token with "normalized" is spelled as its file does. */
 struct weir_detok {
-    const struct weir_tokenizer *tokenizer; /* the caller sets these four */
+    const struct weir_tokenizer *tokenizer; /* the caller sets this and the next three */
     bool goes_on;      /* after other text: no space is taken off the first token */
     bool with_special; /* the text of special tokens too; else they are passed over */
     bool only_utf8;    /* U+FFFD for what is not UTF-8 (as `tokenizers` does), else the bytes */

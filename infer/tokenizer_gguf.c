@@ -242,7 +242,7 @@ static weir_err make_bytes(struct making *m)
     m->t->ignore_merges = pre->ignore_merges;
     if (pre->nfc)
         m->t->norm[m->t->n_norms++] = (struct norm){.kind = NORM_NFC};
-    weir_err err = pre->each_digit ? add_pattern(m, PATTERN_DIGIT) : WEIR_OK;
+    weir_err err = pre->each_digit ? add_pattern(m, pattern_text("digit")) : WEIR_OK;
     if (!err)
         err = add_pattern(m, pattern_text(pre->pattern));
     if (!err)

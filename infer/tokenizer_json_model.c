@@ -236,6 +236,8 @@ static weir_err put_added(struct loading *l, const json_t *token, struct added_s
     if (set == &l->t->added_normalized) {
         weir_err err =
             norm_text(l->t->norm, l->t->n_norms, text.bytes, text.n, true, normer, &text);
+        if (err == WEIR_ERR_UNSUPPORTED)
+            return loading_unsupported(l, "a normalizer that", "makes text so long");
         if (err)
             return err;
     }

@@ -176,7 +176,7 @@ static weir_err load_cut(struct loading *l, const json_t *part)
     if (strcmp(type, "Digits") != 0)
         return loading_unsupported(l, "the pre-tokenizer", type);
     bool each = loading_flag(part, "individual_digits", false);
-    return add_pattern(l, each ? PATTERN_DIGIT : PATTERN_DIGITS, CUT_ISOLATED);
+    return add_pattern(l, pattern_text(each ? "digit" : "digits"), CUT_ISOLATED);
 }
 
 weir_err load_pre_tokenizer(struct loading *l)

@@ -131,6 +131,19 @@ check_transformers() {
     done
 }
 
+# No mount: what tests/infer/ has pinned is still what these programs give.
+check_goldens() {
+    local goldens=$here/../infer
+    if has_client "tokenizer goldens" tokenizers zstandard; then
+        run "tokenizer goldens" env WEIR_SHARED="$shared" "$py" "$goldens/tokenizer_goldens.py" \
+            "$goldens/goldens" --check
+    fi
+    if has_client "chat goldens" jinja2 transformers zstandard; then
+        run "chat goldens" "$py" "$goldens/chat_goldens.py" "$goldens/chat_goldens.txt" --check trl \
+            "$shared"/tokenizers/*tokenizer_config.json.zst
+    fi
+}
+
 check_llama() {
     has_client llama.cpp xllamacpp || return 0
     fresh_mount
@@ -233,6 +246,7 @@ case $status in
         ;;
 esac
 
+check_goldens
 make_models
 models=(big)
 if [ -d "$original/story" ]; then

@@ -4,23 +4,24 @@
     tests/infer/chat_goldens.py GOLDENS TEMPLATES...            writes GOLDENS
     tests/infer/chat_goldens.py GOLDENS TEMPLATES... --check    compares, "ok" or "FAILED" lines
 
-TEMPLATES: folders of *.jinja files (PyPI's trl has one), and tokenizer_config.json files, maybe .zst.
+TEMPLATES: folders of *.jinja files, tokenizer_config.json files, maybe .zst, and "trl" for the folder
+of that package, if it is installed.
 They are other people's texts, so only their length and FNV-1a are kept, in known_chats.txt, which
 says where each is from; other files are passed over.  A line of GOLDENS: the text's number in
 known_chats.txt, the conversation's, with generation prompt, then "error", or length and FNV-1a."""
 
 import glob
+import importlib.util
 import json
 import os
-import subprocess
 import sys
 
+import zstandard
 from jinja2.exceptions import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATE = "26 Jul 2024"
-NO_TOKENS = ("chatml", "qwen", "smollm")
 
 
 def fnv(data):
@@ -38,15 +39,25 @@ def known():
                 yield (int(length), hashed), name, source
 
 
+def trl():
+    spec = importlib.util.find_spec("trl")
+    places = spec.submodule_search_locations if spec else []
+    return [os.path.join(place, "chat_templates") for place in places]
+
+
 def texts(paths):
+    paths = [place for path in paths for place in (trl() if path == "trl" else [path])]
     for path in paths:
         if os.path.isdir(path):
             for name in sorted(glob.glob(os.path.join(path, "*.jinja"))):
                 with open(name, encoding="utf-8") as file:
                     yield os.path.basename(name), file.read()
+        elif not os.path.exists(path):
+            continue
         elif path.endswith(".zst"):
-            unpacked = subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE)
-            yield os.path.basename(path), json.loads(unpacked.stdout)["chat_template"]
+            with open(path, "rb") as file:
+                unpacked = zstandard.ZstdDecompressor().stream_reader(file).read()
+            yield os.path.basename(path), json.loads(unpacked)["chat_template"]
         else:
             with open(path, encoding="utf-8") as file:
                 yield os.path.basename(path), json.load(file)["chat_template"]
@@ -86,8 +97,6 @@ def main():
     numbers = {entry: number for number, (entry, _, _) in enumerate(known())}
     found, failed, had = {}, False, {}
     for name, text in texts(paths):
-        if "--names" in os.environ.get("CHAT_GOLDENS", ""):
-            print(*key(text), name)
         if key(text) in numbers:
             found[numbers[key(text)]] = (name, text)
     if check:

@@ -118,8 +118,8 @@ static struct result compute(const char *folder, const struct way *way, const st
     end_if(weir_model_config_read(ck, &c, &r.diag), &r.diag);
     end_if(weir_model_open(ck, &c, &model, &r.diag), &r.diag);
     r.n_vocab = c.vocab;
-    r.logits = calloc(t->n * c.vocab, sizeof(*r.logits));
-    if (!r.logits)
+    r.logits = calloc(MAX_IDS * (size_t)c.vocab, sizeof(*r.logits));
+    if (!r.logits || c.vocab == 0)
         exit(1);
     run(model, way, t, &r);
     weir_model_free(model);

@@ -1,4 +1,5 @@
 # lib.sh - sourced by the scripts of infer/: a folder to work in, the probe, and what must be equal.
+# shellcheck shell=bash disable=SC2034  # the scripts use what is set here
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/infer-XXXXXX")

@@ -5,6 +5,7 @@
  * LOGITS: F32, what infer_probe wrote for these ids.  Prints by how much they differ at most and
  * whether each position's choice is the same; exits 1 if not, or if it is more than 1e-4. */
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +136,8 @@ static void layer(const struct model *m, int l, int position, double *x, double 
     turn(q, dim, m->head, position);
     turn(key, kv, m->head, position);
     for (int h = 0; h < m->s.n_heads; h++)
-        look(m, h, q + h * m->head, keys, values, position + 1, a + h * m->head);
+        look(m, h, q + (ptrdiff_t)h * m->head, keys, values, position + 1,
+             a + (ptrdiff_t)h * m->head);
     multiply(sum, m->o + square * (size_t)dim, a, dim, dim);
     for (int i = 0; i < dim; i++)
         x[i] += sum[i];
@@ -158,12 +160,13 @@ int main(int argc, char **argv)
     float *logits = read_all(argv[2], &n_logits);
     struct model m = read_model(bytes);
     const int dim = m.s.dim, vocab = m.s.vocab, n_ids = argc - 3;
-    double *x = must(calloc((size_t)(4 * dim + 2 * m.s.hidden + vocab), sizeof(double)));
-    double *memory = x + dim, *answer = memory + 3 * dim + 2 * m.s.hidden, worst = 0;
+    const size_t n_memory = 3 * (size_t)dim + 2 * (size_t)m.s.hidden;
+    double *x = must(calloc((size_t)dim + n_memory + (size_t)vocab, sizeof(double)));
+    double *memory = x + dim, *answer = memory + n_memory, worst = 0;
     int others = 0;
     if (n_logits != (size_t)n_ids * (size_t)vocab * sizeof(float)) {
         printf("%zu bytes of logits\n", n_logits);
-        return 1;
+        exit(1);
     }
     for (int p = 0; p < n_ids; p++) {
         int id = atoi(argv[3 + p]), best = 0, other = 0;

@@ -10,7 +10,7 @@ import json
 import random
 import sys
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -41,17 +41,18 @@ def added(token, content, flags="", special=False):
             "rstrip": "r" in flags, "normalized": "n" in flags, "special": special}
 
 
-def finish(tokenizer, name, folder, post=None, flagged=True, **model):
+def finish(tokenizer, name, folder, post=None, **model):
     made = json.loads(tokenizer.to_str())
     made["model"].update(model)
     made["model"]["merges"] = [pair if len(name) % 2 else " ".join(pair)
                                for pair in made["model"]["merges"]]
     top = 1 + max(made["model"]["vocab"].values())
-    made["added_tokens"] = [token for token in made["added_tokens"] if token["id"] < top]
-    if flagged:
-        for i, (content, flags) in enumerate([("[A]", "l"), ("[B]", "w"), ("[C]", "lr"), ("[D]", "n"),
-                                              ("[E]", "rn"), ("  ", "n"), ("<|im_end|>", "")]):
-            made["added_tokens"].append(added(top + i, content, flags, special=content == "<|im_end|>"))
+    # Bytes are ordinary tokens, at which no text is cut.
+    made["added_tokens"] = [token for token in made["added_tokens"]
+                            if token["id"] < top and not token["content"].startswith("<0x")]
+    for i, (content, flags) in enumerate([("[A]", "l"), ("[B]", "w"), ("[C]", "lr"), ("[D]", "n"),
+                                          ("[E]", "rn"), ("  ", "n"), ("<|im_end|>", "")]):
+        made["added_tokens"].append(added(top + i, content, flags, special=content == "<|im_end|>"))
     made["post_processor"] = post
     with open(f"{folder}/{name}.json", "w", encoding="utf-8") as out:
         json.dump(made, out, ensure_ascii=False, separators=(",", ":"))
@@ -90,20 +91,10 @@ def by_characters(name, folder, normalizer, pre_tokenizer, decoder, fallback=Tru
                        {"SpecialToken": {"id": "</s>", "type_id": 0}}],
             "pair": [], "special_tokens": {name: {"id": name, "ids": [i], "tokens": [name]}
                                            for i, name in ((1, "<s>"), (2, "</s>"))}}
-    tokenizer_name = name
-    finish(tokenizer, tokenizer_name, folder, post=post, **model)
-    # Bytes are ordinary tokens that no text is cut at; <s> and </s> are special.
-    path = f"{folder}/{name}.json"
-    with open(path, encoding="utf-8") as file:
-        made = json.load(file)
-    made["added_tokens"] = [token for token in made["added_tokens"] if not token["content"].startswith("<0x")]
-    with open(path, "w", encoding="utf-8") as out:
-        json.dump(made, out, ensure_ascii=False, separators=(",", ":"))
-        out.write("\n")
+    finish(tokenizer, name, folder, post=post, **model)
 
 
 def split(pattern):
-    from tokenizers import Regex
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 

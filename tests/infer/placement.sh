@@ -14,11 +14,10 @@ try() { # try SRC OPTION...
     count=$((count + 1))
 }
 ids=("$@")
-for threads in 1 2 4; do
-    for chunk in 1 37 256; do
-        try "$shared/story" -t $threads -c $chunk
-        try "$work/story.weir" -t $threads -c $chunk -b 4
-    done
+for way in "1 1" "1 256" "2 37" "4 1" "4 256"; do
+    read -r threads chunk <<<"$way"
+    try "$shared/story" -t "$threads" -c "$chunk"
+    try "$work/story.weir" -t "$threads" -c "$chunk" -b 4
 done
 for kernels in scalar avx2 avx512; do
     probe "$shared/story" -k $kernels 1 2 >"$work/out" 2>&1 ||

@@ -126,7 +126,7 @@ static uint32_t take(const struct weir_graph *g, size_t n, uint32_t n_texts, str
     const size_t bytes = out->vocab * sizeof(float);
     for (size_t i = 0; i < n; i++) {
         const float *logits = weir_graph_logits(g, i);
-        if (i % n_texts) {
+        if (n_texts > 1 && i % n_texts) {
             if (memcmp(logits, weir_graph_logits(g, i - i % n_texts), bytes) != 0) {
                 fprintf(stderr, "text %zu differs\n", i % n_texts);
                 exit(1);
@@ -144,7 +144,7 @@ static void run(const struct weir_model *model, struct wanted *w, struct out *ou
 {
     struct weir_diag diag = {""};
     struct weir_graph *g;
-    const uint32_t n_texts = w->graph.n_sequences;
+    const uint32_t n_texts = w->graph.n_sequences ? w->graph.n_sequences : 1;
     uint32_t at_once = w->graph.chunk / n_texts, next = 0;
     struct weir_graph_token *token = calloc(w->graph.chunk, sizeof(*token));
     if (!token)
@@ -161,7 +161,8 @@ static void run(const struct weir_model *model, struct wanted *w, struct out *ou
             at_once = n = 1;
         }
         for (uint32_t i = 0; i < n * n_texts; i++)
-            token[i] = (struct weir_graph_token){i % n_texts, w->id[at + i / n_texts], true};
+            token[i] = (struct weir_graph_token){n_texts > 1 ? i % n_texts : 0,
+                                                 w->id[at + (n_texts > 1 ? i / n_texts : i)], true};
         check(weir_graph_run(g, token, (size_t)n * n_texts, &diag), &diag, "run");
         next = take(g, (size_t)n * n_texts, n_texts, out);
         if (at + n >= w->n_ids)

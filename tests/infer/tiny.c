@@ -8,10 +8,9 @@ enum { MAX_LINE = 512, HEADER_PER_TENSOR = 512, MAX_TENSORS = 256 };
 
 struct tensor {
     char name[MAX_LINE], kind[16];
-    int shift;
     size_t dim[2];
-    int n_dims;
     size_t n; /* elements */
+    int shift, n_dims;
 };
 
 static void end(const char *what, const char *name)

@@ -13,9 +13,9 @@ import io
 import json
 import os
 import struct
-import subprocess
 import sys
 
+import zstandard
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -43,7 +43,8 @@ def fnv(data):
 
 
 def unpack(path):
-    return subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE).stdout.decode()
+    with open(path, "rb") as file:
+        return zstandard.ZstdDecompressor().stream_reader(file).read().decode()
 
 
 def gpt2(folder):

@@ -10,6 +10,11 @@
 
 enum { VOCAB = 61 };
 
+static bool same_bits(const void *a, const void *b)
+{
+    return memcmp(a, b, VOCAB * sizeof(float)) == 0;
+}
+
 static struct weir_graph *new_graph(struct kit *k, const struct weir_graph_options *o)
 {
     struct weir_graph *g;
@@ -104,7 +109,7 @@ Test(graph, every_read_may_fail)
         cr_assert_not_null(strstr(k.diag.text, "model.safetensors"), "%s", k.diag.text);
         cr_assert_eq(weir_graph_length(g, 0), 0);
         cr_assert_eq(weir_graph_run(g, token, 2, &k.diag), WEIR_OK);
-        cr_assert_eq(memcmp(expected, weir_graph_logits(g, 0), sizeof(expected)), 0, "read %ld", n);
+        cr_assert(same_bits(expected, weir_graph_logits(g, 0)), "read %ld", n);
         cr_assert_lt(n, 1000);
     }
     weir_graph_free(g);
@@ -166,8 +171,8 @@ Test(graph, sequences_are_apart)
     memcpy(expected, weir_graph_logits(g, 0), sizeof(expected));
     weir_graph_begin(g, 0, 0);
     cr_assert_eq(weir_graph_run(g, both, 5, &k.diag), WEIR_OK);
-    cr_assert_eq(memcmp(expected, weir_graph_logits(g, 1), sizeof(expected)), 0);
-    cr_assert_neq(memcmp(expected, weir_graph_logits(g, 0), sizeof(expected)), 0);
+    cr_assert(same_bits(expected, weir_graph_logits(g, 1)));
+    cr_assert(!same_bits(expected, weir_graph_logits(g, 0)));
     cr_assert(weir_graph_length(g, 0) == 2 && weir_graph_length(g, 1) == 3);
     weir_graph_free(g);
     kit_free(&k);

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,12 @@
 enum { MOST_ROWS = 9, MOST_COLS = 131, MOST_VECTORS = 14, STRIDE = 144, GUARD = 77 };
 
 static const enum number types[] = {NUMBER_F32, NUMBER_F16, NUMBER_BF16};
+
+/* Bits, not values: -0 is not 0. */
+static bool same_bits(const void *a, const void *b, size_t n)
+{
+    return memcmp(a, b, n) == 0;
+}
 
 static uint64_t next(uint64_t *state)
 {
@@ -89,8 +96,8 @@ Test(math, sums_have_the_order_that_is_written_down)
         const struct vectors vectors = {x, STRIDE, 1};
         math_kernels_scalar.dot(&rows, &vectors, &to, 1);
         float expected = book_dot(w, x, n);
-        cr_assert_eq(memcmp(&to, &expected, sizeof(to)), 0, "%zu columns: %a, not %a", n,
-                     (double)to, (double)expected);
+        cr_assert(same_bits(&to, &expected, sizeof(to)), "%zu columns: %a, not %a", n, (double)to,
+                  (double)expected);
     }
 }
 
@@ -143,8 +150,8 @@ static void compare_dot(const struct math_kernels *k, enum number type, const st
     memset(found, 0x55, sizeof(found));
     math_kernels_scalar.dot(&rows, &vectors, expected, MOST_ROWS);
     k->dot(&rows, &vectors, found, MOST_ROWS);
-    cr_assert_eq(memcmp(expected, found, sizeof(found)), 0, "%s, type %d: %zu x %zu, %zu vectors",
-                 k->name, (int)type, n_rows, d->n_cols, n_vectors);
+    cr_assert(same_bits(expected, found, sizeof(found)), "%s, type %d: %zu x %zu, %zu vectors",
+              k->name, (int)type, n_rows, d->n_cols, n_vectors);
 }
 
 static void compare_rest(const struct math_kernels *k, enum number type, const struct data *d,
@@ -156,12 +163,12 @@ static void compare_rest(const struct math_kernels *k, enum number type, const s
     memset(found, 0x55, sizeof(found));
     math_kernels_scalar.blend(&rows, d->x, expected);
     k->blend(&rows, d->x, found);
-    cr_assert_eq(memcmp(expected, found, sizeof(found)), 0, "%s, type %d: blend of %zu x %zu",
-                 k->name, (int)type, n_rows, d->n_cols);
+    cr_assert(same_bits(expected, found, sizeof(found)), "%s, type %d: blend of %zu x %zu", k->name,
+              (int)type, n_rows, d->n_cols);
     math_kernels_scalar.widen(type, d->w, d->n_cols, expected);
     k->widen(type, d->w, d->n_cols, found);
-    cr_assert_eq(memcmp(expected, found, sizeof(found)), 0, "%s, type %d: widen %zu", k->name,
-                 (int)type, d->n_cols);
+    cr_assert(same_bits(expected, found, sizeof(found)), "%s, type %d: widen %zu", k->name,
+              (int)type, d->n_cols);
 }
 
 Test(math, variants_have_the_same_bits)
@@ -169,7 +176,7 @@ Test(math, variants_have_the_same_bits)
     uint64_t state = 2;
     for (size_t i = 0; i < 2; i++) {
         const struct math_kernels *k = variant(i);
-        for (size_t t = 0; k && t < 3 * MOST_ROWS * MOST_COLS; t++) {
+        for (size_t t = 0; k && t < (size_t)3 * MOST_ROWS * MOST_COLS; t++) {
             enum number type = types[t % 3];
             size_t n_rows = 1 + t / 3 % MOST_ROWS, n_cols = 1 + t / 3 / MOST_ROWS;
             struct data d = make_data(type, n_rows, n_cols, &state);
@@ -193,14 +200,14 @@ Test(math, widens_every_half)
             if (!k)
                 continue;
             k->widen(NUMBER_BF16, (const uint8_t *)&half, 1, &to);
-            cr_assert(memcmp(&to, &expected, sizeof(to)) == 0, "%s: bf16 %04x", k->name, bits);
+            cr_assert(same_bits(&to, &expected, sizeof(to)), "%s: bf16 %04x", k->name, bits);
             k->widen(NUMBER_F16, (const uint8_t *)&half, 1, &to);
-            int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+            int exponent = (int)(bits >> 10 & 31), mantissa = (int)(bits & 1023);
             float f16 = exponent == 31 ? (mantissa ? NAN : INFINITY)
                         : exponent     ? ldexpf((float)(1024 + mantissa), exponent - 25)
                                        : ldexpf((float)mantissa, -24);
             f16 = bits >> 15 ? -f16 : f16;
-            cr_assert(isnan(f16) ? isnan(to) : memcmp(&to, &f16, sizeof(to)) == 0,
+            cr_assert(isnan(f16) ? isnan(to) : same_bits(&to, &f16, sizeof(to)),
                       "%s: f16 %04x is %a", k->name, bits, (double)to);
         }
     }
@@ -316,8 +323,8 @@ Test(math, heads_turn_by_halves_or_in_pairs)
     rope_apply(turn, 2, false, halves);
     rope_apply(turn, 2, true, pairs);
     const float turned_halves[] = {-3, 2, 1, 4, 5}, turned_pairs[] = {-2, 1, 3, 4, 5};
-    cr_assert_eq(memcmp(halves, turned_halves, sizeof(halves)), 0);
-    cr_assert_eq(memcmp(pairs, turned_pairs, sizeof(pairs)), 0);
+    cr_assert(same_bits(halves, turned_halves, sizeof(halves)));
+    cr_assert(same_bits(pairs, turned_pairs, sizeof(pairs)));
 }
 
 /* ---- the resident form ---- */

@@ -19,15 +19,20 @@
 
 static struct weir_diag diag;
 
-/* The texts lie in heap blocks of their exact sizes. */
+/* n bytes in a heap block of their exact size. */
+static char *exactly(const char *text, size_t n)
+{
+    char *copy = malloc(n ? n : 1);
+    cr_assert_not_null(copy);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = text[i];
+    return copy;
+}
+
 static weir_err read_config(const char *text, const char *generation, struct weir_model_config *c)
 {
-    size_t n = strlen(text), n_generation = generation ? strlen(generation) : 0;
-    char *copy = malloc(n ? n : 1), *more = generation ? malloc(n_generation + 1) : NULL;
-    cr_assert_not_null(copy);
-    memcpy(copy, text, n);
-    if (generation)
-        memcpy(more, generation, n_generation);
+    const size_t n = strlen(text), n_generation = generation ? strlen(generation) : 0;
+    char *copy = exactly(text, n), *more = generation ? exactly(generation, n_generation) : NULL;
     diag.text[0] = 0;
     weir_err err = weir_model_config_from_json(copy, n, more, n_generation, c, &diag);
     free(copy);
