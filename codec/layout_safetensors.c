@@ -139,7 +139,7 @@ bool layout_read_safetensors(const struct weir_source *src, struct layout_draft 
     if (draft->err)
         return false;
     struct weir_jsontree tree = {0};
-    weir_err err = weir_jsontree_read(draft->strings, (size_t)n, &tree);
+    weir_err err = weir_jsontree_read(draft->strings, (size_t)n, WEIR_JSONTREE_USUAL, &tree);
     if (err == WEIR_ERR_NOMEM)
         draft->err = err;
     bool fine =

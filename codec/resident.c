@@ -1,4 +1,5 @@
 #include "codec/resident.h"
+#include "resident_block.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -10,6 +11,22 @@
 
 enum { HALF_BLOCK = WEIR_RESIDENT_BLOCK / 2 }; /* positions whose codes lie in the low four bits */
 
+typedef unsigned block_writer(const struct weir_resident_code *code,
+                              const uint16_t weights[WEIR_RESIDENT_BLOCK], uint8_t *block);
+
+#ifdef WEIR_X86_KERNELS
+static block_writer *find_writer(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") ? resident_block_avx2
+                                                                              : NULL;
+}
+#else
+static block_writer *find_writer(void)
+{
+    return NULL;
+}
+#endif
+
 struct span {
     uint32_t first, n;
 };
@@ -17,7 +34,8 @@ struct span {
 struct weir_resident {
     size_t n_rows, n_columns;
     struct weir_resident_code code;
-    uint8_t code_of[256]; /* by high byte; WEIR_RESIDENT_CODES: none */
+    uint8_t code_of[256];      /* by high byte; WEIR_RESIDENT_CODES: none */
+    block_writer *whole_block; /* NULL: none that is faster */
     uint8_t *blocks;
     struct span *span; /* of each row, in exception[] */
     struct weir_resident_exception *exception;
@@ -85,6 +103,7 @@ weir_err weir_resident_new(size_t n_rows, size_t n_columns, const struct weir_re
     r->n_columns = n_columns;
     r->code = *code;
     r->max_exceptions = max_exceptions;
+    r->whole_block = find_writer();
     memset(r->code_of, WEIR_RESIDENT_CODES, sizeof(r->code_of));
     for (size_t i = 0; i < WEIR_RESIDENT_CODES; i++)
         r->code_of[code->high[i]] = (uint8_t)i;
@@ -106,30 +125,36 @@ void weir_resident_free(struct weir_resident *r)
     free(r);
 }
 
-/* resident.h says why. */
-static size_t position_of(size_t c)
-{
-    return 32 * (c / 32) + 16 * (c % 8 / 4) + 8 * (c / 16 % 2) + 2 * (c % 4) + c / 8 % 2;
-}
+/* Where column c of a block lies; resident.h says why. */
+static const uint8_t position[WEIR_RESIDENT_BLOCK] = {
+    0,  2,  4,  6,  16, 18, 20, 22, 1,  3,  5,  7,  17, 19, 21, 23, 8,  10, 12, 14, 24, 26,
+    28, 30, 9,  11, 13, 15, 25, 27, 29, 31, 32, 34, 36, 38, 48, 50, 52, 54, 33, 35, 37, 39,
+    49, 51, 53, 55, 40, 42, 44, 46, 56, 58, 60, 62, 41, 43, 45, 47, 57, 59, 61, 63};
 
 static uint8_t *row_of(const struct weir_resident *r, size_t row)
 {
     return r->blocks + row * weir_resident_row_bytes(r->n_columns);
 }
 
-/* A block of n weights and padding.  Exceptions get code 0. */
-static void put_block(const struct weir_resident *r, const uint16_t *weights, size_t n,
-                      uint8_t *block)
+/* A block of n weights and padding.  Returns how many of them are exceptions; they get code 0. */
+static unsigned put_block(const struct weir_resident *r, const uint16_t *weights, size_t n,
+                          uint8_t *block)
 {
-    memset(block, 0, WEIR_RESIDENT_BLOCK_BYTES);
+    uint8_t codes[WEIR_RESIDENT_BLOCK] = {0}; /* by position */
+    unsigned n_odd = 0;
+    if (n == WEIR_RESIDENT_BLOCK && r->whole_block)
+        return r->whole_block(&r->code, weights, block);
+    if (n < WEIR_RESIDENT_BLOCK)
+        memset(block, 0, WEIR_RESIDENT_BLOCK);
     for (size_t c = 0; c < n; c++) {
-        size_t p = position_of(c);
         uint8_t code = r->code_of[weights[c] >> 8];
-        if (code == WEIR_RESIDENT_CODES)
-            code = 0;
-        block[p] = (uint8_t)weights[c];
-        block[WEIR_RESIDENT_BLOCK + p % HALF_BLOCK] |= (uint8_t)(p < HALF_BLOCK ? code : code << 4);
+        block[position[c]] = (uint8_t)weights[c];
+        codes[position[c]] = code & (WEIR_RESIDENT_CODES - 1);
+        n_odd += code / WEIR_RESIDENT_CODES;
     }
+    for (size_t i = 0; i < HALF_BLOCK; i++)
+        block[WEIR_RESIDENT_BLOCK + i] = (uint8_t)(codes[i] | codes[HALF_BLOCK + i] << 4);
+    return n_odd;
 }
 
 /* Room for n exceptions that nobody else has; false: there is none. */
@@ -148,14 +173,13 @@ weir_err weir_resident_put(struct weir_resident *r, size_t row, const uint16_t *
 {
     assert(row < r->n_rows);
     uint8_t *block = row_of(r, row);
+    uint32_t n = 0;
     for (size_t c = 0; c < r->n_columns; c += WEIR_RESIDENT_BLOCK) {
         size_t left = r->n_columns - c;
-        put_block(r, weights + c, left < WEIR_RESIDENT_BLOCK ? left : WEIR_RESIDENT_BLOCK, block);
+        n += put_block(r, weights + c, left < WEIR_RESIDENT_BLOCK ? left : WEIR_RESIDENT_BLOCK,
+                       block);
         block += WEIR_RESIDENT_BLOCK_BYTES;
     }
-    uint32_t n = 0;
-    for (size_t c = 0; c < r->n_columns; c++)
-        n += r->code_of[weights[c] >> 8] == WEIR_RESIDENT_CODES;
     struct span span = {.n = n};
     if (!take_room(r, n, &span.first))
         return WEIR_ERR_NOMEM;
@@ -188,7 +212,7 @@ void weir_resident_get(const struct weir_resident *r, size_t row, uint16_t *weig
     const uint8_t *block = weir_resident_row(r, row, &exception, &n);
     for (size_t c = 0; c < r->n_columns; c++) {
         const uint8_t *at = block + c / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK_BYTES;
-        size_t p = position_of(c % WEIR_RESIDENT_BLOCK);
+        size_t p = position[c % WEIR_RESIDENT_BLOCK];
         uint8_t both = at[WEIR_RESIDENT_BLOCK + p % HALF_BLOCK];
         uint8_t code = p < HALF_BLOCK ? both & 15 : both >> 4;
         weights[c] = (uint16_t)(r->code.high[code] << 8 | at[p]);

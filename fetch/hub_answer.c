@@ -30,7 +30,7 @@ static bool take_hex(const json_t *from, uint8_t *out, size_t n)
 static weir_err read_answer(const char *json, size_t n, json_type type, struct weir_jsontree *tree,
                             struct weir_diag *diag)
 {
-    weir_err err = weir_jsontree_read(json, n, tree);
+    weir_err err = weir_jsontree_read_any(json, n, WEIR_JSONTREE_USUAL, tree);
     if (!err && json_typeof(tree->root) != type) {
         weir_jsontree_free(tree);
         err = WEIR_ERR_CORRUPT;

@@ -10,7 +10,7 @@ expect 0 "$WEIR" --help
 grep -q '^Usage: weir COMMAND' <<<"$out" || die "no usage"
 expect 0 "$WEIR" --version
 grep -qE '^weir [0-9]+\.[0-9]+\.[0-9]+ ' <<<"$out" || die "version: $out"
-for cmd in pack unpack verify ls mount umount fetch bench; do
+for cmd in pack unpack verify ls mount umount fetch run bench; do
     expect 0 "$WEIR" --help
     grep -qE "^  $cmd +[A-Z]" <<<"$out" || die "--help lacks $cmd"
     expect 0 "$WEIR" "$cmd" --help

@@ -131,11 +131,29 @@ check_transformers() {
     done
 }
 
+# No mount: what tests/infer/ has pinned is still what these programs give.
+check_goldens() {
+    local goldens=$here/../infer
+    if has_client "tokenizer goldens" tokenizers zstandard; then
+        run "tokenizer goldens" env WEIR_SHARED="$shared" "$py" "$goldens/tokenizer_goldens.py" \
+            "$goldens/goldens" --check
+    fi
+    if has_client "chat goldens" jinja2 transformers zstandard; then
+        run "chat goldens" "$py" "$goldens/chat_goldens.py" "$goldens/chat_goldens.txt" --check trl \
+            "$shared"/tokenizers/*tokenizer_config.json.zst
+    fi
+}
+
 check_llama() {
     has_client llama.cpp xllamacpp || return 0
     fresh_mount
     run llama.cpp "$py" "$here/run_llama.py" stories260K \
         "$original/stories260K/stories260K.gguf" "$mnt/stories260K/stories260K.gguf"
+}
+
+check_goldens() { # of infer/: needs no mount
+    has_client goldens torch transformers || return 0
+    run goldens "$py" "$here/../infer/make_goldens.py" --check
 }
 
 loaders=()
@@ -255,6 +273,7 @@ case $status in
         ;;
 esac
 
+check_goldens
 make_models
 models=(big)
 if [ -d "$original/story" ]; then
@@ -268,5 +287,6 @@ check_transformers
 [ ! -d "$original/stories260K" ] || check_llama
 check_at_once
 check_hub_cache
+check_goldens
 mount_down
 end

@@ -74,8 +74,9 @@ def train(model, rows, steps, device):
 
 
 @torch.no_grad()
-def golden(model, tok):
-    model = model.float().cpu().eval()
+def golden(folder, tok):
+    # From the files: a model that was BF16 has turned its heads' frequencies into BF16, too.
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     out = []
     for prompt in PROMPTS:
         ids = tok.encode(prompt).ids
@@ -87,7 +88,7 @@ def golden(model, tok):
             if greedy[-1] == tok.token_to_id(EOS):
                 break
         out.append({"prompt": prompt, "ids": ids, "top_ids": top.indices.tolist(),
-                    "top_logits": [round(v, 5) for v in top.values.tolist()],
+                    "top_logits": [round(v, 6) for v in top.values.tolist()],
                     "greedy": greedy[len(ids):], "text": tok.decode(greedy[len(ids):])})
         print(prompt, "->", out[-1]["text"])
     return out
@@ -123,7 +124,7 @@ def main():
                    "model_max_length": 512, "clean_up_tokenization_spaces": False}, f, indent=2)
         f.write("\n")
     with open(os.path.join(a.out, "golden.json"), "w") as f:
-        json.dump(golden(model, tok), f, indent=1)
+        json.dump(golden(a.out, tok), f, indent=1)
         f.write("\n")
 
 

@@ -20,7 +20,7 @@ static weir_err read_text(const char *text, size_t n, struct weir_jsontree *tree
     char *copy = malloc(n ? n : 1);
     cr_assert_not_null(copy);
     memcpy(copy, text, n);
-    weir_err err = weir_jsontree_read(copy, n, tree);
+    weir_err err = weir_jsontree_read_any(copy, n, WEIR_JSONTREE_USUAL, tree);
     free(copy);
     return err;
 }
@@ -69,9 +69,27 @@ Test(jsontree, takes_json_and_nothing_else)
         weir_err err = read_text(cases[i].text, n, &tree);
         cr_expect_eq(err, cases[i].fine ? WEIR_OK : WEIR_ERR_CORRUPT, "%zu: %s", i, cases[i].text);
         cr_expect_eq(json_is_object(tree.root) || json_is_array(tree.root), cases[i].fine);
+        bool object = json_is_object(tree.root);
         weir_jsontree_free(&tree);
         cr_expect_null(tree.root);
+        err = weir_jsontree_read(cases[i].text, n, WEIR_JSONTREE_USUAL, &tree);
+        cr_expect_eq(err, object ? WEIR_OK : WEIR_ERR_CORRUPT, "%zu: %s", i, cases[i].text);
+        if (!err)
+            weir_jsontree_free(&tree);
     }
+}
+
+/* Integers of any size, if they may be reals. */
+Test(jsontree, takes_long_integers_as_reals)
+{
+    static const char text[] = "{\"a\":1000000000000000019884624838656,\"b\":7}";
+    struct weir_jsontree tree = {0};
+    cr_expect_eq(weir_jsontree_read(text, strlen(text), WEIR_JSONTREE_USUAL, &tree),
+                 WEIR_ERR_CORRUPT);
+    cr_assert_eq(weir_jsontree_read_reals(text, strlen(text), WEIR_JSONTREE_USUAL, &tree), WEIR_OK);
+    cr_expect_gt(json_real_value(json_object_get(tree.root, "a")), 9.99e29);
+    cr_expect_eq(json_real_value(json_object_get(tree.root, "b")), 7);
+    weir_jsontree_free(&tree);
 }
 
 /* ---- memory ---- */
@@ -122,7 +140,7 @@ Test(jsontree, bounds_the_tree)
             size_t n = sizes[k];
             struct weir_jsontree tree = {0};
             repeat(text, n, "{\"\":[", cases[i].unit, "]}");
-            weir_err err = weir_jsontree_read(text, n, &tree);
+            weir_err err = weir_jsontree_read(text, n, WEIR_JSONTREE_USUAL, &tree);
             bool fits = n < LONG_TEXT || cases[i].fits;
             cr_expect_eq(err, fits ? WEIR_OK : WEIR_ERR_CORRUPT, "%zu bytes of %s", n,
                          cases[i].unit);
@@ -140,7 +158,7 @@ Test(jsontree, bounds_long_strings)
     for (int key = 0; key <= 1; key++) {
         struct weir_jsontree tree = {0};
         repeat(text, STRING_TEXT, key ? "{\"" : "{\"\":\"", "text", key ? "\":1}" : "\"}");
-        cr_expect_eq(weir_jsontree_read(text, STRING_TEXT, &tree), WEIR_OK);
+        cr_expect_eq(weir_jsontree_read(text, STRING_TEXT, WEIR_JSONTREE_USUAL, &tree), WEIR_OK);
         cr_expect_eq(json_object_size(tree.root), 1);
         weir_jsontree_free(&tree);
     }
@@ -169,15 +187,16 @@ static const char sample[] =
     "{\"model.layers.0.self_attn.q_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[2,123456789012],"
     "\"data_offsets\":[0,12]},\"b\":\"a string that is longer than any buffer begins with\"}";
 
-/* One allocation for the text and the tree, and so none whose failure jansson could take for
- * something else.  Those of others go the usual way. */
+/* One allocation for a short text's tree, and none whose failure jansson could take for something
+ * else.  Those of others go the usual way. */
 Test(jsontree, allocates_once)
 {
     struct weir_jsontree tree = {0};
     fail_alloc_at(0);
-    cr_expect_eq(weir_jsontree_read(sample, strlen(sample), &tree), WEIR_ERR_NOMEM);
+    cr_expect_eq(weir_jsontree_read(sample, strlen(sample), WEIR_JSONTREE_USUAL, &tree),
+                 WEIR_ERR_NOMEM);
     fail_alloc_at(1);
-    cr_assert_eq(weir_jsontree_read(sample, strlen(sample), &tree), WEIR_OK);
+    cr_assert_eq(weir_jsontree_read(sample, strlen(sample), WEIR_JSONTREE_USUAL, &tree), WEIR_OK);
     cr_expect_null(json_object());
     fail_alloc_at(-1);
     cr_expect_eq(json_object_size(tree.root), 2);
@@ -185,8 +204,42 @@ Test(jsontree, allocates_once)
                      "a string that is longer than any buffer begins with");
     weir_jsontree_free(&tree);
     fail_alloc_at(1);
-    cr_expect_eq(weir_jsontree_read("{\"", 2, &tree), WEIR_ERR_CORRUPT);
+    cr_expect_eq(weir_jsontree_read("{\"", 2, WEIR_JSONTREE_USUAL, &tree), WEIR_ERR_CORRUPT);
     fail_alloc_at(-1);
+}
+
+/* A longer one takes several, and each may be the one that is refused. */
+Test(jsontree, says_that_memory_was_refused)
+{
+    struct weir_jsontree tree = {0};
+    char *text = malloc(LONG_TEXT);
+    cr_assert_not_null(text);
+    repeat(text, LONG_TEXT, "{\"\":[", "\"some words\"", "]}");
+    weir_err err = WEIR_ERR_NOMEM;
+    int refused = -1;
+    while (err == WEIR_ERR_NOMEM) {
+        fail_alloc_at(++refused);
+        err = weir_jsontree_read(text, LONG_TEXT, WEIR_JSONTREE_USUAL, &tree);
+        fail_alloc_at(-1);
+    }
+    cr_expect_eq(err, WEIR_OK);
+    cr_expect_gt(refused, 8);
+    weir_jsontree_free(&tree);
+    free(text);
+}
+
+/* The caller's ceiling holds for the sum. */
+Test(jsontree, keeps_to_the_ceiling)
+{
+    struct weir_jsontree tree = {0};
+    char *text = malloc(LONG_TEXT);
+    cr_assert_not_null(text);
+    repeat(text, LONG_TEXT, "{\"\":[", "\"some words\"", "]}");
+    for (size_t most = 0; most <= 16 << 20; most = most ? most * 4 : 1)
+        cr_expect_eq(weir_jsontree_read(text, LONG_TEXT, most, &tree), WEIR_ERR_CORRUPT);
+    cr_expect_eq(weir_jsontree_read(text, LONG_TEXT, 36 << 20, &tree), WEIR_OK);
+    weir_jsontree_free(&tree);
+    free(text);
 }
 
 static void *read_often(void *self)
@@ -194,7 +247,8 @@ static void *read_often(void *self)
     (void)self;
     for (int i = 0; i < 500; i++) {
         struct weir_jsontree tree = {0};
-        cr_assert_eq(weir_jsontree_read(sample, strlen(sample), &tree), WEIR_OK);
+        cr_assert_eq(weir_jsontree_read(sample, strlen(sample), WEIR_JSONTREE_USUAL, &tree),
+                     WEIR_OK);
         cr_assert_eq(json_object_size(tree.root), 2);
         weir_jsontree_free(&tree);
     }

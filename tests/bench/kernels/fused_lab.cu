@@ -1,6 +1,6 @@
 /* A laboratory for the fused matmul: y = W x, W in BF16 as the tensor cores want it, raw or in 12
  * bits a weight, against cublasGemmEx in the same run.  Seventh attempt; docs/benchmarks.md has
- * what all of them gave.
+ * what all of them gave.  Long because kernel, check and comparison are thrown away together.
  *
  *     fused_lab [BATCH|0 [BLOCKS_PER_SM]]      a table on stdout; 0: all batches
  *
