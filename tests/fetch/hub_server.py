@@ -5,8 +5,8 @@ usage: hub_server.py FOLDER LOG [FAULT[:ARGUMENT]]...
 
 Two servers, as two origins: the Hub itself, and the store that its redirects lead to with signed
 URLs.  Prints their ports as the first line; ends when stdin ends.  Every request becomes a line of
-JSON in LOG: which server, path, range, headers, status and body bytes sent.  Files of 100 kB and
-more are LFS files.  SIGHUP reads the folder anew, as another commit.  FAULTS:
+JSON in LOG: its number, which server, path, range, headers, status and body bytes sent.  Files of
+100 kB and more are LFS files.  SIGHUP reads the folder anew, as another commit.  FAULTS:
 
   page:N            N entries on a page of the listing (default: 3)
   gated:TOKEN       files go to who has it, all else is 403 GatedRepo
@@ -37,6 +37,7 @@ import urllib.parse
 
 LFS_BYTES = 100_000
 lock = threading.Lock()
+n_requests = 0
 counts = {}
 folder = sys.argv[1]
 log = open(sys.argv[2], "a", encoding="utf-8")
@@ -147,6 +148,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return fault not in faults or self.headers.get("Authorization") == "Bearer " + faults[fault]
 
     def do_GET(self):
+        global n_requests
+        with lock:
+            n_requests += 1
+            number = n_requests
         self.n_sent = self.status = 0
         try:
             if os.path.exists(faults.get("gone", "/none/such")):
@@ -159,6 +164,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with lock:
             json.dump(
                 {
+                    "n": number,
                     "server": self.server.name,
                     "path": self.path,
                     "range": self.headers.get("Range"),
