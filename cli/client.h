@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "fetch/http.h"
+#include "fetch/hub.h"
 
 enum { CLIENT_MAX_TEXT = 4096 };
 
@@ -31,6 +32,9 @@ void client_options(struct weir_http_options *options, struct client_text *text)
 
 /* The Hub, without '/' at its end.  Returns buf. */
 char *client_endpoint(char buf[CLIENT_MAX_TEXT]);
+
+/* A repository's page, for messages: without what HF_ENDPOINT may hide.  Returns buf. */
+char *hub_page_shown(const struct weir_hub_ref *ref, const char *endpoint, char *buf, size_t bytes);
 
 bool client_is_offline(void);
 

@@ -55,7 +55,7 @@ static bool take_options(struct hub_job *h, const struct cli *cli)
         return false;
     }
     client_endpoint(h->endpoint);
-    weir_hub_page(&h->ref, h->endpoint, h->job.from, sizeof(h->job.from));
+    hub_page_shown(&h->ref, h->endpoint, h->job.from, sizeof(h->job.from));
     if (!option_given(cli, FETCH_HF_CACHE)) {
         const char *dir = cli->n_operands > 1 ? cli->operand[1] : weir_hub_ref_name(&h->ref);
         int n = snprintf(h->job.target, sizeof(h->job.target), "%s", dir);

@@ -26,7 +26,7 @@ static bool take_options(struct pack_job *p, const struct cli *cli)
         return false;
     }
     client_endpoint(p->endpoint);
-    weir_hub_page(&p->ref, p->endpoint, p->job.from, sizeof(p->job.from));
+    hub_page_shown(&p->ref, p->endpoint, p->job.from, sizeof(p->job.from));
     char base[WEIR_HUB_MAX_REPO + sizeof(".weir")];
     snprintf(base, sizeof(base), "%s.weir", weir_hub_ref_name(&p->ref));
     return fetch_job_target(&p->job, base);

@@ -60,6 +60,10 @@ bool fetch_part_take(struct fetch_part *part, const struct cli *cli, bool *asked
         (void)fail(cli, WEIR_ERR_NOMEM, NULL, NULL);
         return false;
     }
+    if (tensors && part->wish.n_globs == 0) {
+        fail_usage(cli, "--tensors names no tensor");
+        return false;
+    }
     return true;
 }
 

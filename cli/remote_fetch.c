@@ -24,6 +24,12 @@ char *url_name(const char *url, char *buf, size_t bytes)
     return buf;
 }
 
+char *hub_page_shown(const struct weir_hub_ref *ref, const char *endpoint, char *buf, size_t bytes)
+{
+    char page[WEIR_HUB_MAX_URL];
+    return weir_http_shown(weir_hub_page(ref, endpoint, page, sizeof(page)), buf, bytes);
+}
+
 weir_err hub_store_url(const char *name, char *buf, size_t bytes, struct weir_diag *diag)
 {
     struct weir_hub_ref ref;

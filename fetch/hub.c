@@ -96,6 +96,15 @@ static weir_err name_urls(const struct opening *o, struct weir_hub *hub)
     return WEIR_OK;
 }
 
+static weir_err check_endpoint(const char *endpoint, struct weir_diag *diag)
+{
+    struct weir_diag why = {""};
+    weir_err err = url_check(endpoint, &why);
+    if (err)
+        weir_diag_set(diag, "%s; check HF_ENDPOINT", why.text);
+    return err;
+}
+
 static weir_err fill(struct opening *o, struct weir_hub *hub, struct weir_diag *diag)
 {
     hub->ref = *o->ref;
@@ -103,7 +112,7 @@ static weir_err fill(struct opening *o, struct weir_hub *hub, struct weir_diag *
     o->answer = malloc(HUB_MAX_ANSWER_BYTES); /* pages that are not used cost nothing */
     if (!o->url || !o->answer)
         return WEIR_ERR_NOMEM;
-    weir_err err = url_check(o->endpoint, diag);
+    weir_err err = check_endpoint(o->endpoint, diag);
     if (!err)
         err = find_commit(o, hub->commit, diag);
     if (!err)

@@ -176,10 +176,12 @@ weir_err partial_place(int data, const char *data_name, const char *target, bool
 {
     if (fsync(data) != 0)
         return fail_errno(diag, data_name);
-    if (weir_beneath_place(AT_FDCWD, data_name, AT_FDCWD, target, replace) != 0 ||
-        !sync_folder_of(target))
+    if (weir_beneath_place(AT_FDCWD, data_name, AT_FDCWD, target, replace) == 0)
+        return sync_folder_of(target) ? WEIR_OK : fail_errno(diag, target);
+    if (errno != EEXIST)
         return fail_errno(diag, target);
-    return WEIR_OK;
+    weir_diag_set(diag, "%.400s: somebody made it meanwhile; use -f to replace it", target);
+    return WEIR_ERR_IO;
 }
 
 static weir_err write_appendix(const struct partial *p, const struct weir_store *store,

@@ -112,6 +112,16 @@ two_fetches_of_one_target() {
     wait "$pid" || die "$(cat slow.out)"
     got
     expect 0 "$WEIR" fetch "$root/b.weir"
+    # Somebody else makes a file of that name meanwhile: it stays, and so does what was fetched.
+    rm b.weir
+    begin_slow
+    echo mine >b.weir
+    ! wait "$pid" || die "it was replaced"
+    grep -q 'b.weir: somebody made it meanwhile; use -f to replace it' slow.out || die "$(cat slow.out)"
+    [ "$(cat b.weir)" = mine ] || die "other bytes"
+    expect 0 "$WEIR" fetch --json -f "$root/b.weir"
+    grep -q '"body_bytes":[0-9]\{1,6\},' <<<"$out" || die "fetched again: $out"
+    got
 }
 disk_full() {
     make_store 12000000

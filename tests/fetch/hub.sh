@@ -176,13 +176,22 @@ changed_file() {
     says 'model.safetensors: the file changed on the server: its X-Linked-Etag is another'
 }
 not_the_hub() {
-    local answer
+    local answer how
     for answer in '{"sha":"main"}' '[]' '<html>' '{"sha":' ''; do
         serve_hub "answer:$answer"
         expect 5 "$WEIR" fetch hf:org/name
         says "does not tell which commit|the server's answer is not the Hub's"
     done
     HF_ENDPOINT=ftp://127.0.0.1 expect 1 "$WEIR" fetch hf:org/name
+    says 'check HF_ENDPOINT'
+    # What an endpoint hides is not told.
+    for answer in http://user:SECRET@127.0.0.1:1 'http://127.0.0.1:1/?key=SECRET'; do
+        for how in hf:org/name '--pack hf:org/name' hf:org/name/a.weir; do
+            # shellcheck disable=SC2086
+            HF_ENDPOINT=$answer "$WEIR" fetch --retry 1 $how >shown 2>&1 && die "fetched from nobody"
+            ! grep -q SECRET shown || die "$how: $(cat shown)"
+        done
+    done
 }
 files_that_are_there() {
     serve_hub
