@@ -93,6 +93,17 @@ void parts_mark(struct parts *p, uint32_t part)
     p->partial.marks.n_unsynced++;
 }
 
+/* The kernel tells of bytes that it lost only once: the next run does not take its word for what it
+ * still has. */
+static weir_err give_up_loose(struct parts *p, struct weir_diag *diag)
+{
+    static const uint8_t nowhere[PARTS_BOOT_BYTES];
+    struct marks *m = &p->partial.marks;
+    weir_err err = marks_break_off(m, p->partial.data_name, diag);
+    (void)!pwrite(m->fd, nowhere, sizeof(nowhere), (off_t)(m->at + firm_bytes(p) + p->n));
+    return err;
+}
+
 weir_err parts_sync(struct parts *p, bool now, struct weir_diag *diag)
 {
     struct marks *m = &p->partial.marks;
@@ -101,7 +112,7 @@ weir_err parts_sync(struct parts *p, bool now, struct weir_diag *diag)
     if (m->n_unsynced == 0 || (!now && !marks_are_due(m)))
         return WEIR_OK;
     if (fdatasync(p->partial.data) != 0)
-        return marks_break_off(m, p->partial.data_name, diag);
+        return give_up_loose(p, diag);
     for (uint32_t i = 0; i < p->n; i++)
         if (parts_has(p, i))
             sidecar_set(m->map, i);

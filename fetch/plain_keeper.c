@@ -1,5 +1,6 @@
 #include "plain_keeper.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,8 +113,19 @@ static weir_err hash_some(struct plain_keeper *k, bool *idle, struct weir_diag *
 
 /* ---- to disk: the thread ---- */
 
+/* The kernel tells of bytes that it lost only once: nothing is marked any more, and the next run
+ * does not take its word for what it still has. */
+static void give_up_marks(struct plain_keeper *k)
+{
+    k->marks->broken = EIO;
+    if (k->since_boot >= 0)
+        (void)!ftruncate(k->since_boot, 0);
+}
+
 static weir_err sync_marks(struct plain_keeper *k, struct weir_diag *diag)
 {
+    if (k->marks->broken)
+        return marks_still_broken(k->marks, k->tree->name, diag);
     pthread_mutex_lock(&k->lock);
     memcpy(k->map, k->marks->map, k->marks->n_map);
     uint32_t n = k->marks->n_unsynced;
@@ -121,7 +133,9 @@ static weir_err sync_marks(struct plain_keeper *k, struct weir_diag *diag)
     if (n == 0)
         return WEIR_OK;
     weir_err err = plain_tree_sync(k->tree, diag);
-    if (!err)
+    if (err)
+        give_up_marks(k);
+    else
         err = marks_write(k->marks, k->map, diag);
     if (err)
         return err;

@@ -194,6 +194,33 @@ Test(plain_keeper, says_nothing_of_what_cannot_be_synced, .init = set_up, .fini 
     cr_expect_not(sidecar_has(marks.map, 0));
 }
 
+/* The kernel tells of bytes that it lost only once: the sync at the end has nothing to say of them.
+ */
+Test(plain_keeper, marks_nothing_after_a_sync_that_failed, .init = set_up, .fini = tear_down)
+{
+    struct weir_diag diag = {""};
+    struct stat st;
+    int since_boot = openat(tree.staging, "since-boot", O_RDWR | O_CREAT, 0600);
+    cr_assert_eq(ftruncate(since_boot, 100), 0);
+    cr_assert_eq(plain_keeper_begin(&keeper, &tree, &marks, since_boot), WEIR_OK);
+    bring(0);
+    watched = &marks;
+    sync_errno = EIO;
+    pthread_mutex_lock(&keeper.lock);
+    marks.synced = 0; /* a sync is due */
+    pthread_mutex_unlock(&keeper.lock);
+    end(false, WEIR_ERR_IO, &diag);
+    sync_errno = 0;
+    cr_expect_null(strchr(calls, 'W'), "%s", calls);
+    cr_expect_not_null(strstr(diag.text, "wide: "), "%s", diag.text);
+    cr_expect(fstat(since_boot, &st) == 0 && st.st_size == 0);
+    (void)close(since_boot);
+    watched = NULL;
+    close_tree();
+    open_tree(true);
+    cr_expect_not(sidecar_has(marks.map, 0));
+}
+
 Test(plain_keeper, takes_back_marks_of_what_is_wrong, .init = set_up, .fini = tear_down)
 {
     struct weir_diag diag = {""};
