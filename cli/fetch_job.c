@@ -98,7 +98,8 @@ int fetch_job_failed(const struct fetch_job *job, weir_err err, const struct wei
 {
     const struct cli *cli = job->cli;
     /* What is wrong on this side names its file. */
-    bool here = err == WEIR_ERR_IO || err == WEIR_ERR_MISMATCH;
+    bool here = err == WEIR_ERR_IO || err == WEIR_ERR_MISMATCH ||
+                strncmp(diag->text, job->target, strlen(job->target)) == 0;
     int code = fail_with(
         cli, err, here ? NULL : job->from, diag,
         cli->json ? json_pack("{s:s,s:I}", "event", "error", "kept_bytes", (json_int_t)kept_bytes)

@@ -95,7 +95,7 @@ static void judge_whole(const struct reply *r, const struct wish *wish, struct v
         take(r, 0, open_ended ? r->length : wish->n, open_ended ? r->length : wish->n, v);
     else
         say(v, VERDICT_FAIL, WEIR_ERR_NETWORK,
-            "the server ignores ranges: 200 (the whole file) for a 206");
+            "the server ignores ranges: 200 (the whole file) for a 206; use one that knows them");
 }
 
 static void judge_unsatisfied(const struct reply *r, const struct wish *wish, struct verdict *v)

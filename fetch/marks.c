@@ -20,7 +20,8 @@ weir_err fail_errno(struct weir_diag *diag, const char *name)
     const char *advice =
         errno == ENOSPC || errno == EDQUOT ? "; free some space, then run it again: it goes on"
         : errno == EACCES || errno == EPERM || errno == EROFS ? "; choose a place you may write to"
-                                                              : "";
+        : errno == ELOOP ? "; it is a link, and not followed; remove it"
+                         : "";
     weir_diag_set(diag, "%.400s: %s%s", name, strerror(errno), advice);
     return WEIR_ERR_IO;
 }

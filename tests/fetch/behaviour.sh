@@ -232,6 +232,18 @@ exit_codes() { # 5 with the cause: the network; 3: bytes that do not verify
     serve a.weir flip:5000,1000
     fails 3
     says 'b.weir: extent 0: its SHA-256'
+    # What is wrong on this side is said of this side; and no link is written through.
+    serve a.weir
+    expect 2 "$WEIR" fetch --repair "$root/b.weir" none.weir
+    says '^weir fetch: none.weir: No such file'
+    rm -f b.weir.weir-*
+    for name in b.weir.weir-fetch b.weir.weir-partial; do
+        ln -s nowhere $name
+        fails 2
+        says "^weir fetch: $name: .*; it is a link, and not followed; remove it"
+        [ ! -e nowhere ] || die "written through a link"
+        rm -f b.weir.weir-*
+    done
 }
 
 "$1"
