@@ -97,7 +97,7 @@ says 'no tensor of the store is among those'
 for layers in x 2-1 -1 1-x 1--2 99999999999 ''; do
     expect 1 "$WEIR" fetch "--layers=$layers" "$root/none.weir"
 done
-for tensors in '' , ,,; do
+for tensors in '' ',' ',,'; do
     expect 1 "$WEIR" fetch "--tensors=$tensors" --layers 1 "$root/none.weir"
 done
 expect 1 "$WEIR" fetch --plain --layers 1 "$root/none.weir" out
