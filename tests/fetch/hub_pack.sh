@@ -239,11 +239,11 @@ small_file_damaged() {
 # What an earlier run has left is cut, changed, or of something else.
 odd_journals() {
     make_repo 10
-    serve_hub slow:6000000
+    serve_hub slow:1500000
     local pid i size
     "$WEIR" fetch --pack -q -x 4 hf:org/name >/dev/null 2>&1 &
     pid=$!
-    until [ "$(stat -c %s name.weir.weir-partial 2>/dev/null || echo 0)" -gt 7000000 ]; do sleep 0.05; done
+    until [ "$(stat -c %s name.weir.weir-partial 2>/dev/null || echo 0)" -gt 3000000 ]; do sleep 0.05; done
     kill -9 "$pid"
     wait "$pid" 2>/dev/null || true
     cp name.weir.weir-partial partial
@@ -256,8 +256,8 @@ odd_journals() {
         case $i in
         1) truncate -s $((size - 1)) name.weir.weir-fetch ;;
         2) printf x | dd of=name.weir.weir-fetch bs=1 seek=$((size / 2)) conv=notrunc status=none ;;
-        3) truncate -s 5000000 name.weir.weir-partial ;;
-        4) printf wrong | dd of=name.weir.weir-partial bs=1 seek=4000000 conv=notrunc status=none ;;
+        3) truncate -s 2000000 name.weir.weir-partial ;;
+        4) printf wrong | dd of=name.weir.weir-partial bs=1 seek=1500000 conv=notrunc status=none ;;
         5) head -c 100000 /dev/urandom >name.weir.weir-fetch ;;
         6) rm name.weir.weir-partial ;;
         esac

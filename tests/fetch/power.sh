@@ -33,7 +33,7 @@ for i, (at, n) in enumerate(extents):
 }
 # Where the extents lie is what a whole fetch asks for.
 logged 'sorted([int(r["range"][6:].split("-")[0]), int(r["range"].split("-")[1]) + 1 - int(r["range"][6:].split("-")[0])]
-    for r in d if r["range"][6] != "-" and r["range"] != "bytes=0-4095")' >extents.json
+    for r in d if r["range"][6] not in "-0")' >extents.json
 
 serve a.weir
 marked=0 whole=0

@@ -123,6 +123,17 @@ int open(const char *path, int flags, ...)
     return open_noted(path, flags, mode);
 }
 
+int openat(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    if (dir == AT_FDCWD || path[0] == '/')
+        return open_noted(path, flags, mode);
+    return (int)syscall(SYS_openat, dir, path, flags, mode);
+}
+
 static ssize_t write_noted(int fd, const void *bytes, size_t n, off_t at)
 {
     bool watched = is_watched_fd(fd);
