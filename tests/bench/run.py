@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures `weir run` on a checkpoint of TinyLlama's shape: tokens a second and peak memory.
 
-    run.py BUILD --tokenizer FILE [--megabytes 2190] [--repeat 5] [--slow-repeat 3] [--tokens 33]
-           [--model DIR] [--tmp DIR] [--llama PYTHON] [--csv FILE]
+    run.py BUILD (--tokenizer FILE | --model DIR) [--megabytes 2190] [--repeat 5] [--slow-repeat 3] 
+           [--tokens 33] [--tmp DIR] [--llama PYTHON] [--csv FILE]
 
-The checkpoint (random BF16 weights) and its store lie in a tmpfs; --model names one that is there already.
+The checkpoint (random BF16 weights) and its store lie in a tmpfs; --model names one that is there already;
+--tokenizer is Llama 2's tokenizer.json, compressed with zstd or not.
 Everything takes turns: ways to keep the weights, places they come from, 1 and 2 threads, a loop that only
 reads memory, and llama.cpp on the same weights as a GGUF file (--llama: a python that has xllamacpp).  A run
 reads a prompt of 128 tokens, which includes reading the model, and then makes --tokens, of which the first
@@ -65,7 +66,8 @@ class Bench:
         if not o.model:
             output_of([os.path.join(o.build, "tests/gen_checkpoint"), self.model, "--megabytes", str(o.megabytes),
                        "--shards", "1"])
-            shutil.copy(o.tokenizer, f"{self.model}/tokenizer.json")
+            with open(f"{self.model}/tokenizer.json", "wb") as f:
+                subprocess.run(["zstd", "-dcqf", o.tokenizer], check=True, stdout=f)
         output_of([self.weir, "pack", "-q", self.model, self.store])
         plain = sum(os.path.getsize(os.path.join(self.model, f)) for f in os.listdir(self.model))
         print(f"store: {os.path.getsize(self.store)} of {plain} bytes")
@@ -155,6 +157,9 @@ def main():
     options = p.parse_args()
     if not options.model and not options.tokenizer:
         p.error("--tokenizer or --model says which tokenizer")
+    if options.llama and not os.path.exists(options.llama):
+        print(f"without llama.cpp: no {options.llama}")
+        options.llama = None
     bench = Bench(options)
     try:
         bench.prepare()
