@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/huge.h"
+
 enum {
     SAMPLE_PLACES = 4,
     MAX_ODD_PER_MILLE = 20,  /* exceptions of the sample; with more, plain is as good */
     SPARE_EXCEPTIONS = 1024, /* beyond twice what the sample lets expect, ... */
     SPARE_WEIGHTS = 1 << 14, /* ... and one in so many weights */
-    ALIGNMENT = 64,
     HIGH_BYTES = 256,
     LAYER_MATRICES = 7,
 };
@@ -120,7 +121,7 @@ static weir_err choose(struct keep *k, const struct weir_checkpoint_tensor *t,
         if (t->bytes > k->most_bytes - k->bytes)
             return WEIR_OK;
         kept->bytes = t->bytes;
-        kept->plain = aligned_alloc(ALIGNMENT, (size_t)(t->bytes / ALIGNMENT + 1) * ALIGNMENT);
+        kept->plain = huge_alloc((size_t)t->bytes);
     }
     kept->there = calloc((size_t)kept->n_rows, 1);
     if (!err && (!kept->there || (!kept->resident && !kept->plain)))

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measures `weir run` on a checkpoint of TinyLlama's shape: tokens a second and peak memory.
 
-    run.py BUILD (--tokenizer FILE | --model DIR) [--megabytes 2190] [--repeat 5] [--slow-repeat 3] 
-           [--tokens 33] [--tmp DIR] [--llama PYTHON] [--csv FILE]
+    run.py BUILD (--tokenizer FILE | --model DIR) [--megabytes 2190] [--repeat 5] [--slow-repeat 3]
+           [--tokens 33] [--threads 2,1] [--tmp DIR] [--llama PYTHON] [--csv FILE]
+    run.py --report FILE     the table of what --csv wrote; further runs add to it
 
 The checkpoint (random BF16 weights) and its store lie in a tmpfs; --model names one that is there already;
 --tokenizer is Llama 2's tokenizer.json, compressed with zstd or not.
@@ -10,8 +11,8 @@ Everything takes turns: ways to keep the weights, places they come from, 1 and 2
 reads memory, and llama.cpp on the same weights as a GGUF file (--llama: a python that has xllamacpp).  A run
 reads a prompt of 128 tokens, which includes reading the model, and then makes --tokens, of which the first
 is the prompt's.  Two such runs, with one and with two chunks, give the rate of a chunk when the weights are
-there.  Ways that decode all weights in every pass are "slow".  Medians.  All runs
-must end with the same logits.
+there.  Ways that decode all weights in every pass are "slow".  Medians.  All runs must
+end with the same logits.
 """
 import argparse
 import csv
@@ -53,8 +54,8 @@ class Bench:
         self.tmp = tempfile.mkdtemp(prefix="weir-bench.", dir=options.tmp)
         self.samples, self.hashes = {}, {}
         self.commit = output_of(["git", "-C", self.here, "rev-parse", "--short", "HEAD"]).strip()
-        self.csv = open(options.csv, "w", newline="", encoding="ascii") if options.csv else None
-        if self.csv:
+        self.csv = open(options.csv, "a", newline="", encoding="ascii") if options.csv else None
+        if self.csv and self.csv.tell() == 0:
             csv.writer(self.csv).writerow(COLUMNS)
 
     def path(self, name):
@@ -116,7 +117,7 @@ class Bench:
 
     def measure(self):
         for repeat in range(self.options.repeat):
-            for threads in (2, 1):
+            for threads in self.options.threads:
                 self.note("memory read", threads,
                           {"weights_gb_per_s": float(output_of([self.path("read_loop"), str(threads)]))})
                 for way in WAYS if repeat % 2 == 0 else reversed(WAYS):
@@ -125,26 +126,40 @@ class Bench:
                 if self.options.llama:
                     self.run_llama(threads)
 
-    def report(self):
-        print("| weights | threads | prompt tok/s | warm chunk tok/s | decode tok/s | GB/s of weights | peak RSS MB | runs |")
-        print("|---|---|---|---|---|---|---|---|")
-        for (way, threads), rows in sorted(self.samples.items(), key=lambda item: -item[0][1]):
-            cells = []
-            for key, form, unit in (("prompt_tok_per_s", ".1f", 1), ("warm_chunk_tok_per_s", ".1f", 1),
-                                    ("gen_tok_per_s", ".2f", 1), ("weights_gb_per_s", ".1f", 1),
-                                    ("peak_rss_bytes", ".0f", 1e6)):
-                found = [row[key] for row in rows if key in row]
-                cells.append(f"{statistics.median(found) / unit:{form}}" if found else "")
-            print(f"| {way} | {threads} | {' | '.join(cells)} | {len(rows)} |")
+    def check_hashes(self):
         for hashed, ways in self.hashes.items():
             print(f"logits {hashed}: {', '.join(sorted(ways))}")
-        if len(self.hashes) != 1:
+        if len(self.hashes) > 1:
             sys.exit("FAILED: the logits are not one and the same")
+
+
+def samples_of(path):
+    samples = {}
+    with open(path, newline="", encoding="ascii") as f:
+        for line in csv.DictReader(f):
+            row = {c: float(line[c]) for c in COLUMNS[3:] if line[c]}
+            samples.setdefault((line["way"], int(line["threads"])), []).append(row)
+    return samples
+
+
+def report(samples):
+    print("| weights | threads | prompt tok/s | warm chunk tok/s | decode tok/s | GB/s of weights | peak RSS MB | runs |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (way, threads), rows in sorted(samples.items(), key=lambda item: -item[0][1]):
+        cells = []
+        for key, form, unit in (("prompt_tok_per_s", ".1f", 1), ("warm_chunk_tok_per_s", ".1f", 1),
+                                ("gen_tok_per_s", ".2f", 1), ("weights_gb_per_s", ".1f", 1),
+                                ("peak_rss_bytes", ".0f", 1e6)):
+            found = [row[key] for row in rows if key in row]
+            cells.append(f"{statistics.median(found) / unit:{form}}" if found else "")
+        print(f"| {way} | {threads} | {' | '.join(cells)} | {len(rows)} |")
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("build")
+    p.add_argument("build", nargs="?")
+    p.add_argument("--report")
+    p.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[2, 1])
     p.add_argument("--tokenizer")
     p.add_argument("--model")
     p.add_argument("--megabytes", type=int, default=2190)
@@ -155,6 +170,11 @@ def main():
     p.add_argument("--llama")
     p.add_argument("--csv")
     options = p.parse_args()
+    if options.report:
+        report(samples_of(options.report))
+        return
+    if not options.build:
+        p.error("BUILD is missing")
     if not options.model and not options.tokenizer:
         p.error("--tokenizer or --model says which tokenizer")
     if options.llama and not os.path.exists(options.llama):
@@ -166,8 +186,8 @@ def main():
         bench.measure()
     finally:
         shutil.rmtree(bench.tmp, ignore_errors=True)
-        if bench.samples:
-            bench.report()
+    report(bench.samples)
+    bench.check_hashes()
 
 
 if __name__ == "__main__":
