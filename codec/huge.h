@@ -1,8 +1,8 @@
 /* huge.h - memory for what is large and read from end to end again and again.
  *
- * Huge pages, where the system has them to give: fewer faults when it is filled, fewer misses of the
- * TLB when it is read.  Only whole huge pages inside are asked for, so that what is resident does not
- * grow beyond what was asked for. */
+ * Huge pages, where the system has them to give: fewer faults when it is filled, fewer misses of
+ * the TLB when it is read.  Only whole huge pages inside are asked for, so that what is resident
+ * does not grow beyond what was asked for. */
 #ifndef WEIR_CODEC_HUGE_PRIVATE_H
 #define WEIR_CODEC_HUGE_PRIVATE_H
 
@@ -13,7 +13,8 @@
 
 enum { HUGE_PAGE = 2 << 20, LINE = 64 };
 
-/* n bytes that begin at a multiple of 64, not set, to be freed with free(); NULL: there are none. */
+/* n bytes that begin at a multiple of 64, not set, to be freed with free(); NULL: there are none.
+ */
 static inline void *huge_alloc(size_t n)
 {
     const size_t align = n < HUGE_PAGE ? LINE : HUGE_PAGE;
