@@ -2,7 +2,7 @@
 """Measures `weir run` on a checkpoint of TinyLlama's shape: tokens a second and peak memory.
 
     run.py BUILD (--tokenizer FILE | --model DIR) [--megabytes 2190] [--repeat 5] [--slow-repeat 3]
-           [--tokens 33] [--threads 2,1] [--tmp DIR] [--llama PYTHON] [--csv FILE]
+           [--tokens 33] [--threads 2,1] [--only WAY,...] [--tmp DIR] [--llama PYTHON] [--csv FILE]
     run.py --report FILE     the table of what --csv wrote; further runs add to it
 
 The checkpoint (random BF16 weights) and its store lie in a tmpfs; --model names one that is there already;
@@ -27,12 +27,12 @@ import tempfile
 PROMPT = 128
 WAYS = [  # name, options, from plain files, slow
     ("resident", [], False, False),
-    ("resident, plain files", [], True, False),
+    ("resident from plain files", [], True, False),
     ("raw BF16", ["--keep", "plain"], False, False),
     ("--ram 1G", ["--ram", "1G"], False, True),
-    ("--ram 1G, plain files", ["--ram", "1G"], True, True),
+    ("--ram 1G from plain files", ["--ram", "1G"], True, True),
     ("--ram 256Mi", ["--ram", "256Mi"], False, True),
-    ("--ram 256Mi, plain files", ["--ram", "256Mi"], True, True),
+    ("--ram 256Mi from plain files", ["--ram", "256Mi"], True, True),
     ("nothing kept", ["--keep", "none"], False, True),
 ]
 COLUMNS = ["commit", "way", "threads", "prompt_tok_per_s", "warm_chunk_tok_per_s", "gen_tok_per_s",
@@ -53,6 +53,7 @@ class Bench:
         self.weir = os.path.join(options.build, "cli/weir")
         self.tmp = tempfile.mkdtemp(prefix="weir-bench.", dir=options.tmp)
         self.samples, self.hashes = {}, {}
+        self.ways = [way for way in WAYS if not options.only or way[0] in options.only]
         self.commit = output_of(["git", "-C", self.here, "rev-parse", "--short", "HEAD"]).strip()
         self.csv = open(options.csv, "a", newline="", encoding="ascii") if options.csv else None
         if self.csv and self.csv.tell() == 0:
@@ -120,7 +121,7 @@ class Bench:
             for threads in self.options.threads:
                 self.note("memory read", threads,
                           {"weights_gb_per_s": float(output_of([self.path("read_loop"), str(threads)]))})
-                for way in WAYS if repeat % 2 == 0 else reversed(WAYS):
+                for way in self.ways if repeat % 2 == 0 else reversed(self.ways):
                     if not way[3] or (repeat < self.options.slow_repeat and (threads == 2 or not way[2])):
                         self.run_way(way, threads)
                 if self.options.llama:
@@ -159,6 +160,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("build", nargs="?")
     p.add_argument("--report")
+    p.add_argument("--only", type=lambda text: text.split(","))
     p.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[2, 1])
     p.add_argument("--tokenizer")
     p.add_argument("--model")
