@@ -157,7 +157,7 @@ static weir_err fill(struct keep *k, struct weir_diag *diag)
     size_t n_tensors = weir_checkpoint_n_tensors(k->model->checkpoint);
     struct weir_reader *reader = NULL;
     k->kept = calloc(n_tensors + 1, sizeof(*k->kept));
-    k->of = calloc(n_tensors + 1, sizeof(*k->of));
+    k->of = calloc(n_tensors + 1, sizeof(struct kept *));
     if (!k->kept || !k->of)
         return WEIR_ERR_NOMEM;
     weir_err err = weir_reader_new(k->model->checkpoint, k->model->row_bytes, &reader);
