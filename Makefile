@@ -1,5 +1,5 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test test-clients lint format bench bench-mount bench-fetch install clean
+.PHONY: all demo test test-clients lint format bench bench-mount bench-fetch bench-run install clean
 
 all:
 	tools/install-deps build
@@ -37,6 +37,13 @@ bench-mount: all
 bench-fetch: all
 	tools/install-deps bench
 	tests/bench/fetch.py build/release
+
+bench-run: all
+	tools/install-deps bench
+	tools/install-deps clients
+	-tests/clients/venv.sh build/clients-venv
+	tests/bench/run.py build/release --llama build/clients-venv/bin/python \
+	    --tokenizer "$${WEIR_SHARED:-../shared}/tokenizers/tinyllama.tokenizer.json.zst"
 
 install: all
 	cmake --install build/release

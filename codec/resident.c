@@ -1,4 +1,5 @@
 #include "codec/resident.h"
+#include "huge.h"
 #include "resident_block.h"
 
 #include <assert.h>
@@ -85,7 +86,7 @@ static weir_err fill(struct weir_resident *r)
     bytes += (WEIR_RESIDENT_ALIGN - bytes % WEIR_RESIDENT_ALIGN) % WEIR_RESIDENT_ALIGN;
     if (bytes > SIZE_MAX)
         return WEIR_ERR_NOMEM;
-    r->blocks = aligned_alloc(WEIR_RESIDENT_ALIGN, (size_t)bytes);
+    r->blocks = huge_alloc((size_t)bytes);
     r->span = calloc(r->n_rows, sizeof(r->span[0]));
     r->exception = malloc(((size_t)r->max_exceptions + 1) * sizeof(r->exception[0]));
     return r->blocks && r->span && r->exception ? WEIR_OK : WEIR_ERR_NOMEM;

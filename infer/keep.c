@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/huge.h"
+
 enum {
     SAMPLE_PLACES = 4,
     MAX_ODD_PER_MILLE = 20,  /* exceptions of the sample; with more, plain is as good */
     SPARE_EXCEPTIONS = 1024, /* beyond twice what the sample lets expect, ... */
     SPARE_WEIGHTS = 1 << 14, /* ... and one in so many weights */
-    ALIGNMENT = 64,
     HIGH_BYTES = 256,
     LAYER_MATRICES = 7,
 };
@@ -120,7 +121,7 @@ static weir_err choose(struct keep *k, const struct weir_checkpoint_tensor *t,
         if (t->bytes > k->most_bytes - k->bytes)
             return WEIR_OK;
         kept->bytes = t->bytes;
-        kept->plain = aligned_alloc(ALIGNMENT, (size_t)(t->bytes / ALIGNMENT + 1) * ALIGNMENT);
+        kept->plain = huge_alloc((size_t)t->bytes);
     }
     kept->there = calloc((size_t)kept->n_rows, 1);
     if (!err && (!kept->there || (!kept->resident && !kept->plain)))
@@ -156,7 +157,7 @@ static weir_err fill(struct keep *k, struct weir_diag *diag)
     size_t n_tensors = weir_checkpoint_n_tensors(k->model->checkpoint);
     struct weir_reader *reader = NULL;
     k->kept = calloc(n_tensors + 1, sizeof(*k->kept));
-    k->of = calloc(n_tensors + 1, sizeof(*k->of));
+    k->of = calloc(n_tensors + 1, sizeof(struct kept *));
     if (!k->kept || !k->of)
         return WEIR_ERR_NOMEM;
     weir_err err = weir_reader_new(k->model->checkpoint, k->model->row_bytes, &reader);

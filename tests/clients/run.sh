@@ -132,7 +132,7 @@ check_transformers() {
 }
 
 # No mount: what tests/infer/ has pinned is still what these programs give.
-check_goldens() {
+check_text_goldens() {
     local goldens=$here/../infer
     if has_client "tokenizer goldens" tokenizers zstandard; then
         run "tokenizer goldens" env WEIR_SHARED="$shared" "$py" "$goldens/tokenizer_goldens.py" \
@@ -151,7 +151,7 @@ check_llama() {
         "$original/stories260K/stories260K.gguf" "$mnt/stories260K/stories260K.gguf"
 }
 
-check_goldens() { # of infer/: needs no mount
+check_graph_goldens() { # the same
     has_client goldens torch transformers || return 0
     run goldens "$py" "$here/../infer/make_goldens.py" --check
 }
@@ -273,7 +273,8 @@ case $status in
         ;;
 esac
 
-check_goldens
+check_text_goldens
+check_graph_goldens
 make_models
 models=(big)
 if [ -d "$original/story" ]; then
@@ -287,6 +288,5 @@ check_transformers
 [ ! -d "$original/stories260K" ] || check_llama
 check_at_once
 check_hub_cache
-check_goldens
 mount_down
 end

@@ -83,7 +83,8 @@ def factor(s, period):
 
 
 def text(t):
-    return struct.pack("<Q", len(t)) + t.encode()
+    raw = t.encode()
+    return struct.pack("<Q", len(raw)) + raw
 
 
 def pair(key, value):
