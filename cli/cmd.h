@@ -51,6 +51,6 @@ struct cli {
 };
 
 extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_umount, cmd_fetch,
-    cmd_run, cmd_bench;
+    cmd_run, cmd_doctor, cmd_bench;
 
 #endif

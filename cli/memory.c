@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "output.h"
 
@@ -47,13 +48,13 @@ uint64_t memory_available(void)
 }
 
 /* All but weights, with this chunk. */
-static uint64_t fixed_bytes(const struct weir_model *model,
-                            const struct weir_graph_options *options)
+uint64_t memory_fixed(const struct weir_model *model, const struct weir_graph_options *options)
 {
     uint64_t graph = weir_graph_bytes(model, options);
     uint64_t texts = options->n_sequences ? options->n_sequences : 1;
     uint64_t sampler = (uint64_t)model->config.vocab * VOCAB_BYTES * texts;
-    uint64_t threads = (uint64_t)(options->n_threads ? options->n_threads : 1) * THREAD_BYTES;
+    long n_threads = options->n_threads ? (long)options->n_threads : sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t threads = (uint64_t)(n_threads > 0 ? n_threads : 1) * THREAD_BYTES;
     return graph ? memory_peak() + graph + sampler + threads + MARGIN_BYTES : UINT64_MAX;
 }
 
@@ -73,16 +74,16 @@ weir_err memory_fit(uint64_t most, const struct weir_model *model,
                     struct weir_graph_options *options, struct weir_diag *diag)
 {
     if (!most) {
-        uint64_t available = memory_available(), fixed = fixed_bytes(model, options);
+        uint64_t available = memory_available(), fixed = memory_fixed(model, options);
         uint64_t spare = available / SPARE_DENOMINATOR * SPARE_NUMERATOR;
         if (options->keep_bytes && available != UINT64_MAX)
             options->keep_bytes = spare > fixed ? spare - fixed : 1;
         return WEIR_OK;
     }
-    uint64_t fixed = fixed_bytes(model, options);
+    uint64_t fixed = memory_fixed(model, options);
     while (fixed > most && can_shrink(options)) {
         shrink(options);
-        fixed = fixed_bytes(model, options);
+        fixed = memory_fixed(model, options);
     }
     if (fixed > most) {
         char given[HUMAN_BYTES];

@@ -125,6 +125,8 @@ weir_err run_job_make(struct run_job *job, struct weir_diag *diag)
     double began = now_seconds();
     weir_err err = memory_fit(job->ram, job->model, &job->graph_options, diag);
     if (!err)
+        job->fixed_bytes = memory_fixed(job->model, &job->graph_options);
+    if (!err)
         err = weir_graph_new(job->model, &job->graph_options, &job->graph, diag);
     job->load_seconds += now_seconds() - began;
     if (err || !logits || option_given(job->cli, RUN_PLAN))

@@ -30,6 +30,7 @@ struct run_job {
     struct weir_tokenizer *tokenizer;
     uint32_t end_id[RUN_MOST_ENDS];
     /* ready to run */
+    uint64_t fixed_bytes; /* of memory, besides kept weights */
     struct weir_graph *graph;
     double load_seconds;
 };
