@@ -23,17 +23,17 @@ static weir_err measure_decode(struct doctor *d)
 {
     struct bench_data data;
     struct bench_row row;
-    const struct bench_plan plan = {.kind = BENCH_CODEC,
-                                    .kernels = weir_kernels_best(),
-                                    .threads = d->threads,
-                                    .repeat = N_TIMES};
+    const struct bench_plan plan = {
+        .kind = BENCH_CODEC, .kernels = weir_kernels_best(), .threads = d->threads, .repeat = 1};
     weir_err err = bench_data_generate(&data, "bf16", DECODE_BYTES);
     if (err)
         return err;
-    err = bench_measure(&data, &plan, &row);
+    for (int i = 0; i < N_TIMES && !err; i++) { /* the least time: others are at work here, too */
+        err = bench_measure(&data, &plan, &row);
+        if (!err && row.decode_gbps * 1e9 > d->decode)
+            d->decode = row.decode_gbps * 1e9;
+    }
     bench_data_free(&data);
-    if (!err)
-        d->decode = row.decode_gbps * 1e9;
     (void)snprintf(d->decoder, sizeof(d->decoder), "%s", weir_kernels_name(plan.kernels));
     return err;
 }
