@@ -24,7 +24,7 @@ weir_err run_job_open(struct run_job *job, struct weir_diag *diag)
         err = weir_model_config_read(job->source.checkpoint, &config, diag);
     if (!err)
         err = weir_model_open(job->source.checkpoint, &config, &job->model, diag);
-    if (!err && !option_given(cli, RUN_PLAN))
+    if (!err)
         err = weir_tokenizer_read(job->source.checkpoint, &job->tokenizer, diag);
     if (err)
         return err;

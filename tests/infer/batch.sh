@@ -68,7 +68,8 @@ for bad in '{"prompt": 3}' '[]' '{"text": "a"}' '{"prompt": "a"' 'text'; do
     printf '"fine"\n%s\n' "$bad" >"$work/bad.jsonl"
     code=0
     "$WEIR" run "$story" -f "$work/bad.jsonl" >"$work/out" 2>"$work/err" || code=$?
-    [ "$code" != 0 ] && [ ! -s "$work/out" ] || fail "taken: $bad"
+    [ "$code" != 0 ] || fail "taken: $bad"
+    [ ! -s "$work/out" ] || fail "something of a bad file: $bad"
     says 'line 2: '
 done
 : >"$work/none.jsonl"
