@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 enum {
-    CLI_MAX_OPTIONS = 24,     /* of one command, the common ones not counted */
+    CLI_MAX_OPTIONS = 40,     /* of one command, the common ones not counted */
     CLI_ANY_NUMBER = 1 << 20, /* of operands */
     CLI_MAX_THREADS = 1024,   /* what -j takes; the library uses fewer */
 };
@@ -51,6 +51,6 @@ struct cli {
 };
 
 extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_umount, cmd_fetch,
-    cmd_run, cmd_bench;
+    cmd_run, cmd_doctor, cmd_bench;
 
 #endif

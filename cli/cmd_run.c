@@ -2,13 +2,25 @@
 #include "cmd_run.h"
 
 static const struct cli_option options[] = {
+    [RUN_MODEL] = {'m', "model", "SRC", "the model, if it is no operand", false},
     [RUN_PROMPT] = {'p', "prompt", "TEXT", "what the text begins with", false},
-    [RUN_FILE] = {'f', "file", "FILE", "the same, from a file ('-': standard input)", false},
-    [RUN_N] = {'n', "n-predict", "N", "stop after N tokens (default: 128)", false},
-    [RUN_CONTEXT] = {'c', "ctx-size", "N", "tokens of prompt and answer (default: what -n takes)",
+    [RUN_FILE] = {'f', "file", "FILE",
+                  "the same, from a file ('-': standard input); of NAME.jsonl many", false},
+    [RUN_CHAT] = {'i', "chat", NULL, "talk to it; with -p or -f: one answer", false},
+    [RUN_SYS] = {0, "sys", "TEXT", "--chat, with this said first", false},
+    [RUN_TEMPLATE] = {0, "chat-template", "NAME", "how a conversation is written, such as chatml",
+                      false},
+    [RUN_RAW] = {0, "raw", NULL, "--chat without a template: what is typed, as it is", false},
+    [RUN_PERPLEXITY] = {0, "perplexity", "FILE", "how well the model foresees a text", false},
+    [RUN_PLAN] = {0, "plan", NULL, "run nothing: say where weights would be, and how fast", false},
+    [RUN_N] = {'n', "n-predict", "N", "stop after N tokens (default: 128; of a chat: 1024)", false},
+    [RUN_CONTEXT] = {'c', "ctx-size", "N",
+                     "tokens of prompt and answer (default: what -n takes; of a chat: 4096; of "
+                     "--perplexity: 512)",
                      false},
     [RUN_THREADS] = {'t', "threads", "N", "use N threads (default: one per processor)", false},
-    [RUN_CHUNK] = {'b', "batch-size", "N", "tokens of the prompt at once (default: 256)", false},
+    [RUN_BATCH] = {'b', "batch-size", "N", "prompts of a .jsonl file at once (default: 1)", false},
+    [RUN_CHUNK] = {'u', "ubatch-size", "N", "tokens of the prompt at once (default: 256)", false},
     [RUN_TEMPERATURE] = {0, "temp", "T", "0: always the likeliest token (default: 0.8)", false},
     [RUN_TOP_K] = {0, "top-k", "N", "choose among the N likeliest (default: 40; 0: all)", false},
     [RUN_TOP_P] = {0, "top-p", "P", "of these, those that make up P (default: 0.95)", false},
@@ -16,7 +28,7 @@ static const struct cli_option options[] = {
     [RUN_REPEAT_PENALTY] = {0, "repeat-penalty", "X",
                             "make the last 64 tokens less likely (default: 1, not)", false},
     [RUN_SEED] = {'s', "seed", "N", "of the choice (default: 0; the same gives the same)", false},
-    [RUN_STOP] = {'r', "stop", "TEXT", "stop before TEXT", false},
+    [RUN_STOP] = {'r', "stop", "TEXT", "stop before TEXT; may be given again", true, 0x1f},
     [RUN_IGNORE_EOS] = {0, "ignore-eos", NULL, "go on where the model would end", false},
     [RUN_KV_BF16] = {0, "kv-bf16", NULL, "keys and values in BF16: half the memory", false},
     [RUN_TOKENS] = {0, "tokens", NULL, "print the ids of tokens, not their text", false},
@@ -46,11 +58,26 @@ const struct cmd cmd_run = {
         "Mistral,\n"
         "Qwen2, Qwen3, Gemma 2 and 3 (text), Phi-3, with weights in F32, F16 or BF16; what is not\n"
         "known is refused. The same model and prompt give the same logits, bit for bit, with any\n"
-        "number of threads, on any x86-64 processor, from any of these places.\n",
+        "number of threads, on any x86-64 processor, from any of these places.\n\n"
+        "-p goes on with its text as it is, whatever the model was trained for. --chat or --sys "
+        "make a\n"
+        "question of it, in the model's own chat template. Without -p or -f each line of standard\n"
+        "input is a question; ^C ends the answer, once more the program, as the end of the input "
+        "does.\n"
+        "Where the context is full, the first question and its answer are forgotten.\n\n"
+        "A .jsonl file has on each line a text, or an object with one under \"prompt\". -b N of "
+        "them go\n"
+        "through the weights together. Each gives the same as alone: one object a line, in the "
+        "order of\n"
+        "the file.\n\n"
+        "--perplexity cuts the text into windows of -c tokens, each of them begun anew, and takes "
+        "all\n"
+        "tokens but the first of each window.\n",
     .examples = "  weir run llama.weir -p 'Once upon a time' -n 200\n"
-                "  weir run /mnt/model -p 'The capital of France is' --temp 0 --json\n",
+                "  weir run /mnt/model -p 'The capital of France is' --temp 0 --json\n"
+                "  weir run -m qwen.weir --chat --sys 'You are brief.' --ram 1G\n",
     .option = options,
-    .min_operands = 1,
+    .min_operands = 0,
     .max_operands = 1,
     .run = run_run,
 };

@@ -24,6 +24,14 @@ enum {
     RUN_LOGITS,
     RUN_DIR,
     RUN_RAM,
+    RUN_MODEL,
+    RUN_BATCH,
+    RUN_CHAT,
+    RUN_SYS,
+    RUN_TEMPLATE,
+    RUN_RAW,
+    RUN_PERPLEXITY,
+    RUN_PLAN,
     RUN_KEEP,
 };
 

@@ -1,4 +1,6 @@
-/* generate.h - a text gone on with: tokens from the graph to the reader, one at a time. */
+/* generate.h - a text gone on with: tokens from the graph to the reader, one at a time.
+ *
+ * One text alone with generate(); of several that share passes, each token by generation_take(). */
 #ifndef WEIR_CLI_GENERATE_H
 #define WEIR_CLI_GENERATE_H
 
@@ -10,33 +12,59 @@
 #include "infer/stop.h"
 #include "infer/tokenizer.h"
 
-struct generation {
-    /* the caller's */
+/* The same for all texts of a run; the caller's. */
+struct generation_rules {
     const struct weir_model *model;
     const struct weir_tokenizer *tokenizer;
-    struct weir_graph *graph;
-    struct weir_sampler *sampler;
-    struct weir_logits_hash *hash;
-    const uint32_t *prompt;
-    size_t n_prompt;
-    uint32_t chunk, most; /* tokens of a pass; of the answer */
-    uint32_t context;
-    bool ignore_eos;
+    struct weir_sampler_options sampling;
+    const uint32_t *end_id; /* n_ends ids that end a text */
+    size_t n_ends;
+    const char *const *stop; /* n_stops texts that do */
+    size_t n_stops;
+    uint32_t most;    /* tokens of an answer */
     bool show_tokens; /* ids, not text */
-    const char *stop; /* NULL: none */
     FILE *stream;     /* gets the answer as it comes; NULL: nobody */
     FILE *logits;     /* NULL: nobody */
+};
+
+struct generation {
+    const struct generation_rules *rules;
+    struct weir_graph *graph;
+    uint32_t sequence;
+    uint32_t context;
+    const uint32_t *prompt;
+    size_t n_prompt, n_known; /* the graph has the first n_known, fewer than all */
     /* results */
     struct weir_text text;
     struct weir_ids ids; /* of the answer */
     const char *end;     /* why it ended: "length", "eos", "stop", "context" or "interrupted" */
     double prompt_seconds, answer_seconds;
-    uint64_t answer_bytes; /* plain bytes of weights read for it */
+    uint64_t answer_bytes; /* plain bytes of weights used for it */
+    struct weir_logits_hash *hash;
+    /* its own */
+    struct weir_sampler *sampler;
+    struct weir_detok detok;
+    struct weir_stops stops;
+    struct weir_text piece; /* of the last token */
+    size_t shown;           /* bytes of text that the stream has */
 };
 
-/* WEIR_ERR_IO: stream or logits could not be written; what the graph ends with.  The results hold
- * what there is in any case; freed with generation_free(). */
-WEIR_MUST_CHECK weir_err generate(struct generation *g, struct weir_diag *diag);
-void generation_free(struct generation *g);
+/* Zeroes *g but for what the caller sets, which is given.  Freed with generation_free(), also after
+ * an error.  WEIR_ERR_NOMEM, WEIR_ERR_INVALID. */
+WEIR_MUST_CHECK weir_err generation_begin(struct generation *g, struct weir_diag *diag);
+void generation_free(struct generation *g); /* a zeroed one is fine */
+
+/* Chooses by `logits` what follows.  *goes_on: *id is to be computed next; else g->end says why
+ * not, and all of the text is there.  WEIR_ERR_CORRUPT: no numbers; WEIR_ERR_IO: stream or logits
+ * could not be written. */
+WEIR_MUST_CHECK weir_err generation_take(struct generation *g, const float *logits, uint32_t *id,
+                                         bool *goes_on, struct weir_diag *diag);
+
+/* All of it, `chunk` tokens of the prompt a pass.  An interrupt is no error.  The results hold what
+ * there is in any case.  As above, and what the graph ends with. */
+WEIR_MUST_CHECK weir_err generate(struct generation *g, uint32_t chunk, struct weir_diag *diag);
+
+/* Adds an id.  WEIR_ERR_NOMEM. */
+WEIR_MUST_CHECK weir_err add_id(struct weir_ids *ids, uint32_t id);
 
 #endif

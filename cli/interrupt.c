@@ -26,3 +26,12 @@ bool interrupted(void)
 {
     return raised != 0;
 }
+
+bool interrupt_forget(void)
+{
+    if (raised != 0 && raised != SIGINT)
+        return false;
+    raised = 0;
+    interrupt_catch();
+    return true;
+}

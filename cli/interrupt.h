@@ -8,4 +8,8 @@
 void interrupt_catch(void);
 bool interrupted(void);
 
+/* What was interrupted by SIGINT has ended, and something else goes on: the flag goes down and the
+ * next signal is the first again.  false: it was another signal, and all ends. */
+bool interrupt_forget(void);
+
 #endif

@@ -11,9 +11,9 @@
 #include "mount_helper.h"
 #include "options.h"
 
-static const struct cmd *const commands[] = {&cmd_pack,  &cmd_unpack, &cmd_verify,
-                                             &cmd_ls,    &cmd_mount,  &cmd_umount,
-                                             &cmd_fetch, &cmd_run,    &cmd_bench};
+static const struct cmd *const commands[] = {&cmd_pack,   &cmd_unpack, &cmd_verify, &cmd_ls,
+                                             &cmd_mount,  &cmd_umount, &cmd_fetch,  &cmd_run,
+                                             &cmd_doctor, &cmd_bench};
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

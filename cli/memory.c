@@ -1,13 +1,16 @@
 #include "memory.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "output.h"
 
 enum {
     KIBI = 1024,
+    MEBI = 1 << 20,
     LEAST_CHUNK = 16,
     MARGIN_BYTES = 6 << 20,   /* stacks, the C library's own, pages of the program not yet in */
     THREAD_BYTES = 256 << 10, /* of a thread's stack that is touched, at most */
@@ -45,36 +48,49 @@ uint64_t memory_available(void)
 }
 
 /* All but weights, with this chunk. */
-static uint64_t fixed_bytes(const struct weir_model *model,
-                            const struct weir_graph_options *options)
+uint64_t memory_fixed(const struct weir_model *model, const struct weir_graph_options *options)
 {
     uint64_t graph = weir_graph_bytes(model, options);
-    uint64_t sampler = (uint64_t)model->config.vocab * VOCAB_BYTES;
-    uint64_t threads = (uint64_t)(options->n_threads ? options->n_threads : 1) * THREAD_BYTES;
+    uint64_t texts = options->n_sequences ? options->n_sequences : 1;
+    uint64_t sampler = (uint64_t)model->config.vocab * VOCAB_BYTES * texts;
+    long n_threads = options->n_threads ? (long)options->n_threads : sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t threads = (uint64_t)(n_threads > 0 ? n_threads : 1) * THREAD_BYTES;
     return graph ? memory_peak() + graph + sampler + threads + MARGIN_BYTES : UINT64_MAX;
+}
+
+static bool can_shrink(const struct weir_graph_options *o)
+{
+    return o->chunk / 2 >= LEAST_CHUNK && o->chunk / 2 >= o->n_sequences;
+}
+
+static void shrink(struct weir_graph_options *o)
+{
+    o->chunk /= 2;
+    if (o->n_logits > o->chunk)
+        o->n_logits = o->chunk;
 }
 
 weir_err memory_fit(uint64_t most, const struct weir_model *model,
                     struct weir_graph_options *options, struct weir_diag *diag)
 {
     if (!most) {
-        uint64_t available = memory_available(), fixed = fixed_bytes(model, options);
+        uint64_t available = memory_available(), fixed = memory_fixed(model, options);
         uint64_t spare = available / SPARE_DENOMINATOR * SPARE_NUMERATOR;
         if (options->keep_bytes && available != UINT64_MAX)
             options->keep_bytes = spare > fixed ? spare - fixed : 1;
         return WEIR_OK;
     }
-    uint64_t fixed = fixed_bytes(model, options);
-    while (fixed > most && options->chunk > LEAST_CHUNK) {
-        options->chunk /= 2;
-        fixed = fixed_bytes(model, options);
+    uint64_t fixed = memory_fixed(model, options);
+    while (fixed > most && can_shrink(options)) {
+        shrink(options);
+        fixed = memory_fixed(model, options);
     }
     if (fixed > most) {
-        char given[HUMAN_BYTES], least[HUMAN_BYTES];
+        char given[HUMAN_BYTES];
         weir_diag_set(diag,
                       "--ram %s is not enough for this model, context and number of threads; "
-                      "%s would be",
-                      human_bytes(given, (double)most), human_bytes(least, (double)fixed));
+                      "%" PRIu64 "MiB would be",
+                      human_bytes(given, (double)most), fixed / MEBI + 1);
         return WEIR_ERR_NOMEM;
     }
     if (options->keep_bytes)

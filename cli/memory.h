@@ -12,6 +12,9 @@ uint64_t memory_peak(void);
 /* What the machine could give without swapping (MemAvailable), in bytes; UINT64_MAX: unknown. */
 uint64_t memory_available(void);
 
+/* What a run takes besides the weights that it keeps. */
+uint64_t memory_fixed(const struct weir_model *model, const struct weir_graph_options *options);
+
 /* Fits a graph into `most` bytes of resident memory (0: what the machine has to spare): sets
  * options->keep_bytes, unless it is 0, to what is left for weights, and makes the chunk smaller
  * where the rest does not fit otherwise.

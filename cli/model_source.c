@@ -19,7 +19,8 @@ static bool ends_with(const char *name, const char *ending)
 /* A file that a checkpoint may want. */
 static bool wanted(const char *name)
 {
-    return ends_with(name, ".safetensors") || ends_with(name, ".gguf") || ends_with(name, ".json");
+    return ends_with(name, ".safetensors") || ends_with(name, ".gguf") ||
+           ends_with(name, ".json") || strcmp(name, "chat_template.jinja") == 0;
 }
 
 /* "A/B", malloc'ed. */

@@ -111,6 +111,12 @@ WEIR_MUST_CHECK weir_err weir_reader_rows(struct weir_reader *r,
                                           uint64_t n_rows, const uint8_t **rows, uint64_t *n_out,
                                           struct weir_diag *diag);
 
+/* Rows first .. first + n_rows - 1 of `t` will be read soon: of a store that has to be fetched,
+ * fetching may begin.  Returns at once. */
+void weir_checkpoint_expect(const struct weir_checkpoint *ck,
+                            const struct weir_checkpoint_tensor *t, uint64_t first,
+                            uint64_t n_rows);
+
 /* All bytes of a tensor into dst. */
 WEIR_MUST_CHECK weir_err weir_reader_copy(struct weir_reader *r,
                                           const struct weir_checkpoint_tensor *t, uint8_t *dst,

@@ -192,10 +192,25 @@ static weir_err answer(struct weir_graph *g, struct weir_diag *diag)
     return pool_run(g->pool, cap_logits, g, g->n_asked, diag);
 }
 
+/* What comes after this layer, for weights that have to be fetched. */
+static void expect_next(const struct weir_graph *g)
+{
+    if (g->layer + 1 == g->model->config.n_layers) {
+        linear_expect(g->linear, &g->model->output);
+        return;
+    }
+    const struct weir_layer *l = &g->model->layer[g->layer + 1];
+    const struct weir_matrix *const all[] = {&l->q,    &l->k,  &l->v,   &l->o,
+                                             &l->gate, &l->up, &l->down};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        linear_expect(g->linear, all[i]);
+}
+
 weir_err graph_forward(struct weir_graph *g, struct weir_diag *diag)
 {
     weir_err err = for_rows(g, begin_row, diag);
     for (g->layer = 0; g->layer < g->model->config.n_layers && !err; g->layer++) {
+        expect_next(g);
         err = attend(g, diag);
         if (!err)
             err = think(g, diag);

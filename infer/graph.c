@@ -219,6 +219,11 @@ void weir_graph_begin(struct weir_graph *g, uint32_t sequence, uint32_t most_tok
     g->is_long[sequence] = most > g->model->config.rope.original_context;
 }
 
+void weir_graph_cut(struct weir_graph *g, uint32_t sequence, uint32_t n)
+{
+    g->length[sequence] = n;
+}
+
 uint32_t weir_graph_length(const struct weir_graph *g, uint32_t sequence)
 {
     return g->length[sequence];

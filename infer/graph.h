@@ -63,6 +63,10 @@ void weir_graph_free(struct weir_graph *g); /* NULL is fine */
  * from the first token on. */
 void weir_graph_begin(struct weir_graph *g, uint32_t sequence, uint32_t most_tokens);
 
+/* Forgets all but the first n tokens of a sequence, n <= its length; what comes next goes behind
+ * them. */
+void weir_graph_cut(struct weir_graph *g, uint32_t sequence, uint32_t n);
+
 /* Tokens of a sequence so far. */
 uint32_t weir_graph_length(const struct weir_graph *g, uint32_t sequence);
 

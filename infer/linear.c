@@ -17,6 +17,7 @@ struct hand { /* what a worker has of its own */
 };
 
 struct linear {
+    const struct weir_checkpoint *checkpoint;
     struct pool *pool;
     const struct math_kernels *kernels;
     struct keep *keep; /* NULL: none */
@@ -78,8 +79,11 @@ weir_err linear_new(const struct weir_model *model, struct pool *pool,
     struct linear *l = calloc(1, sizeof(*l));
     if (!l)
         return WEIR_ERR_NOMEM;
-    *l = (struct linear){
-        .pool = pool, .kernels = kernels, .keep = keep, .n_hands = pool_threads(pool)};
+    *l = (struct linear){.checkpoint = model->checkpoint,
+                         .pool = pool,
+                         .kernels = kernels,
+                         .keep = keep,
+                         .n_hands = pool_threads(pool)};
     l->hand = calloc(l->n_hands, sizeof(*l->hand));
     weir_err err = l->hand ? fill(l, model, most_cols) : WEIR_ERR_NOMEM;
     if (err)
@@ -277,6 +281,14 @@ weir_err linear_row(struct linear *l, unsigned worker, const struct weir_matrix 
     widen_rows(l, &w, 0, 1, hand->wide);
     memcpy(to, hand->wide, m->n_cols * sizeof(float));
     return WEIR_OK;
+}
+
+void linear_expect(const struct linear *l, const struct weir_matrix *m)
+{
+    struct kept_rows kept;
+    uint64_t n = m->n_rows;
+    if (!l->keep || !keep_look(l->keep, m->tensor, m->first_row, &n, &kept))
+        weir_checkpoint_expect(l->checkpoint, m->tensor, m->first_row, m->n_rows);
 }
 
 uint64_t linear_read_bytes(const struct linear *l)

@@ -40,6 +40,9 @@ WEIR_MUST_CHECK weir_err linear_run(struct linear *l, const struct linear_job *j
 WEIR_MUST_CHECK weir_err linear_row(struct linear *l, unsigned worker, const struct weir_matrix *m,
                                     uint32_t row, float *to, struct weir_diag *diag);
 
+/* The matrix will be needed soon: what of it is not kept may be fetched. */
+void linear_expect(const struct linear *l, const struct weir_matrix *m);
+
 /* Plain bytes of weights used so far, and those of them that were read or decoded. */
 uint64_t linear_used_bytes(const struct linear *l);
 uint64_t linear_read_bytes(const struct linear *l);

@@ -154,3 +154,14 @@ weir_err weir_reader_rows(struct weir_reader *r, const struct weir_checkpoint_te
     *n_out = whole < n_rows ? whole : n_rows;
     return WEIR_OK;
 }
+
+void weir_checkpoint_expect(const struct weir_checkpoint *ck,
+                            const struct weir_checkpoint_tensor *t, uint64_t first, uint64_t n_rows)
+{
+    if (!ck->store || n_rows == 0)
+        return;
+    const uint64_t row_bytes = t->bytes / t->form.dim[0];
+    uint64_t tile = first * row_bytes / t->tile_bytes;
+    uint64_t end = ((first + n_rows) * row_bytes + t->tile_bytes - 1) / t->tile_bytes;
+    weir_store_expect_tiles(ck->store, t->object, tile, end - tile);
+}

@@ -37,8 +37,8 @@ same() { # same ARGUMENT...
         fail "another text or other bits: $*"
 }
 same "$work/story.weir" -f "$work/prompt" -t 1
-same "$work/both.weir" --dir story -p "$once" -t 4 -b 1
-same "$shared/story/model-bf16.safetensors" -p "$once" -b 2
+same "$work/both.weir" --dir story -p "$once" -t 4 -u 1
+same "$shared/story/model-bf16.safetensors" -p "$once" -u 2
 same "$shared/story" -p "$once" -c 200
 if [ -c /dev/fuse ] && [ -w /dev/fuse ] && "$WEIR" --version | grep -q 'mount yes'; then
     mkdir "$work/mnt"

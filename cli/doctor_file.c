@@ -1,0 +1,141 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "codec/jsontree.h"
+#include "doctor.h"
+#include "env.h"
+#include "place.h"
+
+enum {
+    MAX_BYTES = 1 << 16,
+    MOST_THREADS = 1 << 16,
+};
+
+/* "DIR/weir", malloc'ed; NULL: nowhere. */
+static char *folder(void)
+{
+    static const char *const caches[] = {"XDG_CACHE_HOME", NULL}, *const homes[] = {"HOME", NULL};
+    const char *cache = env_first(caches), *home = env_first(homes);
+    char *path = NULL;
+    if (!cache && !home)
+        return NULL;
+    int n = cache ? asprintf(&path, "%s/weir", cache) : asprintf(&path, "%s/.cache/weir", home);
+    return n < 0 ? NULL : path;
+}
+
+json_t *doctor_json(const struct doctor *d)
+{
+    return json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:f,s:n}", "version", 1, "processors",
+                     (json_int_t)d->processors, "threads", (json_int_t)d->threads, "kernels",
+                     d->kernels, "decoder", d->decoder, "plain_gb_per_s", d->plain / 1e9,
+                     "resident_gb_per_s", d->resident / 1e9, "decode_gb_per_s", d->decode / 1e9,
+                     "disk_gb_per_s", d->disk / 1e9, "gpu");
+}
+
+/* ---- writing ---- */
+
+static weir_err write_beside(const char *path, const char *text, struct weir_diag *diag)
+{
+    char *beside = NULL;
+    if (asprintf(&beside, "%s.XXXXXX", path) < 0)
+        return WEIR_ERR_NOMEM;
+    int fd = mkstemp(beside);
+    bool fine = fd >= 0 && write_all(fd, text, strlen(text)) && fsync(fd) == 0;
+    if (fd >= 0)
+        fine = close(fd) == 0 && fine;
+    fine = fine && rename(beside, path) == 0;
+    if (!fine) {
+        diag_errno(diag, path);
+        if (fd >= 0)
+            (void)unlink(beside);
+    }
+    free(beside);
+    return fine ? WEIR_OK : WEIR_ERR_IO;
+}
+
+/* The directory and the one above it. */
+static weir_err make_folder(const char *path, struct weir_diag *diag)
+{
+    char *above = strdup(path);
+    if (!above)
+        return WEIR_ERR_NOMEM;
+    char *slash = strrchr(above, '/');
+    if (slash)
+        *slash = 0;
+    bool fine =
+        (mkdir(above, 0700) == 0 || errno == EEXIST) && (mkdir(path, 0700) == 0 || errno == EEXIST);
+    if (!fine)
+        diag_errno(diag, path);
+    free(above);
+    return fine ? WEIR_OK : WEIR_ERR_IO;
+}
+
+weir_err doctor_write(const struct doctor *d, char **path, struct weir_diag *diag)
+{
+    char *dir = folder(), *text = NULL;
+    *path = NULL;
+    if (!dir) {
+        weir_diag_set(diag, "no place to remember it; set XDG_CACHE_HOME or HOME");
+        return WEIR_ERR_IO;
+    }
+    weir_err err = make_folder(dir, diag);
+    json_t *o = doctor_json(d);
+    text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+    json_decref(o);
+    if (!err && (!text || asprintf(path, "%s/doctor.json", dir) < 0))
+        err = WEIR_ERR_NOMEM;
+    if (!err)
+        err = write_beside(*path, text, diag);
+    free(text);
+    free(dir);
+    return err;
+}
+
+/* ---- reading ---- */
+
+static bool real_of(const json_t *o, const char *key, double *out)
+{
+    const json_t *v = json_object_get(o, key);
+    *out = json_number_value(v) * 1e9;
+    return json_is_number(v) && *out >= 0;
+}
+
+static bool take(const json_t *o, struct doctor *d)
+{
+    const json_t *threads = json_object_get(o, "threads");
+    const char *kernels = json_string_value(json_object_get(o, "kernels"));
+    double n = json_number_value(threads);
+    if (json_number_value(json_object_get(o, "version")) != 1 || !(n >= 1 && n <= MOST_THREADS) ||
+        !kernels)
+        return false;
+    d->threads = (unsigned)n;
+    (void)snprintf(d->kernels, sizeof(d->kernels), "%s", kernels);
+    return real_of(o, "plain_gb_per_s", &d->plain) && d->plain > 0 &&
+           real_of(o, "resident_gb_per_s", &d->resident) && d->resident > 0 &&
+           real_of(o, "decode_gb_per_s", &d->decode) && d->decode > 0 &&
+           real_of(o, "disk_gb_per_s", &d->disk);
+}
+
+bool doctor_read(struct doctor *out)
+{
+    struct weir_jsontree tree = {0};
+    char *dir = folder(), *path = NULL, *text = NULL;
+    bool fine = false;
+    *out = (struct doctor){.threads = 0};
+    FILE *f = dir && asprintf(&path, "%s/doctor.json", dir) >= 0 ? fopen(path, "rbe") : NULL;
+    text = f ? malloc(MAX_BYTES) : NULL;
+    size_t n = text ? fread(text, 1, MAX_BYTES, f) : 0;
+    if (n && !weir_jsontree_read(text, n, WEIR_JSONTREE_USUAL, &tree)) {
+        fine = take(tree.root, out);
+        weir_jsontree_free(&tree);
+    }
+    if (f)
+        (void)fclose(f);
+    free(text);
+    free(path);
+    free(dir);
+    return fine;
+}

@@ -1,0 +1,314 @@
+/* Many texts, several at a time: each pass goes through the weights once for all of them.
+ *
+ * A place is a sequence of the graph with a text in it.  A pass takes one token of each text that
+ * is being answered, and as many of prompts as there is room for.  When a text ends its place gets
+ * the next one.  Results are printed in the order of the file, as soon as all before are. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/jsontree.h"
+#include "fail.h"
+#include "interrupt.h"
+#include "memory.h"
+#include "output.h"
+#include "run_job.h"
+
+struct text {
+    struct weir_ids prompt;
+    uint32_t context;
+    struct generation g;
+    bool ended;
+};
+
+struct place {
+    struct text *text; /* NULL: none */
+    size_t at;         /* tokens of the prompt that the graph has */
+    uint32_t id;       /* what comes next, once the prompt is read */
+};
+
+struct batch {
+    struct run_job *job;
+    struct text *text;
+    size_t n, room;
+    size_t begun, printed;
+    struct place *place; /* n_batch */
+    /* a pass */
+    struct weir_graph_token *token; /* chunk */
+    size_t n_tokens, n_asked;
+    struct place **asked; /* whose the i-th logits are */
+    /* for the report */
+    size_t n_prompt, n_answer;
+    double seconds;
+};
+
+/* ---- the file ---- */
+
+static weir_err bad_line(size_t number, const char *why, struct weir_diag *diag)
+{
+    weir_diag_set(diag,
+                  "line %zu: %s; it is a text in quotes, or an object with one under "
+                  "\"prompt\"",
+                  number, why);
+    return WEIR_ERR_INVALID;
+}
+
+static weir_err add_text(struct batch *b, const char *bytes, size_t n, struct weir_diag *diag)
+{
+    if (b->n == b->room) {
+        size_t room = b->room ? 2 * b->room : 16;
+        struct text *more = realloc(b->text, room * sizeof(*more));
+        if (!more)
+            return WEIR_ERR_NOMEM;
+        b->text = more;
+        b->room = room;
+    }
+    struct text *t = &b->text[b->n++];
+    *t = (struct text){.ended = false};
+    weir_err err = run_job_encode(b->job, bytes, n, &t->prompt, diag);
+    if (!err && t->prompt.n == 0) {
+        weir_diag_set(diag,
+                      "line %zu: the prompt is empty, and this model's texts begin with "
+                      "nothing",
+                      b->n);
+        err = WEIR_ERR_INVALID;
+    }
+    return err ? err : run_job_context(b->job, t->prompt.n, &t->context, diag);
+}
+
+static weir_err read_line(struct batch *b, const char *line, size_t n, size_t number,
+                          struct weir_diag *diag)
+{
+    struct weir_jsontree tree = {0};
+    char *wrapped = NULL; /* a text alone is no document to every reader: it becomes an object */
+    int length = -1;
+    size_t blank = 0;
+    while (blank < n && (line[blank] == ' ' || line[blank] == '\t'))
+        blank++;
+    if (blank < n && line[blank] == '"') {
+        length = asprintf(&wrapped, "{\"prompt\":%.*s}", (int)n, line);
+        if (length < 0)
+            return WEIR_ERR_NOMEM;
+        line = wrapped;
+        n = (size_t)length;
+    }
+    weir_err err = weir_jsontree_read_reals(line, n, WEIR_JSONTREE_USUAL, &tree);
+    const json_t *prompt = err ? NULL : json_object_get(tree.root, "prompt");
+    if (err == WEIR_ERR_CORRUPT)
+        err = bad_line(number, "not JSON", diag);
+    else if (!err && !json_is_string(prompt))
+        err = bad_line(number, "no prompt", diag);
+    else if (!err)
+        err = add_text(b, json_string_value(prompt), json_string_length(prompt), diag);
+    weir_jsontree_free(&tree);
+    free(wrapped);
+    return err;
+}
+
+static weir_err read_lines(struct batch *b, struct weir_diag *diag)
+{
+    struct weir_text file = {0};
+    size_t number = 0;
+    weir_err err = run_job_text(b->job, &file, diag);
+    for (size_t at = 0; at < file.n && !err;) {
+        const char *line = file.bytes + at, *end = memchr(line, '\n', file.n - at);
+        size_t n = end ? (size_t)(end - line) : file.n - at;
+        at += n + 1;
+        number++;
+        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' '))
+            n--;
+        if (n > 0)
+            err = read_line(b, line, n, number, diag);
+    }
+    weir_text_free(&file);
+    return err;
+}
+
+/* ---- making ---- */
+
+static weir_err make(struct batch *b, struct weir_diag *diag)
+{
+    struct weir_graph_options *o = &b->job->graph_options;
+    uint32_t most = 1;
+    for (size_t i = 0; i < b->n; i++)
+        most = b->text[i].context > most ? b->text[i].context : most;
+    if (b->job->n_batch > b->n)
+        b->job->n_batch = b->n ? (uint32_t)b->n : 1;
+    o->context = most;
+    o->n_sequences = b->job->n_batch;
+    o->n_logits = o->n_sequences;
+    if (o->chunk < o->n_sequences)
+        o->chunk = o->n_sequences;
+    b->job->rules.stream = NULL;
+    weir_err err = run_job_make(b->job, diag);
+    if (err)
+        return err;
+    b->place = calloc(o->n_sequences, sizeof(struct place));
+    b->asked = calloc(o->n_sequences, sizeof(struct place *));
+    b->token = calloc(o->chunk, sizeof(struct weir_graph_token));
+    return b->place && b->asked && b->token ? WEIR_OK : WEIR_ERR_NOMEM;
+}
+
+static void free_text(struct text *t)
+{
+    generation_free(&t->g);
+    weir_ids_free(&t->prompt);
+}
+
+static void free_batch(struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        free_text(&b->text[i]);
+    free(b->text);
+    free(b->place);
+    free(b->asked);
+    free(b->token);
+}
+
+/* ---- results ---- */
+
+static weir_err print_result(struct batch *b, size_t index, struct weir_diag *diag)
+{
+    const struct cli *cli = b->job->cli;
+    struct generation *g = &b->text[index].g;
+    char hash[RUN_HASH];
+    json_t *o = json_pack("{s:I,s:o,s:o,s:I,s:s,s:s}", "index", (json_int_t)index, "text",
+                          run_report_text(&g->text), "tokens", run_report_ids(&g->ids),
+                          "prompt_tokens", (json_int_t)g->n_prompt, "end", g->end, "logits_hash",
+                          run_report_hash(hash, g->hash));
+    char *line = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    if (!line)
+        return WEIR_ERR_NOMEM;
+    bool fine = fprintf(cli->out, "%s\n", line) > 0 && fflush(cli->out) == 0;
+    free(line);
+    if (fine)
+        return WEIR_OK;
+    weir_diag_set(diag, "standard output could not be written");
+    return WEIR_ERR_IO;
+}
+
+static weir_err print_ended(struct batch *b, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    while (!err && b->printed < b->begun && b->text[b->printed].ended) {
+        struct text *t = &b->text[b->printed];
+        b->n_answer += t->g.ids.n;
+        err = print_result(b, b->printed++, diag);
+        free_text(t);
+    }
+    return err;
+}
+
+static void report(const struct batch *b)
+{
+    char rss[HUMAN_BYTES], read[HUMAN_BYTES];
+    const size_t n = b->n_prompt + b->n_answer;
+    fprintf(stderr,
+            "%zu texts, %u at a time; prompts: %zu tokens; answers: %zu tokens; all: %.1f tok/s; "
+            "read %s; peak RSS %s\n",
+            b->printed, b->job->n_batch, b->n_prompt, b->n_answer, run_rate((double)n, b->seconds),
+            human_bytes(read, (double)weir_graph_counts(b->job->graph).read_bytes),
+            human_bytes(rss, (double)memory_peak()));
+}
+
+/* ---- passes ---- */
+
+static weir_err fill_places(struct batch *b, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    for (uint32_t i = 0; i < b->job->n_batch && b->begun < b->n && !err; i++) {
+        if (b->place[i].text)
+            continue;
+        struct text *t = &b->text[b->begun++];
+        b->place[i] = (struct place){.text = t};
+        t->g = (struct generation){.rules = &b->job->rules,
+                                   .graph = b->job->graph,
+                                   .sequence = i,
+                                   .context = t->context,
+                                   .prompt = t->prompt.id,
+                                   .n_prompt = t->prompt.n};
+        weir_graph_begin(b->job->graph, i, t->context);
+        err = generation_begin(&t->g, diag);
+        b->n_prompt += t->prompt.n;
+    }
+    return err;
+}
+
+static void add_token(struct batch *b, struct place *p, uint32_t id, bool asks)
+{
+    b->token[b->n_tokens++] = (struct weir_graph_token){(uint32_t)(p - b->place), id, asks};
+    if (asks)
+        b->asked[b->n_asked++] = p;
+}
+
+/* One token of each text that is being answered, then prompts. */
+static void choose_tokens(struct batch *b)
+{
+    const uint32_t n = b->job->n_batch, chunk = b->job->graph_options.chunk;
+    b->n_tokens = b->n_asked = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (b->place[i].text && b->place[i].at == b->place[i].text->prompt.n)
+            add_token(b, &b->place[i], b->place[i].id, true);
+    for (uint32_t i = 0; i < n; i++) {
+        struct place *p = &b->place[i];
+        while (p->text && p->at < p->text->prompt.n && b->n_tokens < chunk) {
+            uint32_t id = p->text->prompt.id[p->at++];
+            add_token(b, p, id, p->at == p->text->prompt.n);
+        }
+    }
+}
+
+static weir_err take_logits(struct batch *b, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    for (size_t i = 0; i < b->n_asked && !err; i++) {
+        struct place *p = b->asked[i];
+        bool goes_on;
+        err = generation_take(&p->text->g, weir_graph_logits(b->job->graph, i), &p->id, &goes_on,
+                              diag);
+        if (!err && !goes_on) {
+            p->text->ended = true;
+            p->text = NULL;
+        }
+    }
+    return err;
+}
+
+static weir_err run_all(struct batch *b, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    while (!err && b->printed < b->n && !interrupted()) {
+        err = fill_places(b, diag);
+        if (err)
+            break;
+        choose_tokens(b);
+        err = weir_graph_run(b->job->graph, b->token, b->n_tokens, diag);
+        if (!err)
+            err = take_logits(b, diag);
+        if (!err)
+            err = print_ended(b, diag);
+    }
+    return err;
+}
+
+int run_batch(struct run_job *job)
+{
+    struct weir_diag diag = {""};
+    struct batch b = {.job = job};
+    weir_err err = run_job_open(job, &diag);
+    if (!err)
+        err = read_lines(&b, &diag);
+    if (!err)
+        err = make(&b, &diag);
+    double began = now_seconds();
+    if (!err)
+        err = run_all(&b, &diag);
+    b.seconds = now_seconds() - began;
+    if (!err && !job->cli->quiet)
+        report(&b);
+    int code = err             ? fail(job->cli, err, job->source.name, &diag)
+               : interrupted() ? EXIT_INTERRUPTED
+                               : EXIT_FINE;
+    free_batch(&b);
+    return code;
+}
