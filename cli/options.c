@@ -78,7 +78,9 @@ static bool keep_value(struct cli *cli, int i, const char *arg)
     char *value = malloc(bytes);
     if (!value)
         return false;
-    const char with[] = {cli->cmd->option[i].with ? cli->cmd->option[i].with : ',', 0};
+    char with[] = ",";
+    if (cli->cmd->option[i].with)
+        with[0] = cli->cmd->option[i].with;
     snprintf(value, bytes, "%s%s%s", join ? old : "", join ? with : "", arg);
     free(old);
     cli->value[i] = value;

@@ -158,7 +158,7 @@ static weir_err keep_object(struct weir_jsontree *tree, struct weir_jsontree *ou
 weir_err weir_jsontree_read(const char *text, size_t n, size_t most_bytes,
                             struct weir_jsontree *out)
 {
-    struct weir_jsontree tree;
+    struct weir_jsontree tree = {0};
     weir_err err = read_tree(text, n, most_bytes, 0, &tree);
     return err ? err : keep_object(&tree, out);
 }
@@ -172,7 +172,7 @@ weir_err weir_jsontree_read_any(const char *text, size_t n, size_t most_bytes,
 weir_err weir_jsontree_read_reals(const char *text, size_t n, size_t most_bytes,
                                   struct weir_jsontree *out)
 {
-    struct weir_jsontree tree;
+    struct weir_jsontree tree = {0};
     weir_err err = read_tree(text, n, most_bytes, JSON_DECODE_INT_AS_REAL, &tree);
     return err ? err : keep_object(&tree, out);
 }

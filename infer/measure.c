@@ -130,7 +130,7 @@ static weir_err fill(struct bench *b, unsigned n_threads)
 
 weir_err weir_measure(unsigned n_threads, size_t bytes, struct weir_measured *out)
 {
-    const size_t unit_bytes = UNIT_ROWS * N_COLS * sizeof(uint16_t);
+    const size_t unit_bytes = sizeof(uint16_t) * UNIT_ROWS * N_COLS;
     struct bench b = {.kernels = math_kernels_best(),
                       .n_rows = (bytes / unit_bytes + 1) * UNIT_ROWS};
     weir_err err = fill(&b, n_threads);

@@ -203,7 +203,7 @@ static void read_options(int argc, char **argv, struct wanted *w)
             w->graph.kv_bf16 = true;
             break;
         case 'K':
-            w->graph.keep_bytes = strtoull(optarg, NULL, 10);
+            w->graph.keep_bytes = optarg ? strtoull(optarg, NULL, 10) : 0;
             break;
         case 'P':
             w->graph.keep_plain = true;

@@ -122,10 +122,10 @@ static void download_with_flip(size_t at, bool when_opened)
                      (unsigned)i, times_asked(i));
         n_asked += again ? 2 : 1;
     }
-    size_t n_more =
-        web.n_asked - n_asked; /* the two ends, and these again: all else hangs on them */
-    cr_assert(n_more == OPENING || (when_opened && n_more <= 2 * OPENING), "byte %zu: %zu requests",
-              at, web.n_asked);
+    /* The two ends, and these again: all else hangs on them. */
+    size_t n_more = web.n_asked - n_asked, most = OPENING;
+    cr_assert(n_more == most || (when_opened && n_more <= 2 * most), "byte %zu: %zu requests", at,
+              web.n_asked);
     forget();
 }
 

@@ -43,7 +43,8 @@ int __wrap_fdatasync(int fd)
 
 ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t n, off_t at)
 {
-    note(n == 1 ? 'l' : n == PARTS_BOOT_BYTES ? 'b' : 'W'); /* a loose mark is written alone */
+    static const char names[] = {'l', 'b', 'W'}; /* a loose mark is written alone */
+    note(names[n == 1 ? 0 : n == PARTS_BOOT_BYTES ? 1 : 2]);
     return __real_pwrite64(fd, bytes, n, at);
 }
 
