@@ -1,5 +1,8 @@
 /* Answers: one question of the command line, or those of standard input, one a line. */
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +22,8 @@ struct chat {
     struct weir_ids ids;  /* of what has been said */
     struct weir_ids held; /* what the graph has */
     uint32_t context;
-    bool once; /* one question */
+    bool once;    /* one question */
+    bool stopped; /* by a signal that means the program */
 };
 
 /* ---- an answer ---- */
@@ -91,6 +95,9 @@ static weir_err answer(struct chat *c, struct weir_diag *diag)
     err = generation_begin(&g, diag);
     if (!err)
         err = generate(&g, job->graph_options.chunk, diag);
+    /* What ended the answer is over; whatever comes from here on ends the program. */
+    if (!c->once && interrupted() && !interrupt_forget())
+        c->stopped = true;
     if (!err)
         err = say_result(c, &g, diag);
     if (!err)
@@ -116,6 +123,22 @@ static weir_err ask(struct chat *c, const char *line, size_t n, struct weir_diag
     return WEIR_OK;
 }
 
+/* false: a signal came instead.  stdin has no buffer, so nothing waits in it unseen. */
+static bool wait_for_input(void)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    sigset_t stops, before;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &stops, &before);
+    while (!interrupted() && ppoll(&in, 1, NULL, &before) < 0 && errno == EINTR)
+        ;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return !interrupted();
+}
+
 static weir_err ask_lines(struct chat *c, struct weir_diag *diag)
 {
     const bool shows = isatty(STDIN_FILENO) && !c->job->cli->json;
@@ -123,9 +146,12 @@ static weir_err ask_lines(struct chat *c, struct weir_diag *diag)
     size_t room = 0;
     ssize_t n;
     weir_err err = WEIR_OK;
-    while (!err) {
+    (void)setvbuf(stdin, NULL, _IONBF, 0);
+    while (!err && !c->stopped) {
         if (shows)
             fputs("> ", stderr);
+        if (!wait_for_input())
+            break;
         n = getline(&line, &room, stdin);
         if (n < 0)
             break;
@@ -134,8 +160,6 @@ static weir_err ask_lines(struct chat *c, struct weir_diag *diag)
         if (n == 0)
             continue;
         err = ask(c, line, (size_t)n, diag);
-        if (interrupted() && !interrupt_forget())
-            break;
     }
     if (shows && !err)
         fputc('\n', stderr);

@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -89,6 +90,21 @@ unsigned pool_threads_for(unsigned n_threads)
     return n > POOL_MAX_THREADS ? POOL_MAX_THREADS : n;
 }
 
+/* Signals are the calling thread's business: the others are born with all of them blocked. */
+static void hire(struct pool *p, unsigned wanted)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (p->n_threads = 1; p->n_threads < wanted; p->n_threads++) {
+        struct worker *w = &p->worker[p->n_threads];
+        *w = (struct worker){.pool = p, .number = p->n_threads};
+        if (pthread_create(&w->thread, NULL, live, w) != 0)
+            break;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 weir_err pool_new(unsigned n_threads, struct pool **out)
 {
     unsigned wanted = pool_threads_for(n_threads);
@@ -103,12 +119,7 @@ weir_err pool_new(unsigned n_threads, struct pool **out)
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->begun, NULL);
     pthread_cond_init(&p->done, NULL);
-    for (p->n_threads = 1; p->n_threads < wanted; p->n_threads++) {
-        struct worker *w = &p->worker[p->n_threads];
-        *w = (struct worker){.pool = p, .number = p->n_threads};
-        if (pthread_create(&w->thread, NULL, live, w) != 0)
-            break;
-    }
+    hire(p, wanted);
     *out = p;
     return WEIR_OK;
 }
