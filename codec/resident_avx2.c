@@ -1,6 +1,7 @@
 /* The way back of the decoding kernels: words that belong together are put into pairs, and their
  * bytes packed, which brings them to their places.  A high byte is compared with each of the 16.
- * 0.8 cycles a weight on Zen 3, where two look-ups take 6. */
+ * perf of a first pass over a model of 1.1 G weights, Zen 3: a tenth of it, where two look-ups a
+ * weight were two fifths. */
 #include "resident_block.h"
 
 #include <immintrin.h>

@@ -4,7 +4,8 @@
  * 25 instructions and 8 multiply-adds.  Bit-equal to kernels_scalar.c.
  *
  * Zen 3, 268 MB of weights, two threads: 30 GB/s of them (40 of the BF16 that they stand for),
- * where BF16 itself comes at 28; without the prefetch 23. */
+ * where BF16 itself comes at 28; without the prefetch 23 (a prototype that is not kept; for the
+ * product see docs/benchmarks.md, "The runner"). */
 #include "kernels_resident.h"
 
 #include <immintrin.h>
