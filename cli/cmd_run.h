@@ -33,6 +33,11 @@ enum {
     RUN_PERPLEXITY,
     RUN_PLAN,
     RUN_KEEP,
+    RUN_DEVICE,
+    RUN_DECODE,
+    RUN_CACHE_LAYERS,
+    RUN_VRAM,
+    RUN_DEPTH,
 };
 
 /* Runs; in cmd_run_infer.c or cmd_run_off.c. */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/jsontree.h"
 #include "fail.h"
 #include "interrupt.h"
 #include "memory.h"
@@ -29,7 +28,7 @@ struct place {
 struct batch {
     struct run_job *job;
     struct text *text;
-    size_t n, room;
+    size_t n;
     size_t begun, printed;
     struct place *place; /* n_batch */
     /* a pass */
@@ -43,83 +42,31 @@ struct batch {
 
 /* ---- the file ---- */
 
-static weir_err bad_line(size_t number, const char *why, struct weir_diag *diag)
+static weir_err add_text(struct batch *b, const struct run_prompt *p, struct weir_diag *diag)
 {
-    weir_diag_set(diag,
-                  "line %zu: %s; it is a text in quotes, or an object with one under "
-                  "\"prompt\"",
-                  number, why);
-    return WEIR_ERR_INVALID;
-}
-
-static weir_err add_text(struct batch *b, const char *bytes, size_t n, struct weir_diag *diag)
-{
-    if (b->n == b->room) {
-        size_t room = b->room ? 2 * b->room : 16;
-        struct text *more = realloc(b->text, room * sizeof(*more));
-        if (!more)
-            return WEIR_ERR_NOMEM;
-        b->text = more;
-        b->room = room;
-    }
     struct text *t = &b->text[b->n++];
     *t = (struct text){.ended = false};
-    weir_err err = run_job_encode(b->job, bytes, n, &t->prompt, diag);
+    weir_err err = run_job_encode(b->job, p->text.bytes, p->text.n, &t->prompt, diag);
     if (!err && t->prompt.n == 0) {
         weir_diag_set(diag,
                       "line %zu: the prompt is empty, and this model's texts begin with "
                       "nothing",
-                      b->n);
+                      p->line);
         err = WEIR_ERR_INVALID;
     }
     return err ? err : run_job_context(b->job, t->prompt.n, &t->context, diag);
 }
 
-static weir_err read_line(struct batch *b, const char *line, size_t n, size_t number,
-                          struct weir_diag *diag)
+static weir_err read_texts(struct batch *b, struct weir_diag *diag)
 {
-    struct weir_jsontree tree = {0};
-    char *wrapped = NULL; /* a text alone is no document to every reader: it becomes an object */
-    int length = -1;
-    size_t blank = 0;
-    while (blank < n && (line[blank] == ' ' || line[blank] == '\t'))
-        blank++;
-    if (blank < n && line[blank] == '"') {
-        length = asprintf(&wrapped, "{\"prompt\":%.*s}", (int)n, line);
-        if (length < 0)
-            return WEIR_ERR_NOMEM;
-        line = wrapped;
-        n = (size_t)length;
-    }
-    weir_err err = weir_jsontree_read_reals(line, n, WEIR_JSONTREE_USUAL, &tree);
-    const json_t *prompt = err ? NULL : json_object_get(tree.root, "prompt");
-    if (err == WEIR_ERR_CORRUPT)
-        err = bad_line(number, "not JSON", diag);
-    else if (!err && !json_is_string(prompt))
-        err = bad_line(number, "no prompt", diag);
-    else if (!err)
-        err = add_text(b, json_string_value(prompt), json_string_length(prompt), diag);
-    weir_jsontree_free(&tree);
-    free(wrapped);
-    return err;
-}
-
-static weir_err read_lines(struct batch *b, struct weir_diag *diag)
-{
-    struct weir_text file = {0};
-    size_t number = 0;
-    weir_err err = run_job_text(b->job, &file, diag);
-    for (size_t at = 0; at < file.n && !err;) {
-        const char *line = file.bytes + at, *end = memchr(line, '\n', file.n - at);
-        size_t n = end ? (size_t)(end - line) : file.n - at;
-        at += n + 1;
-        number++;
-        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' '))
-            n--;
-        if (n > 0)
-            err = read_line(b, line, n, number, diag);
-    }
-    weir_text_free(&file);
+    struct run_prompts prompts = {0};
+    weir_err err = run_prompts_read(b->job->cli->value[RUN_FILE], &prompts, diag);
+    b->text = err ? NULL : calloc(prompts.n ? prompts.n : 1, sizeof(*b->text));
+    if (!err && !b->text)
+        err = WEIR_ERR_NOMEM;
+    for (size_t i = 0; i < prompts.n && !err; i++)
+        err = add_text(b, &prompts.at[i], diag);
+    run_prompts_free(&prompts);
     return err;
 }
 
@@ -201,14 +148,14 @@ static weir_err print_ended(struct batch *b, struct weir_diag *diag)
 
 static void report(const struct batch *b)
 {
-    char rss[HUMAN_BYTES], read[HUMAN_BYTES];
+    char rss[HUMAN_BYTES], read[HUMAN_BYTES], device[RUN_DEVICE_LINE];
     const size_t n = b->n_prompt + b->n_answer;
     fprintf(stderr,
             "%zu texts, %u at a time; prompts: %zu tokens; answers: %zu tokens; all: %.1f tok/s; "
-            "read %s; peak RSS %s\n",
+            "read %s; peak RSS %s; %s\n",
             b->printed, b->job->n_batch, b->n_prompt, b->n_answer, run_rate((double)n, b->seconds),
             human_bytes(read, (double)weir_graph_counts(b->job->graph).read_bytes),
-            human_bytes(rss, (double)memory_peak()));
+            human_bytes(rss, (double)memory_peak()), run_device_line(device, b->job));
 }
 
 /* ---- passes ---- */
@@ -297,7 +244,7 @@ int run_batch(struct run_job *job)
     struct batch b = {.job = job};
     weir_err err = run_job_open(job, &diag);
     if (!err)
-        err = read_lines(&b, &diag);
+        err = read_texts(&b, &diag);
     if (!err)
         err = make(&b, &diag);
     double began = now_seconds();
