@@ -1,8 +1,10 @@
 /* Many texts, several at a time: each pass goes through the weights once for all of them.
  *
  * A place is a sequence of the graph with a text in it.  A pass takes one token of each text that
- * is being answered, and as many of prompts as there is room for.  When a text ends its place gets
- * the next one.  Results are printed in the order of the file, as soon as all before are. */
+ * is being answered, and as many pieces of prompts as there is room for.  A prompt is cut into
+ * pieces as it would be alone, because on a GPU its logits depend on that.  When a text ends its
+ * place gets the next one.  Results are printed in the order of the file, as soon as all before
+ * are. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +33,7 @@ struct batch {
     size_t n;
     size_t begun, printed;
     struct place *place; /* n_batch */
+    uint32_t piece;      /* tokens of a prompt that go through a pass together */
     /* a pass */
     struct weir_graph_token *token; /* chunk */
     size_t n_tokens, n_asked;
@@ -83,12 +86,12 @@ static weir_err make(struct batch *b, struct weir_diag *diag)
     o->context = most;
     o->n_sequences = b->job->n_batch;
     o->n_logits = o->n_sequences;
-    if (o->chunk < o->n_sequences)
-        o->chunk = o->n_sequences;
+    o->chunk += o->n_sequences; /* a piece and a token of each text */
     b->job->rules.stream = NULL;
     weir_err err = run_job_make(b->job, diag);
     if (err)
         return err;
+    b->piece = o->chunk - o->n_sequences;
     b->place = calloc(o->n_sequences, sizeof(struct place));
     b->asked = calloc(o->n_sequences, sizeof(struct place *));
     b->token = calloc(o->chunk, sizeof(struct weir_graph_token));
@@ -188,21 +191,34 @@ static void add_token(struct batch *b, struct place *p, uint32_t id, bool asks)
         b->asked[b->n_asked++] = p;
 }
 
+static bool is_asked(const struct place *p)
+{
+    return p->at < p->text->prompt.n;
+}
+
+/* The next piece of a prompt, where there is room for it; it waits otherwise. */
+static void add_piece(struct batch *b, struct place *p)
+{
+    const size_t left = p->text->prompt.n - p->at, n = left < b->piece ? left : b->piece;
+    if (n > b->job->graph_options.chunk - b->n_tokens)
+        return;
+    for (const size_t end = p->at + n; p->at < end;) {
+        uint32_t id = p->text->prompt.id[p->at++];
+        add_token(b, p, id, p->at == p->text->prompt.n);
+    }
+}
+
 /* One token of each text that is being answered, then prompts. */
 static void choose_tokens(struct batch *b)
 {
-    const uint32_t n = b->job->n_batch, chunk = b->job->graph_options.chunk;
+    const uint32_t n = b->job->n_batch;
     b->n_tokens = b->n_asked = 0;
     for (uint32_t i = 0; i < n; i++)
-        if (b->place[i].text && b->place[i].at == b->place[i].text->prompt.n)
+        if (b->place[i].text && !is_asked(&b->place[i]))
             add_token(b, &b->place[i], b->place[i].id, true);
-    for (uint32_t i = 0; i < n; i++) {
-        struct place *p = &b->place[i];
-        while (p->text && p->at < p->text->prompt.n && b->n_tokens < chunk) {
-            uint32_t id = p->text->prompt.id[p->at++];
-            add_token(b, p, id, p->at == p->text->prompt.n);
-        }
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (b->place[i].text && is_asked(&b->place[i]))
+            add_piece(b, &b->place[i]);
 }
 
 static weir_err take_logits(struct batch *b, struct weir_diag *diag)

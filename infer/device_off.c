@@ -1,10 +1,9 @@
-/* device_off.c - device.h where CUDA was not there at build time. */
+/* device.h in a build without CUDA. */
 #include "device.h"
 
-static weir_err no_cuda(struct weir_diag *diag)
+static weir_err refuse(struct weir_diag *diag)
 {
-    weir_diag_set(diag, "this weir was built without CUDA; install CUDA 12 or later and build it "
-                        "again");
+    weir_diag_set(diag, "this program was built without CUDA (WEIR_CUDA=ON, which needs nvcc)");
     return WEIR_ERR_UNSUPPORTED;
 }
 
@@ -12,7 +11,7 @@ weir_err weir_device_open(int number, struct weir_device **out, struct weir_diag
 {
     (void)number;
     (void)out;
-    return no_cuda(diag);
+    return refuse(diag);
 }
 
 void weir_device_close(struct weir_device *d)
@@ -43,7 +42,7 @@ weir_err weir_device_graph_new(struct weir_device *d, const struct weir_model *m
     (void)options;
     (void)rules;
     (void)out;
-    return no_cuda(diag);
+    return refuse(diag);
 }
 
 weir_err weir_device_graph_needs(const struct weir_model *model,
@@ -55,11 +54,11 @@ weir_err weir_device_graph_needs(const struct weir_model *model,
     (void)options;
     (void)rules;
     (void)out;
-    return no_cuda(diag);
+    return refuse(diag);
 }
 
 struct weir_device_counts weir_device_graph_counts(const struct weir_graph *g)
 {
     (void)g;
-    return (struct weir_device_counts){.tier = WEIR_TIER_AUTO};
+    return (struct weir_device_counts){.n_layers = 0};
 }
