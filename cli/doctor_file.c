@@ -28,11 +28,12 @@ static char *folder(void)
 
 json_t *doctor_json(const struct doctor *d)
 {
-    return json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:f,s:n}", "version", 1, "processors",
+    return json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:f,s:o}", "version", 1, "processors",
                      (json_int_t)d->processors, "threads", (json_int_t)d->threads, "kernels",
                      d->kernels, "decoder", d->decoder, "plain_gb_per_s", d->plain / 1e9,
                      "resident_gb_per_s", d->resident / 1e9, "decode_gb_per_s", d->decode / 1e9,
-                     "disk_gb_per_s", d->disk / 1e9, "gpu");
+                     "disk_gb_per_s", d->disk / 1e9, "gpu",
+                     d->has_gpu ? doctor_gpu_json(&d->gpu) : json_null());
 }
 
 /* ---- writing ---- */
@@ -113,6 +114,7 @@ static bool take(const json_t *o, struct doctor *d)
         return false;
     d->threads = (unsigned)n;
     (void)snprintf(d->kernels, sizeof(d->kernels), "%s", kernels);
+    d->has_gpu = doctor_gpu_take(json_object_get(o, "gpu"), &d->gpu);
     return real_of(o, "plain_gb_per_s", &d->plain) && d->plain > 0 &&
            real_of(o, "resident_gb_per_s", &d->resident) && d->resident > 0 &&
            real_of(o, "decode_gb_per_s", &d->decode) && d->decode > 0 &&

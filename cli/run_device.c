@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "doctor.h"
 #include "env.h"
 #include "fail.h"
 #include "options.h"
@@ -81,7 +82,8 @@ static bool read_cache_layers(struct run_device *d, const struct cli *cli)
     return false;
 }
 
-/* Tests look for races with it: "delay=MICROSECONDS,seed=N,poison", any of them. */
+/* Tests look for races with it: "delay=MICROSECONDS,seed=N,poison,queue", any of them;
+ * queue: no recorded passes. */
 static bool read_test(struct weir_device_rules *rules, const struct cli *cli)
 {
     const char *value = getenv("WEIR_DEVICE_TEST");
@@ -93,8 +95,11 @@ static bool read_test(struct weir_device_rules *rules, const struct cli *cli)
             rules->delay_seed = strtoull(value + 5, &end, 10);
         else if (strncmp(value, "poison", 6) == 0 && (rules->poison = true))
             end = (char *)value + 6;
+        else if (strncmp(value, "queue", 5) == 0 && (rules->no_recording = true))
+            end = (char *)value + 5;
         if (!end || (*end && *end != ',')) {
-            (void)fail_usage(cli, "WEIR_DEVICE_TEST is of 'delay=N', 'seed=N' and 'poison'");
+            (void)fail_usage(cli,
+                             "WEIR_DEVICE_TEST is of 'delay=N', 'seed=N', 'poison' and 'queue'");
             return false;
         }
         value = *end ? end + 1 : end;
@@ -173,15 +178,28 @@ static const struct weir_checkpoint_tensor *first_other(const struct weir_model 
     return NULL;
 }
 
+/* Of this kind of GPU, if `weir doctor` has been here. */
+static void use_measured(struct run_device *d)
+{
+    struct doctor doctor;
+    if (doctor_read(&doctor) && doctor.has_gpu && strcmp(doctor.gpu.name, d->info.name) == 0)
+        d->rules.small_piece = doctor_gpu_piece(&doctor.gpu);
+}
+
 static weir_err open_device(struct run_device *d, struct weir_diag *diag)
 {
     d->tried = true;
     weir_err err = weir_device_open(d->number, &d->device, diag);
-    if (err)
+    if (err) {
         d->device = NULL;
-    if (!err && d->vram)
+        return err;
+    }
+    if (d->vram)
         weir_device_limit(d->device, d->vram);
-    return err ? err : weir_device_info(d->device, &d->info);
+    err = weir_device_info(d->device, &d->info);
+    if (!err)
+        use_measured(d);
+    return err;
 }
 
 bool run_device_open(struct run_device *d, const struct cli *cli, int *code)

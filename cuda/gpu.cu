@@ -22,14 +22,27 @@ struct weir_gpu_graph {
 
 /* ---- the device ---- */
 
+static const char *why_none(cudaError_t e)
+{
+    switch (e) {
+    case cudaSuccess:
+        return "there are fewer";
+    case cudaErrorInsufficientDriver: /* also where there is none */
+        return "no NVIDIA driver is loaded, or one that is older than this program's CUDA";
+    case cudaErrorNoDevice:
+        return "no GPU is visible";
+    default:
+        return cudaGetErrorString(e);
+    }
+}
+
 static weir_err check_device(int device, struct weir_diag *diag)
 {
     int n = 0, major = 0;
     cudaError_t e = cudaGetDeviceCount(&n);
     if (e != cudaSuccess || device < 0 || device >= n) {
         (void)cudaGetLastError();
-        weir_diag_set(diag, "no CUDA device %d: %s", device,
-                      e != cudaSuccess ? cudaGetErrorString(e) : "there are fewer");
+        weir_diag_set(diag, "no CUDA device %d: %s", device, why_none(e));
         return WEIR_ERR_NOT_FOUND;
     }
     e = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);

@@ -11,13 +11,16 @@
 extern "C" {
 #endif
 
-enum { WEIR_MOST_CROSSINGS = 16 };
+enum {
+    WEIR_MOST_CROSSINGS = 16,
+    WEIR_MOST_CROSSING = 64, /* vectors of one multiplication */
+};
 
 /* A matrix in 12 bits a weight, and from how many vectors on it is faster to unpack it and to
  * multiply by a library. */
 struct weir_device_crossing {
     uint32_t n_rows, n_columns;
-    uint32_t vectors; /* 0: not up to what one multiplication takes, or there is no library */
+    uint32_t vectors;    /* 0: not up to what one multiplication takes, or there is no library */
     double packed, rows; /* plain bytes of weights a second times one vector: in 12 bits, as BF16 */
 };
 
@@ -32,7 +35,7 @@ struct weir_device_measured {
     struct weir_device_crossing crossing[WEIR_MOST_CROSSINGS];
 };
 
-/* GPU number `number`; takes some 2 GB of its memory, and a second or two.
+/* GPU number `number`; takes 1.2 GB of its memory, and a second or two.
  *
  * WEIR_ERR_NOT_FOUND, WEIR_ERR_UNSUPPORTED   as weir_device_open()
  * WEIR_ERR_NOMEM, WEIR_ERR_IO */

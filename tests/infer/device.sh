@@ -23,7 +23,7 @@ story=$shared/story
 expect 0 "$WEIR" run "$story" -p "Once upon a time" -n 4 --temp 0
 says '; device cpu; logits [0-9a-f]{16}; end: length$'
 hash=$(grep -o 'logits [0-9a-f]*' "$work/err")
-missing=2 what='(no driver|no GPU|driver)'
+missing=2 what='no CUDA device'
 if ! "$WEIR" --version | grep -q 'cuda yes'; then
     missing=4 what='built without CUDA'
 fi

@@ -70,6 +70,8 @@ awk -v n="$(($(key 'd["bytes_read"]') - four))" -v each="$each" \
 if $limited; then
     cd "$work"
     expect 0 "$WEIR" doctor --json "$work/model.weir"
+    python3 -c 'import json, sys; sys.exit(json.load(open(sys.argv[1])) != json.load(open(sys.argv[2])))' \
+        "$work/out" "$work/cache/weir/doctor.json" || fail "what is said is not what is kept"
     [ "$(key 'all(d[k] > 0 for k in ("plain_gb_per_s", "resident_gb_per_s", "decode_gb_per_s", "disk_gb_per_s"))')" = True ] ||
         fail "$(cat "$work/out")"
     # Figures of a quiet machine, so that what follows does not depend on this one.
@@ -82,6 +84,14 @@ PYTHON
     expect 0 "$WEIR" run "$work/model.weir" --plan --keep none --json
     [ "$(key 'd["expected_tok_per_s"] > 0, d["limited_by"]')" = "(True, 'decode')" ] || fail "$(cat "$work/out")"
     none=$(key 'd["expected_tok_per_s"]')
+    # What is wrong about a GPU says nothing about the processor; nor does a GPU.
+    for gpu in None 5 '{}' '{"name": "a", "memory_bytes": 1e11, "copy_gb_per_s": 4e3, "to_device_gb_per_s": 55.0,
+        "to_host_gb_per_s": 50.0, "decode_gb_per_s": 1e3, "shapes": [3, {"rows": 1}]}'; do
+        python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); d["gpu"] = eval(sys.argv[2])
+json.dump(d, open(sys.argv[1], "w"))' "$work/cache/weir/doctor.json" "$gpu"
+        expect 0 "$WEIR" run "$work/model.weir" --plan --keep none --json
+        [ "$(key 'd["expected_tok_per_s"]')" = "$none" ] || fail "another rate with \"gpu\": $gpu"
+    done
     expect 0 "$WEIR" run "$work/model.weir" --plan
     grep -qE '^expected: [0-9.e+]+ tok/s, limited by (memory|disk|decode)$' "$work/out" || fail "$(cat "$work/out")"
     grep -qE '^resident +[0-9.]+ [kM]B .* model.layers.0.mlp.down_proj.weight$' "$work/out" || fail "no such line: $(tail -n 5 "$work/out")"
