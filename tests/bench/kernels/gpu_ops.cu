@@ -41,7 +41,7 @@ double bf16_error(uint16_t got, double want, double slack)
     frexp(want, &exponent);
     const double half = ldexp(1, exponent - 9); /* of the last of 8 bits */
     const double off = fabs((double)from_bf16(got) - want);
-    return off <= 1e300 ? off / (half + slack) : 1e300;
+    return off <= 1e300 ? off / (half + slack + 2e-6 * fabs(want)) : 1e300;
 }
 
 /* Every place is somebody's, and only one's; pairs of columns are neighbours. */

@@ -46,7 +46,10 @@ inline uint64_t random_bits()
     return state;
 }
 
-inline uint32_t random_below(uint32_t n) { return (uint32_t)((random_bits() >> 20) % n); }
+inline uint32_t random_below(uint32_t n)
+{
+    return (uint32_t)((random_bits() >> 20) % n);
+}
 
 inline float random_float() /* -1 .. 1, about normal */
 {
@@ -150,7 +153,8 @@ class Vectors
     std::vector<uint16_t> host;
 };
 
-/* |got - want| as so many of what is allowed: half a last place of BF16, and `slack`. */
+/* |got - want| as so many of what is allowed: half a last place of BF16, 2e-6 of it, and `slack`.
+ */
 double bf16_error(uint16_t got, double want, double slack);
 
 void check_layout(Lab &lab);

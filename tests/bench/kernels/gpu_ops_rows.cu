@@ -147,7 +147,8 @@ void gate_case(Lab &lab, uint32_t width, uint32_t n, bool gelu, bool with_bias,
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t c = 0; c < width; c++) {
             const double g = (double)(in[i * stride + c] + (with_bias ? more[c] : 0));
-            const double u = (double)(in[i * stride + width + c] + (with_bias ? more[width + c] : 0));
+            const double u =
+                (double)(in[i * stride + width + c] + (with_bias ? more[width + c] : 0));
             const double z = 0.79788456080286535588 * (g + 0.044715 * g * g * g);
             const double want = (gelu ? g * (1 + tanh(z)) / 2 : g / (1 + exp(-g))) * u;
             worst = fmax(worst, bf16_error(out.bits(c, i), want, 4e-6));
@@ -171,7 +172,8 @@ void cap_case(Lab &lab, uint32_t width, uint32_t n)
         const double want = inside ? 30 * tanh((double)in[i] / 30) : (double)in[i];
         worst = fmax(worst, fabs((double)got[i] - want) / (inside ? 8e-6 : 1e-30));
     }
-    verdict(lab, fine && worst <= 1, case_name("cap", {width, n}), "off by " + std::to_string(worst));
+    verdict(lab, fine && worst <= 1, case_name("cap", {width, n}),
+            "off by " + std::to_string(worst));
 }
 
 /* ---- heads ---- */
@@ -205,8 +207,7 @@ std::vector<double> head_want(const HeadsData &d, uint32_t row, uint32_t head)
         for (uint32_t i = 0; i < c.dim; i++)
             v[i] *= scale * (double)(head < c.n_heads ? d.q_norm : d.k_norm)[i];
     }
-    const std::vector<float> &turn =
-        c.is_long && d.is_long[d.sequence[row]] ? d.long_turn : d.turn;
+    const std::vector<float> &turn = c.is_long && d.is_long[d.sequence[row]] ? d.long_turn : d.turn;
     for (uint32_t i = 0; i < c.n_pairs; i++) {
         const uint32_t a = c.pairs ? 2 * i : i, b = c.pairs ? 2 * i + 1 : i + c.n_pairs;
         const size_t at = 2 * ((size_t)d.position[row] * c.n_pairs + i);
@@ -296,11 +297,8 @@ void check_norm(Lab &lab, bool small)
                 if ((n > WEIR_GPU_MOST_VECTORS && layout == WEIR_GPU_FRAGMENTS) ||
                     (small && (n > 9 || hidden > 2048)) || (n == 200 && hidden > 4096))
                     continue;
-                const int flags[] = {0,
-                                     WITH_SUM,
-                                     WITH_SUM | WITH_BIAS | WITH_SUM_NORM,
-                                     WITH_SUM | WITH_ROWS,
-                                     WITH_SUM | NO_OUT};
+                const int flags[] = {0, WITH_SUM, WITH_SUM | WITH_BIAS | WITH_SUM_NORM,
+                                     WITH_SUM | WITH_ROWS, WITH_SUM | NO_OUT};
                 for (int f : flags)
                     norm_case(lab, hidden, n, f, layout);
             }
