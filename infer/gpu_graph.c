@@ -57,6 +57,8 @@ static weir_err run(void *self, const struct graph_pass *pass, struct weir_diag 
         weir_diag_set(diag, "the GPU reported an error; it is of no use any more");
     err = err ? err : ended;
     if (!err)
+        err = gpu_weights_verify_wait(g->weights, diag);
+    if (!err)
         count_used(g);
     return err;
 }
@@ -226,7 +228,7 @@ static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
     if (!err)
         err = weir_gpu_event_new(g->gpu, false, &g->done);
     if (!err)
-        err = weir_gpu_fill(g->stream, g->room.at, 0,
+        err = weir_gpu_fill(g->stream, g->room.at, g->rules.poison ? GPU_POISON : 0,
                             gpu_room_bytes(g->model, &g->options, &g->sizes));
     if (!err)
         err = gpu_vectors_init(&g->vectors, g->model, g->options.context, g->stream, g->room.small);

@@ -21,6 +21,7 @@ enum {
     GPU_ROWS_STEP = 128,               /* ... in multiples of so many rows */
     GPU_MOST_RECORDINGS = 16,
     GPU_LEAST_BUCKET = 256, /* positions */
+    GPU_POISON = 0xff,      /* bytes of a NaN, in F32 and in BF16 */
 };
 
 /* What a layer has besides its matrices, in device memory; NULL: none. */

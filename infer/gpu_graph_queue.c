@@ -1,10 +1,6 @@
 /* A pass queued: parameters up, embeddings, layers, logits down. */
 #include "gpu_graph.h"
 
-enum {
-    POISON = 0xff, /* bytes of a NaN, in F32 and in BF16 */
-};
-
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -38,8 +34,8 @@ static weir_err poison(struct graph_gpu *g)
     const size_t rows = g->sizes.group * sizeof(float);
     if (!g->rules.poison)
         return WEIR_OK;
-    weir_err err = weir_gpu_fill(g->stream, g->room.qkv, POISON, rows * g->sizes.qkv);
-    return err ? err : weir_gpu_fill(g->stream, g->room.gate_up, POISON, rows * g->sizes.gate_up);
+    weir_err err = weir_gpu_fill(g->stream, g->room.qkv, GPU_POISON, rows * g->sizes.qkv);
+    return err ? err : weir_gpu_fill(g->stream, g->room.gate_up, GPU_POISON, rows * g->sizes.gate_up);
 }
 
 static weir_err queue_groups(struct graph_gpu *g, uint32_t layer, const struct gpu_layer *weights)
