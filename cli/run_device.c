@@ -120,7 +120,7 @@ static const char *first_given(const struct cli *cli, const int *option, size_t 
 static bool settle_device(struct run_device *d, const struct cli *cli)
 {
     static const int gpu[] = {RUN_DECODE, RUN_CACHE_LAYERS, RUN_VRAM, RUN_DEPTH};
-    static const int cpu[] = {RUN_RAM, RUN_KEEP};
+    static const int cpu[] = {RUN_KEEP};
     const char *of_gpu = first_given(cli, gpu, sizeof(gpu) / sizeof(gpu[0]));
     const char *of_cpu = first_given(cli, cpu, sizeof(cpu) / sizeof(cpu[0]));
     const bool said = option_given(cli, RUN_DEVICE);
@@ -146,6 +146,7 @@ bool run_device_options(struct run_device *d, const struct cli *cli)
     unsigned depth = 0, threads = 0;
     bool fine = read_device(d, cli) && read_tier(d, cli) && read_cache_layers(d, cli) &&
                 option_bytes(cli, RUN_VRAM, 0, &d->vram) &&
+                option_bytes(cli, RUN_RAM, 0, &d->rules.host_bytes) &&
                 option_number(cli, RUN_DEPTH, MOST_DEPTH, 0, &depth) &&
                 option_number(cli, RUN_THREADS, CLI_MAX_THREADS, 0, &threads) &&
                 read_test(&d->rules, cli) && settle_device(d, cli);

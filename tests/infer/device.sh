@@ -71,11 +71,8 @@ for how in "--vram 4G" "--decode fused" "--cache-layers 3" "--depth 2"; do
     # shellcheck disable=SC2086
     refused 'is of a GPU; it goes without --device cpu' --device cpu $how
     # shellcheck disable=SC2086
-    refused 'is of a GPU; it goes without --ram' --ram 1G $how
-    # shellcheck disable=SC2086
     refused 'is of a GPU; it goes without --keep' --keep none $how
 done
-refused "--ram is of the processor's memory" --device cuda --ram 1G
 refused "--keep is of the processor's memory" --device cuda --keep plain
 WEIR_DEVICE_TEST=delay refused '^weir run: WEIR_DEVICE_TEST is of'
 WEIR_DEVICE_TEST=delay=1,poison2 refused '^weir run: WEIR_DEVICE_TEST is of'
