@@ -1,0 +1,101 @@
+/* Attention: blocks of up to 16 query heads that share a head of keys and values (16 is what the
+ * tensor cores take), of one row, or in long passes of a few rows of one sequence.
+ *
+ * A block's four warps take 32 positions each; their sums meet in shared memory in the order of
+ * positions, which makes a step.  Steps make spans, spans the whole, in order.  How long a span is
+ * hangs on the row's position alone, so that no row needs more than MOST_SPANS partial sums.  In
+ * short passes spans go to different blocks, and the last one to end puts them together; in long
+ * ones a block takes all of its rows' spans.  Both give the same bits: the largest score is rounded
+ * up to a whole power of two, so that scaling is exact whenever it is done.
+ *
+ * Queries are cut in three BF16, which is all of an F32, weights in two (2^-17 is lost); keys and
+ * values are BF16.  Products are exact, sums F32.  Lanes load keys and values as they lie, 16 bytes
+ * each, and number dimensions so that these are what a tensor core wants of them (no shared memory,
+ * no transposition): see load_keys() and load_values().
+ *
+ * Moved: each key and value once a row, or once for a block of rows. */
+#include "cuda/ops.h"
+
+#include "attention.cuh"
+#include "gpu_private.h"
+
+/* Blocks that fill the device without more to share. */
+enum { ENOUGH_BLOCKS = 528 };
+
+template <int DIM>
+static __global__ void __launch_bounds__(ATTN_THREADS) attend(struct attn_job job)
+{
+    extern __shared__ uint4 room[];
+    struct attn_shared<DIM> &shared = *(struct attn_shared<DIM> *)room;
+    const uint32_t tile = blockIdx.z, first = tile * job.n_tokens;
+    gpu_let_next_begin();
+    gpu_wait_for_previous();
+    if (first >= job.pass.n) {
+        attn_pad_vectors(job);
+        return;
+    }
+    const uint32_t end = min(first + job.n_tokens, job.pass.n);
+    for (uint32_t from = first, to; from < end; from = to) {
+        for (to = from + 1; to < end && attn_go_together(job, from, to); to++)
+            ;
+        attn_rows<DIM>(job, shared, from, to);
+        __syncthreads(); /* what is shared is used again */
+    }
+}
+
+size_t weir_gpu_attention_bytes(uint32_t n, uint32_t n_heads, uint32_t head_dim,
+                                uint32_t most_positions)
+{
+    const uint32_t most_rows =
+        n_heads && n_heads <= ATTN_SPLIT_HEADS ? ATTN_SPLIT_HEADS / n_heads : 1;
+    const size_t rows = n < most_rows ? n : most_rows;
+    return ATTN_COUNTER_BYTES +
+           rows * n_heads * attn_slots(most_positions) * (head_dim + 2) * sizeof(float);
+}
+
+template <int DIM>
+static weir_err launch(struct weir_gpu_stream *s, const dim3 &blocks, const struct attn_job &job)
+{
+    const size_t bytes = sizeof(struct attn_shared<DIM>);
+    weir_err err = gpu_err(
+        cudaFuncSetAttribute(attend<DIM>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
+    return err ? err
+               : gpu_launch(s, gpu_grid{blocks, dim3(ATTN_THREADS), bytes, true}, attend<DIM>, job);
+}
+
+static weir_err check(const struct weir_gpu_pass *pass, const struct weir_gpu_kv *kv,
+                      const struct weir_gpu_attention *o)
+{
+    if (pass->n == 0 || kv->n_heads == 0 || o->n_heads == 0 || o->n_heads % kv->n_heads ||
+        kv->head_dim == 0 || o->most_positions == 0 || o->most_positions > kv->context ||
+        (o->layout == WEIR_GPU_FRAGMENTS && pass->n > WEIR_GPU_MOST_VECTORS) || o->stride % 4)
+        return WEIR_ERR_INVALID;
+    return kv->head_dim % 8 || kv->head_dim > ATTN_MOST_DIM ? WEIR_ERR_UNSUPPORTED : WEIR_OK;
+}
+
+weir_err weir_gpu_op_attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
+                               const struct weir_gpu_kv *kv, const struct weir_gpu_attention *o)
+{
+    weir_err err = check(pass, kv, o);
+    if (err)
+        return err;
+    const uint32_t group = o->n_heads / kv->n_heads, n_slots = attn_slots(o->most_positions);
+    struct attn_job job = {*pass, *kv, *o,
+                           op_out_of(o->out, o->layout, o->n_heads * kv->head_dim, pass->n)};
+    job.n_parts = (group + ATTN_ROWS - 1) / ATTN_ROWS;
+    job.n_tokens = pass->n > WEIR_GPU_MOST_VECTORS && group <= ATTN_ROWS ? ATTN_ROWS / group : 1;
+    job.n_slots = n_slots;
+    const uint32_t tiles = (pass->n + job.n_tokens - 1) / job.n_tokens;
+    const uint32_t heads = kv->n_heads * job.n_parts;
+    uint32_t split = 1;
+    if (job.n_tokens == 1 && (uint64_t)pass->n * o->n_heads <= ATTN_SPLIT_HEADS)
+        split = ENOUGH_BLOCKS / (tiles * heads);
+    split = split < 1 ? 1 : split < n_slots ? split : n_slots;
+    const uint32_t pads = op_out_vectors(&job.out) > pass->n ? 1 : 0;
+    const dim3 blocks(split, heads, tiles + pads);
+    if (kv->head_dim <= 64)
+        return launch<64>(s, blocks, job);
+    if (kv->head_dim <= 128)
+        return launch<128>(s, blocks, job);
+    return launch<ATTN_MOST_DIM>(s, blocks, job);
+}
