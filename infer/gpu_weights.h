@@ -19,8 +19,12 @@
 
 struct gpu_weights; /* opaque */
 
-/* `bytes` of device memory at most.  Reads the store: what stays is brought there.
- * `cancelled` may be NULL; where it says true loading ends with WEIR_ERR_CANCELLED. */
+/* `bytes` of device memory at most.  Reads the store: what stays is brought there.  `model` and
+ * `gpu` are borrowed.
+ *
+ * WEIR_ERR_UNSUPPORTED   a matrix is not BF16; *diag names it
+ * WEIR_ERR_NOMEM         *diag has the least that would do
+ * What reading ends with. */
 WEIR_MUST_CHECK weir_err gpu_weights_new(struct weir_gpu *gpu, const struct weir_model *model,
                                          const struct weir_device_rules *rules, uint64_t bytes,
                                          struct gpu_weights **out, struct weir_diag *diag);

@@ -1,0 +1,86 @@
+/* gpu_weights_private.h - weights in device memory from inside: what stays, and what it is loaded
+ * and streamed with. */
+#ifndef WEIR_INFER_GPU_WEIGHTS_INSIDE_PRIVATE_H
+#define WEIR_INFER_GPU_WEIGHTS_INSIDE_PRIVATE_H
+
+#include "checkpoint_private.h"
+#include "gpu_ring.h"
+#include "gpu_weights.h"
+
+/* A part as its matrices lie in device memory. */
+struct gpu_laid {
+    struct weir_gpu_matrix matrix[GPU_MOST_MATRICES];
+};
+
+struct gpu_weights {
+    struct weir_gpu *gpu;
+    const struct weir_model *model;
+    const struct weir_checkpoint *ck;
+    struct weir_device_rules rules;
+    struct gpu_parts parts;
+    struct gpu_plan plan;
+    uint64_t chunk_bytes;
+
+    struct weir_gpu_stream *copy, *decode;
+    struct fill *fill;
+    struct gpu_ring ring;
+    struct weir_gpu_coding **coding; /* by number of the tensor in the checkpoint */
+    bool *host_only;                 /* likewise: the device does not decode it */
+
+    /* device memory: what stays; scratch while loading, slots afterwards; of the ring */
+    uint8_t *stay, *work, *ring_device;
+    uint8_t *ring_pinned;
+    struct gpu_laid *laid; /* of layers, of the output matrix, of the embeddings */
+    struct weir_reader *reader; /* of embeddings; NULL: none stays on the host */
+    uint8_t *poison;
+    uint64_t loaded_bytes;
+};
+
+/* ---- gpu_form.c ---- */
+
+/* Takes samples of all matrices, and fills in what that says of their resident form. */
+WEIR_MUST_CHECK weir_err gpu_parts_sample(const struct weir_model *model, struct gpu_parts *parts,
+                                          struct weir_diag *diag);
+/* The same again for a matrix of which it is known how many exceptions it has. */
+void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions);
+
+/* Bytes of a matrix in a place that stays. */
+uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place place);
+
+/* ---- gpu_load.c ---- */
+
+/* Brings everything that stays to device memory.  *fits false: a matrix turned out to have more
+ * exceptions than there was room for; all that did have been weighed again. */
+WEIR_MUST_CHECK weir_err gpu_load(struct gpu_weights *w, bool *fits, struct weir_diag *diag);
+
+/* ---- gpu_image.c ---- */
+
+/* Bytes of a part of a store as it is stored, at most. */
+uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu_part *part);
+
+/* ---- gpu_stream.c: parts that do not stay ---- */
+
+WEIR_MUST_CHECK weir_err gpu_stream_take(struct gpu_weights *w, uint32_t part,
+                                         struct weir_gpu_stream *s, struct gpu_laid *out,
+                                         struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err gpu_stream_give(struct gpu_weights *w, uint32_t part,
+                                         struct weir_gpu_stream *s);
+WEIR_MUST_CHECK weir_err gpu_stream_verify_wait(struct gpu_weights *w, struct weir_diag *diag);
+void gpu_stream_counts(const struct gpu_weights *w, struct weir_device_counts *out);
+
+/* ---- shared ---- */
+
+static inline size_t gpu_tensor_number(const struct gpu_weights *w,
+                                       const struct weir_checkpoint_tensor *t)
+{
+    return (size_t)(t - weir_checkpoint_tensor(w->ck, 0));
+}
+
+/* How a tensor's tiles are brought, and the coding that the device decodes them with. */
+enum fill_kind gpu_fill_kind(const struct gpu_weights *w, const struct weir_checkpoint_tensor *t,
+                             const struct weir_gpu_coding **coding);
+
+/* A matrix as rows in a region at `at`. */
+struct weir_gpu_matrix gpu_matrix_of_rows(const struct gpu_part_matrix *m, uint8_t *at);
+
+#endif
