@@ -63,7 +63,7 @@ struct weir_device_rules {
     uint32_t delay_us; /* up to so long before each copy, decode and layer, at random */
     uint64_t delay_seed;
     bool no_recording; /* each pass is queued anew */
-    bool poison; /* what a layer leaves is filled with NaNs */
+    bool poison;       /* what a layer leaves is filled with NaNs */
 };
 
 /* A graph that computes on the GPU; used and freed as every other (graph.h).

@@ -228,8 +228,7 @@ static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
     if (!err)
         err = weir_gpu_event_new(g->gpu, false, &g->done);
     if (!err)
-        err = weir_gpu_fill(g->stream, g->room.at, g->rules.poison ? GPU_POISON : 0,
-                            gpu_room_bytes(g->model, &g->options, &g->sizes));
+        err = gpu_room_clear(g);
     if (!err)
         err = gpu_vectors_init(&g->vectors, g->model, g->options.context, g->stream, g->room.small);
     if (!err)

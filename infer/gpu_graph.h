@@ -132,6 +132,9 @@ uint64_t gpu_room_bytes(const struct weir_model *model, const struct weir_graph_
 /* WEIR_ERR_NOMEM.  Freed with weir_gpu_free(room.at). */
 WEIR_MUST_CHECK weir_err gpu_room_take(struct graph_gpu *g);
 
+/* Queues what it holds at first: zeros, or NaNs where nothing may depend on it. */
+WEIR_MUST_CHECK weir_err gpu_room_clear(struct graph_gpu *g);
+
 /* Keys and values of a layer. */
 struct weir_gpu_kv gpu_room_kv(const struct graph_gpu *g, uint32_t layer);
 

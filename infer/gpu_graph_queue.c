@@ -35,7 +35,8 @@ static weir_err poison(struct graph_gpu *g)
     if (!g->rules.poison)
         return WEIR_OK;
     weir_err err = weir_gpu_fill(g->stream, g->room.qkv, GPU_POISON, rows * g->sizes.qkv);
-    return err ? err : weir_gpu_fill(g->stream, g->room.gate_up, GPU_POISON, rows * g->sizes.gate_up);
+    return err ? err
+               : weir_gpu_fill(g->stream, g->room.gate_up, GPU_POISON, rows * g->sizes.gate_up);
 }
 
 static weir_err queue_groups(struct graph_gpu *g, uint32_t layer, const struct gpu_layer *weights)

@@ -103,6 +103,12 @@ static uint64_t kv_layer_bytes(const struct weir_model_config *c,
     return (uint64_t)o->n_sequences * c->n_kv_heads * o->context * c->head_dim * BF16_BYTES;
 }
 
+static uint64_t attention_bytes(const struct weir_model_config *c,
+                                const struct weir_graph_options *o, const struct gpu_sizes *z)
+{
+    return weir_gpu_attention_bytes(z->group, c->n_heads, c->head_dim, o->context);
+}
+
 static void list(struct plan *p, const struct weir_model *model, const struct weir_graph_options *o,
                  const struct gpu_sizes *z, struct gpu_room *r)
 {
@@ -115,7 +121,7 @@ static void list(struct plan *p, const struct weir_model *model, const struct we
     add(p, &r->qkv, product(p, z->group, z->qkv, real));
     add(p, &r->gate_up, product(p, z->group, z->gate_up, real));
     add(p, &r->vectors, vectors_bytes(z, c->hidden));
-    add(p, &r->attention, weir_gpu_attention_bytes(z->group, c->n_heads, c->head_dim, o->context));
+    add(p, &r->attention, attention_bytes(c, o, z));
     add(p, &r->rows, z->large ? rows_bytes(c) : 0);
     add(p, &r->asked,
         product(
@@ -167,6 +173,15 @@ weir_err gpu_room_take(struct graph_gpu *g)
         at += whole(p.part[i].bytes);
     }
     return WEIR_OK;
+}
+
+weir_err gpu_room_clear(struct graph_gpu *g)
+{
+    const uint64_t bytes = gpu_room_bytes(g->model, &g->options, &g->sizes);
+    const uint64_t counters = attention_bytes(&g->model->config, &g->options, &g->sizes);
+    weir_err err =
+        weir_gpu_fill(g->stream, g->room.at, g->rules.poison ? GPU_POISON : 0, (size_t)bytes);
+    return err ? err : weir_gpu_fill(g->stream, g->room.attention, 0, (size_t)counters);
 }
 
 /* ---- what is in it ---- */
