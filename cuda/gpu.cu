@@ -26,11 +26,12 @@ static const char *why_none(cudaError_t e)
 {
     switch (e) {
     case cudaSuccess:
-        return "there are fewer";
+        return "there are fewer; they count from 0";
     case cudaErrorInsufficientDriver: /* also where there is none */
-        return "no NVIDIA driver is loaded, or one that is older than this program's CUDA";
+        return "no NVIDIA driver is loaded, or one older than this program's CUDA; without one, "
+               "--device cpu does it";
     case cudaErrorNoDevice:
-        return "no GPU is visible";
+        return "no GPU is visible; --device cpu needs none";
     default:
         return cudaGetErrorString(e);
     }
