@@ -130,6 +130,24 @@ static weir_err add_all(struct load *l)
     return err;
 }
 
+static uint64_t part_bytes(const struct gpu_part *part, enum gpu_place place)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; gpu_place_stays(place) && i < part->n_matrices; i++)
+        bytes += gpu_matrix_stay_bytes(&part->matrix[i], place);
+    return bytes;
+}
+
+uint64_t gpu_load_bytes(const struct gpu_weights *w)
+{
+    uint64_t bytes = part_bytes(&w->parts.output, w->plan.output);
+    for (uint32_t i = 0; i < w->parts.n_layers; i++)
+        bytes += part_bytes(&w->parts.part[i], w->plan.layer[i]);
+    if (w->plan.embedding != GPU_PLACE_SHARED)
+        bytes += part_bytes(&w->parts.embedding, w->plan.embedding);
+    return bytes;
+}
+
 /* ---- doing it ---- */
 
 static struct gpu_ring_item item_of(const struct gpu_weights *w, const struct step *s)
@@ -160,7 +178,7 @@ static weir_err run_steps(const struct load *l, struct weir_diag *diag)
         if (!err && s->pack)
             err = weir_gpu_matrix_pack(l->w->decode, s->pack, s->first_row, s->n_rows, s->rows);
     }
-    return err ? err : gpu_ring_verify_wait(ring, diag);
+    return err ? err : gpu_ring_verify_wait(ring, UINT64_MAX, diag);
 }
 
 /* Looks whether what was packed found room. */

@@ -76,8 +76,11 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
                                    .tied = p->tied,
                                    .chunk_bytes = chunk_bytes(p),
                                    .tile_bytes = BATCH_TILE_BYTES};
+    out->in.output.wire = 0; /* blocks share tiles */
     for (uint32_t i = 0; i < p->n_blocks; i++) {
         const struct gpu_part *b = &p->part[p->n_layers + i];
+        if (ck->store && gpu_matrix_decodes(&b->matrix[0]))
+            out->in.output.wire += gpu_part_image_bytes(ck, b);
         out->in.block_rows = max_of(out->in.block_rows, b->bytes);
         out->in.block_tiles = max_of(out->in.block_tiles, b->n_tiles);
     }
@@ -168,11 +171,12 @@ static weir_err take_memory(struct gpu_weights *w)
     const struct gpu_plan *p = &w->plan;
     const uint64_t ring = GPU_RING * p->ring_bytes;
     w->laid = calloc((size_t)w->parts.n_layers + 2, sizeof(*w->laid));
+    w->stored = calloc(gpu_parts_n(&w->parts), sizeof(*w->stored));
     w->stay = weir_gpu_alloc(w->gpu, p->stay_bytes);
     w->work = weir_gpu_alloc(w->gpu, max_of(p->scratch_bytes, p->depth * p->slot_bytes));
     w->ring_device = weir_gpu_alloc(w->gpu, ring);
     w->ring_pinned = weir_gpu_alloc_host(w->gpu, ring);
-    if (!w->laid || !w->stay || !w->work || !w->ring_device || !w->ring_pinned)
+    if (!w->laid || !w->stored || !w->stay || !w->work || !w->ring_device || !w->ring_pinned)
         return WEIR_ERR_NOMEM;
     const struct gpu_ring_memory memory = {w->ring_device, w->ring_pinned, p->ring_bytes,
                                            w->ck->store && p->tier != WEIR_TIER_CPU};
@@ -201,6 +205,7 @@ static void let_memory_go(struct gpu_weights *w)
 {
     let_ring_go(w);
     let_work_go(w);
+    gpu_store_free(w);
     weir_gpu_free(w->gpu, w->stay);
     w->stay = NULL;
     free(w->laid);
@@ -247,13 +252,12 @@ static weir_err load(struct gpu_weights *w, uint64_t bytes, struct weir_diag *di
         if (err)
             return err;
     }
-    return WEIR_OK;
+    return gpu_store_all(w, w->stay + gpu_load_bytes(w), diag);
 }
 
 /* What only loading needed. */
 static void tidy(struct gpu_weights *w)
 {
-    w->loaded_bytes = w->ring.copied_bytes;
     if (!w->plan.ring_stays)
         let_ring_go(w);
     if (!w->plan.slot_bytes)
@@ -267,7 +271,10 @@ static void tidy(struct gpu_weights *w)
 static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag *diag)
 {
     const size_t n_tensors = weir_checkpoint_n_tensors(w->ck);
-    weir_err err = gpu_parts_find(w->model, &w->parts, diag);
+    struct weir_gpu_usage before, after;
+    weir_err err = weir_gpu_usage(w->gpu, &before);
+    if (!err)
+        err = gpu_parts_find(w->model, &w->parts, diag);
     if (!err && packs(&w->rules))
         err = gpu_parts_sample(w->model, &w->parts, diag);
     w->coding = calloc(n_tensors, sizeof(struct weir_gpu_coding *));
@@ -284,8 +291,14 @@ static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag 
         err = load(w, bytes, diag);
     if (!err && !gpu_place_stays(w->plan.embedding))
         err = weir_reader_new(w->ck, w->model->row_bytes, &w->reader);
+    if (err)
+        return err;
+    tidy(w);
+    err = gpu_stream_begin(w);
     if (!err)
-        tidy(w);
+        err = weir_gpu_usage(w->gpu, &after);
+    if (!err)
+        w->taken_bytes = after.taken - before.taken;
     return err;
 }
 
@@ -312,9 +325,11 @@ void gpu_weights_free(struct gpu_weights *w)
 {
     if (!w)
         return;
+    gpu_stream_end(w);
     fill_free(w->fill);
     weir_gpu_stream_free(w->copy); /* waits */
     weir_gpu_stream_free(w->decode);
+    gpu_stream_free(w);
     let_memory_go(w);
     weir_reader_free(w->reader);
     free(w->coding);
