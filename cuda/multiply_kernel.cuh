@@ -25,9 +25,14 @@ enum { PARTS = 16, MOST_SLOTS = 8 };
 template <int GROUPS> struct batch {
     static constexpr int NB = GROUPS ? GROUPS : 1;
     static constexpr bool ONE = GROUPS == 0;
-    static constexpr int WARPS = GROUPS <= 2 ? 16 : 8;
-    static constexpr int TILES = GROUPS <= 4 ? 4 : 2;
-    static constexpr int BLOCKS = GROUPS <= 1 ? 2 : 1;      /* that a processor has room for */
+#ifndef V_WARPS
+#define V_WARPS (GROUPS <= 2 ? 16 : 8)
+#define V_TILES (GROUPS <= 4 ? 4 : 2)
+#define V_BLOCKS 1
+#endif
+    static constexpr int WARPS = V_WARPS;
+    static constexpr int TILES = V_TILES;
+    static constexpr int BLOCKS = V_BLOCKS;
     static constexpr int OUTS = ONE ? TILE_ROWS : 128 * NB; /* numbers of a tile */
     static constexpr int ROUND = GROUPS <= 1 ? 4 : 1;       /* tiles added up at a time */
     static constexpr int X_WORDS = ONE ? 8 : 64 * NB;       /* of 16 bytes, of a step */
@@ -59,18 +64,16 @@ static __device__ __forceinline__ uint32_t step_after(uint32_t step, uint32_t wa
 
 /* A warp's ring and what it fetches next: the same order as what it computes. */
 template <class RING, int WARPS> struct weights {
-    uint8_t *ring;
-    uint64_t *bars;
+    uint32_t ring, bars;      /* in shared memory */
     uint32_t warp, lane, end; /* end: the block's last tile and one */
-    uint32_t tile, r, step, slot;
-    uint32_t taken, phase;
+    uint32_t tile, r, step;   /* to be fetched next */
+    uint32_t slot, phase;     /* to be read next */
 
-    __device__ __forceinline__ void fetch_next(const struct multiply_job &j)
+    __device__ __forceinline__ void fetch_into(const struct multiply_job &j, uint32_t to)
     {
         if (tile >= end)
             return;
-        RING::fetch(j, tile + r, step, lane, ring + slot * RING::SLOT_BYTES, bars + slot);
-        slot = slot + 1 == j.n_slots ? 0 : slot + 1;
+        RING::fetch(j, tile + r, step, lane, ring + to * RING::SLOT_BYTES, bars + 8 * to);
         if (++r < j.pass_tiles && tile + r < end)
             return;
         bool last;
@@ -85,11 +88,11 @@ template <class RING, int WARPS> struct weights {
     {
         end = end_tile;
         tile = warp < j.n_steps ? first_tile : end;
-        r = slot = taken = phase = 0;
+        r = slot = phase = 0;
         step = warp;
         if (lane == 0)
             for (uint32_t i = 0; i < j.n_slots; i++)
-                bar_init(bars + i, RING::N_ARRIVE);
+                bar_init(bars + 8 * i, RING::N_ARRIVE);
 #if HAS_BULK_COPY
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -101,19 +104,28 @@ template <class RING, int WARPS> struct weights {
     {
 #pragma unroll 1
         for (uint32_t i = 0; i < j.n_slots; i++)
-            fetch_next(j);
+            fetch_into(j, i);
     }
 
-    __device__ __forceinline__ void take(const struct multiply_job &j, uint32_t of_step,
-                                         uint32_t a[FORM_STEPS][4])
+    __device__ __forceinline__ void wait() const
     {
-        bar_wait(bars + taken, phase);
-        const uint8_t *from = ring + taken * RING::SLOT_BYTES;
-        if (++taken == j.n_slots) {
-            taken = 0;
+        bar_wait(bars + 8 * slot, phase);
+    }
+
+    __device__ __forceinline__ uint32_t slot_at() const
+    {
+        return ring + slot * RING::SLOT_BYTES;
+    }
+
+    /* The slot has been read: it is filled again. */
+    __device__ __forceinline__ void pass_on(const struct multiply_job &j)
+    {
+        __syncwarp();
+        fetch_into(j, slot);
+        if (++slot == j.n_slots) {
+            slot = 0;
             phase ^= 1;
         }
-        RING::take(j, of_step, lane, from, a, [&] { fetch_next(j); });
     }
 };
 
@@ -152,7 +164,7 @@ static __device__ void add_parts(const struct multiply_job &j, const float *sums
     if (B::ONE) {
         for (uint32_t i = threadIdx.x; i < n_tiles * TILE_ROWS; i += blockDim.x) {
             float v = 0;
-#pragma unroll
+#pragma unroll 4
             for (uint32_t p = 0; p < PARTS / 2; p++) {
                 const float pair = sums[p * STRIDE + i] + sums[(p + PARTS / 2) * STRIDE + i];
                 v = p ? v + pair : pair;
@@ -164,7 +176,7 @@ static __device__ void add_parts(const struct multiply_job &j, const float *sums
     }
     for (uint32_t i = threadIdx.x; i < n_tiles * B::OUTS / 4; i += blockDim.x) {
         float v[4];
-#pragma unroll
+#pragma unroll 2
         for (uint32_t p = 0; p < PARTS / 2; p++) {
             float4 a = ((const float4 *)(sums + p * STRIDE))[i];
             if (B::WARPS == PARTS) {
@@ -196,23 +208,104 @@ static __device__ __forceinline__ void put_part(float *to, uint32_t lane,
         ((float4 *)to)[LANES * q + lane] = make_float4(acc[q][0], acc[q][1], acc[q][2], acc[q][3]);
 }
 
+/* The sums of a warp: for each tile and group of vectors, c of mma. */
+template <int GROUPS> using sums = float[batch<GROUPS>::TILES][batch<GROUPS>::NB][4];
+
+template <class RING, int GROUPS>
+static __device__ __forceinline__ void
+multiply_step(const struct multiply_job &j, weights<RING, batch<GROUPS>::WARPS> &w, uint32_t step,
+              uint32_t n_tiles, const uint4 x[2 * batch<GROUPS>::NB], sums<GROUPS> &sum)
+{
+#pragma unroll
+    for (int r = 0; r < batch<GROUPS>::TILES; r++) {
+        if (r >= n_tiles)
+            break;
+        RING read;
+        w.wait();
+        read.read(step, w.lane, w.slot_at());
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            uint32_t a[2][4];
+            read.decode(j, step, h, w.lane, w.slot_at(), a);
+            if (h == 1)
+                w.pass_on(j);
+#pragma unroll
+            for (int q = 0; q < batch<GROUPS>::NB; q++)
+                mma(sum[r][q], a[0], x[2 * q + h].x, x[2 * q + h].y);
+#pragma unroll
+            for (int q = 0; q < batch<GROUPS>::NB; q++)
+                mma(sum[r][q], a[1], x[2 * q + h].z, x[2 * q + h].w);
+        }
+    }
+}
+
+/* The sums over all steps of a warp. */
+template <class RING, int GROUPS>
+static __device__ __forceinline__ void
+multiply_tiles(const struct multiply_job &j, weights<RING, batch<GROUPS>::WARPS> &w,
+               uint32_t n_tiles, sums<GROUPS> &sum)
+{
+    constexpr int NB = batch<GROUPS>::NB, WARPS = batch<GROUPS>::WARPS;
+    sums<GROUPS> first = {}; /* of two parts */
+    bool last = w.warp >= j.n_steps;
+#pragma unroll 1
+    for (uint32_t step = w.warp; !last;) {
+        uint4 x[2 * NB];
+        load_x<GROUPS>(j, step, w.lane, x);
+        const uint32_t next = step_after<WARPS>(step, w.warp, j.n_steps, &last);
+        multiply_step<RING, GROUPS>(j, w, step, n_tiles, x, sum);
+        if (WARPS < PARTS && next == w.warp + WARPS) {
+#pragma unroll
+            for (int k = 0; k < sizeof(sum) / sizeof(float); k++) {
+                (&first[0][0][0])[k] = (&sum[0][0][0])[k];
+                (&sum[0][0][0])[k] = 0;
+            }
+        }
+        step = next;
+    }
+    if (WARPS < PARTS) {
+#pragma unroll
+        for (int k = 0; k < sizeof(sum) / sizeof(float); k++)
+            (&sum[0][0][0])[k] += (&first[0][0][0])[k];
+    }
+}
+
+/* Adds up what the warps have of `n_tiles` tiles from `tile` on. */
+template <int GROUPS>
+static __device__ __forceinline__ void add_warps(const struct multiply_job &j, float *room,
+                                                 uint32_t tile, uint32_t n_tiles,
+                                                 const sums<GROUPS> &sum)
+{
+    using B = batch<GROUPS>;
+    const uint32_t warp = threadIdx.x / LANES, lane = threadIdx.x % LANES;
+#pragma unroll
+    for (int r0 = 0; r0 < B::TILES; r0 += B::ROUND) {
+        if (r0 >= n_tiles)
+            break;
+#pragma unroll
+        for (int r = r0; r < r0 + B::ROUND; r++)
+            put_part<GROUPS>(room + (warp * B::ROUND + r - r0) * B::OUTS, lane, sum[r]);
+        __syncthreads();
+        add_parts<GROUPS>(j, room, tile + r0, min(n_tiles - r0, (uint32_t)B::ROUND));
+        __syncthreads();
+    }
+}
+
 template <class RING, int GROUPS>
 static __global__ void __launch_bounds__(LANES *batch<GROUPS>::WARPS, batch<GROUPS>::BLOCKS)
     multiply(const struct multiply_job j)
 {
     using B = batch<GROUPS>;
-    constexpr int TILES = B::TILES, NB = B::NB, WARPS = B::WARPS;
-    extern __shared__ __align__(128) uint8_t room[];
-    __shared__ uint64_t bars[WARPS * MOST_SLOTS];
-    float *sums = (float *)room;
-    const uint32_t warp = threadIdx.x / LANES, lane = threadIdx.x % LANES;
+    extern __shared__ __align__(128) uint8_t room[]; /* sums, then rings */
+    __shared__ uint64_t bars[B::WARPS * MOST_SLOTS];
+    const uint32_t warp = threadIdx.x / LANES;
     const uint32_t first = (uint32_t)((uint64_t)j.n_tiles * blockIdx.x / gridDim.x);
     const uint32_t end = (uint32_t)((uint64_t)j.n_tiles * (blockIdx.x + 1) / gridDim.x);
-    weights<RING, WARPS> w;
+    weights<RING, B::WARPS> w;
     w.warp = warp;
-    w.lane = lane;
-    w.ring = room + B::SUM_BYTES + (size_t)warp * j.n_slots * RING::SLOT_BYTES;
-    w.bars = bars + warp * MOST_SLOTS;
+    w.lane = threadIdx.x % LANES;
+    w.ring = shared_at(room) + B::SUM_BYTES + warp * j.n_slots * RING::SLOT_BYTES;
+    w.bars = shared_at(bars + warp * MOST_SLOTS);
     gpu_let_next_begin();
     w.begin(j, first, end);
     if (j.fresh)
@@ -220,62 +313,12 @@ static __global__ void __launch_bounds__(LANES *batch<GROUPS>::WARPS, batch<GROU
     w.fetch_first(j);
     if (!j.fresh)
         gpu_wait_for_previous();
-
-    uint4 next_x[2 * NB];
-    if (warp < j.n_steps)
-        load_x<GROUPS>(j, warp, lane, next_x);
 #pragma unroll 1
     for (uint32_t tile = first; tile < end; tile += j.pass_tiles) {
         const uint32_t n_tiles = min(j.pass_tiles, end - tile);
-        float acc[TILES][NB][4] = {}, before[TILES][NB][4] = {};
-        bool last = warp >= j.n_steps;
-#pragma unroll 1
-        for (uint32_t step = warp; !last;) {
-            uint4 x[2 * NB];
-#pragma unroll
-            for (int i = 0; i < 2 * NB; i++)
-                x[i] = next_x[i];
-            const uint32_t next = step_after<WARPS>(step, warp, j.n_steps, &last);
-            load_x<GROUPS>(j, next, lane, next_x);
-#pragma unroll
-            for (int r = 0; r < TILES; r++) {
-                if (r >= n_tiles)
-                    break;
-                uint32_t a[FORM_STEPS][4];
-                w.take(j, step, a);
-#pragma unroll
-                for (int t = 0; t < FORM_STEPS; t++)
-#pragma unroll
-                    for (int q = 0; q < NB; q++) {
-                        const uint4 v = x[2 * q + t / 2];
-                        mma(acc[r][q], a[t], t % 2 ? v.z : v.x, t % 2 ? v.w : v.y);
-                    }
-            }
-            if (WARPS < PARTS && next == warp + WARPS) {
-#pragma unroll
-                for (int k = 0; k < TILES * NB * 4; k++) {
-                    before[k / NB / 4][k / 4 % NB][k % 4] = acc[k / NB / 4][k / 4 % NB][k % 4];
-                    acc[k / NB / 4][k / 4 % NB][k % 4] = 0;
-                }
-            }
-            step = next;
-        }
-        if (WARPS < PARTS) {
-#pragma unroll
-            for (int k = 0; k < TILES * NB * 4; k++)
-                acc[k / NB / 4][k / 4 % NB][k % 4] += before[k / NB / 4][k / 4 % NB][k % 4];
-        }
-#pragma unroll
-        for (int r0 = 0; r0 < TILES; r0 += B::ROUND) {
-            if (r0 >= n_tiles)
-                break;
-#pragma unroll
-            for (int r = r0; r < r0 + B::ROUND; r++)
-                put_part<GROUPS>(sums + (warp * B::ROUND + r - r0) * B::OUTS, lane, acc[r]);
-            __syncthreads();
-            add_parts<GROUPS>(j, sums, tile + r0, min(n_tiles - r0, (uint32_t)B::ROUND));
-            __syncthreads();
-        }
+        sums<GROUPS> sum = {};
+        multiply_tiles<RING, GROUPS>(j, w, n_tiles, sum);
+        add_warps<GROUPS>(j, (float *)room, tile, n_tiles, sum);
     }
 }
 
