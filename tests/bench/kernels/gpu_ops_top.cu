@@ -111,6 +111,8 @@ void check_top(Lab &lab, bool small)
             for (Kind kind : {NORMAL, TIES, MOSTLY_NONE, ALL_NONE, ZEROS}) {
                 if (width > 4097 && (small || (kind != NORMAL && width != 128256)))
                     continue;
+                if (small && (kind > TIES || k == 2))
+                    continue;
                 top_case(lab, width, width > 4097 ? 2 : 5, k, kind, true);
                 if (kind == NORMAL)
                     top_case(lab, width, width > 4097 ? 1 : 9, k, kind, false);
