@@ -234,6 +234,11 @@ bool store_is_told(const struct weir_store *store)
     return store->src.expect != NULL;
 }
 
+bool weir_store_fetches(const struct weir_store *store)
+{
+    return store_is_told(store);
+}
+
 void store_expect_extents(const struct weir_store *store, uint32_t extent, uint32_t n)
 {
     uint32_t n_extents = store->index->n_extents;

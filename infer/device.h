@@ -57,6 +57,8 @@ struct weir_device_rules {
     unsigned n_threads;    /* that read and decode on the host; 0: one per processor */
     uint32_t small_piece;  /* up to so many tokens of a text in a pass are multiplied as single
                               ones are; more, by cuBLAS.  At most 64; 0: 64 */
+    uint64_t host_bytes;   /* of memory of the host that weights which stream may stay in (pinned);
+                              0: half of what is available */
     /* for tests */
     uint32_t delay_us; /* up to so long before each copy, decode and layer, at random */
     uint64_t delay_seed;

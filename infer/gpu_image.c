@@ -49,7 +49,7 @@ uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu
         cursor = NULL;
     for (uint64_t i = 0; i < part->n_chunks; i++) {
         const struct gpu_chunk c = gpu_part_chunk(part, ck->store, i);
-        bytes += !cursor || weir_store_is_told(ck->store) ? most_bytes(ck->store, &c)
+        bytes += !cursor || weir_store_fetches(ck->store) ? most_bytes(ck->store, &c)
                                                           : chunk_bytes(cursor, ck->store, &c);
     }
     weir_store_cursor_free(cursor);

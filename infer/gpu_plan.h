@@ -49,7 +49,7 @@ struct gpu_plan_in {
     const struct gpu_sizes *layer; /* n_layers */
     struct gpu_sizes output, embedding;
     uint64_t block_rows; /* of a block of the output matrix, bytes as rows: the largest */
-    uint32_t block_tiles;
+    uint64_t block_tiles;
     bool tied;
     uint64_t chunk_bytes; /* of the largest chunk, plain */
     uint64_t tile_bytes;  /* that a tile takes in a batch to decode */

@@ -12,11 +12,6 @@ enum {
 
 /* ---- sizes ---- */
 
-static uint64_t whole(uint64_t bytes)
-{
-    return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
-}
-
 static uint64_t coding_bytes(const struct weir_checkpoint *ck,
                              const struct weir_checkpoint_tensor *t)
 {
@@ -223,7 +218,7 @@ static weir_err make_plan(struct gpu_weights *w, uint64_t bytes, struct weir_dia
     if (err)
         return err;
     sizes.in.bytes = bytes;
-    sizes.in.host_bytes = gpu_host_bytes();
+    sizes.in.host_bytes = gpu_host_bytes(&w->rules);
     if (!gpu_plan_make(&sizes.in, &w->plan)) {
         weir_diag_set(diag,
                       "%" PRIu64 " bytes of device memory are too few for the weights, %" PRIu64

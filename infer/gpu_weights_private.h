@@ -70,6 +70,9 @@ void gpu_stream_counts(const struct gpu_weights *w, struct weir_device_counts *o
 
 /* ---- shared ---- */
 
+/* Memory of the host that may be pinned. */
+uint64_t gpu_host_bytes(const struct weir_device_rules *rules);
+
 static inline size_t gpu_tensor_number(const struct gpu_weights *w,
                                        const struct weir_checkpoint_tensor *t)
 {
