@@ -5,7 +5,14 @@
 
 #include "pool.h"
 
-enum { MEBI_SHIFT = 20, BF16_BYTES = 2 };
+enum {
+    MEBI_SHIFT = 20,
+    BF16_BYTES = 2,
+    /* of cuda/ops.h */
+    HEAD_STEP = 8,
+    MOST_HEAD_DIM = 256,
+    MOST_HIDDEN = 1 << 16,
+};
 
 /* ---- what the front asks for ---- */
 
@@ -162,6 +169,22 @@ weir_err weir_device_graph_needs(const struct weir_model *model,
 
 /* ---- making ---- */
 
+/* What no kernel is made for. */
+static weir_err check_shapes(const struct weir_model_config *c, struct weir_diag *diag)
+{
+    if (c->head_dim % HEAD_STEP || c->head_dim > MOST_HEAD_DIM) {
+        weir_diag_set(diag, "heads of %u numbers: on a GPU they have a multiple of %d, at most %d",
+                      c->head_dim, HEAD_STEP, MOST_HEAD_DIM);
+        return WEIR_ERR_UNSUPPORTED;
+    }
+    if (c->hidden % 2 || c->intermediate % 2 || c->hidden > MOST_HIDDEN) {
+        weir_diag_set(diag, "a width of %u and %u: on a GPU both are even, the first at most %d",
+                      c->hidden, c->intermediate, MOST_HIDDEN);
+        return WEIR_ERR_UNSUPPORTED;
+    }
+    return WEIR_OK;
+}
+
 static weir_err too_little(uint64_t bytes, uint64_t least, struct weir_diag *diag)
 {
     const uint64_t mebi = ((uint64_t)1 << MEBI_SHIFT) - 1;
@@ -222,7 +245,9 @@ static weir_err take_host(struct graph_gpu *g)
 static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
 {
     uint64_t bytes = 0;
-    weir_err err = take_room(g, &bytes, diag);
+    weir_err err = check_shapes(&g->model->config, diag);
+    if (!err)
+        err = take_room(g, &bytes, diag);
     if (!err)
         err = weir_gpu_stream_new(g->gpu, &g->stream);
     if (!err)
