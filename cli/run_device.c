@@ -14,6 +14,8 @@
 enum {
     MOST_DEPTH = 16,
     MOST_CACHE_LAYERS = 4096,
+    MARGIN_BYTES = 512 << 20, /* of free memory that is left alone, and ... */
+    MARGIN_SHARE = 32,        /* ... this part of it */
     GPU_CHUNK = 512, /* where a matrix is read once for all tokens of a pass, more of them pay */
 };
 
@@ -256,6 +258,14 @@ weir_err run_device_choose(struct run_device *d, struct run_job *job, struct wei
         job->graph_options.chunk = GPU_CHUNK;
     say(job, d->info.name);
     return WEIR_OK;
+}
+
+uint64_t run_device_budget(const struct run_device *d)
+{
+    const uint64_t margin = d->info.free_bytes / MARGIN_SHARE + MARGIN_BYTES;
+    if (d->vram)
+        return d->vram;
+    return d->info.free_bytes > margin ? d->info.free_bytes - margin : 0;
 }
 
 void run_device_close(struct run_device *d)

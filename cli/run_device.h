@@ -35,6 +35,9 @@ WEIR_MUST_CHECK weir_err run_device_choose(struct run_device *d, struct run_job 
                                            struct weir_diag *diag);
 void run_device_close(struct run_device *d); /* after all graphs; a zeroed one is fine */
 
+/* Device memory that there may be: --vram, or what is free but for a margin. */
+uint64_t run_device_budget(const struct run_device *d);
+
 /* The job's graph, on the GPU.  `bytes`: of its memory; 0: what the limit leaves. */
 WEIR_MUST_CHECK weir_err run_device_graph(struct run_job *job, uint64_t bytes,
                                           struct weir_diag *diag);

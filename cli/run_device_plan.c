@@ -45,7 +45,7 @@ static weir_err fit(struct plan *p, struct weir_diag *diag)
     if (err)
         return err;
     const struct weir_device_needs *n = &p->needs;
-    p->budget = d->vram ? d->vram : d->info.free_bytes;
+    p->budget = run_device_budget(d);
     if (p->budget < n->fixed + n->least_weights) {
         char given[HUMAN_BYTES], least[HUMAN_BYTES];
         weir_diag_set(diag, "%s of device memory are not enough; %s would be",

@@ -14,7 +14,7 @@ enum { SPARE_NUMERATOR = 4, SPARE_DENOMINATOR = 5 }; /* as memory.c has it */
 struct one {
     struct run_job *job;
     struct weir_ids *prompt; /* n_prompts */
-    uint64_t vram;           /* what making it took */
+    uint64_t may, vram;      /* of device memory: the most that it gets, and what it took */
     struct weir_device_needs needs;
     json_t *answers; /* --json */
 };
@@ -70,7 +70,7 @@ static uint64_t part_of(uint64_t all, uint64_t mine, uint64_t everybodys)
 
 /* What the models on the GPU get of `all`: each the least that it needs, then of what is left by
  * what each could use. */
-static weir_err share_vram(struct models *m, uint64_t all, uint64_t *bytes, struct weir_diag *diag)
+static weir_err share_vram(struct models *m, uint64_t all, struct weir_diag *diag)
 {
     uint64_t least = 0, more = 0;
     for (size_t i = 0; i < m->n; i++) {
@@ -92,8 +92,8 @@ static weir_err share_vram(struct models *m, uint64_t all, uint64_t *bytes, stru
     }
     for (size_t i = 0; i < m->n; i++) {
         const struct weir_device_needs *n = &m->at[i].needs;
-        bytes[i] = n->fixed + n->least_weights +
-                   part_of(all - least, n->most_weights - n->least_weights, more);
+        m->at[i].may = n->fixed + n->least_weights +
+                       part_of(all - least, n->most_weights - n->least_weights, more);
     }
     return WEIR_OK;
 }
@@ -139,14 +139,14 @@ static weir_err taken(const struct models *m, uint64_t *bytes)
     return err;
 }
 
-static weir_err make_one(struct models *m, size_t i, uint64_t vram, struct weir_diag *diag)
+static weir_err make_one(struct models *m, size_t i, struct weir_diag *diag)
 {
     struct one *o = &m->at[i];
     uint64_t before = 0, after = 0;
     weir_err err = taken(m, &before);
     m->failed = o->job->name;
     if (!err)
-        err = run_job_graph(o->job, vram, o->job->on_gpu ? 0 : share_ram(m, i, all_ram(m)), diag);
+        err = run_job_graph(o->job, o->may, o->job->on_gpu ? 0 : share_ram(m, i, all_ram(m)), diag);
     if (!err)
         err = taken(m, &after);
     o->vram = after - before;
@@ -155,16 +155,12 @@ static weir_err make_one(struct models *m, size_t i, uint64_t vram, struct weir_
 
 static weir_err make_all(struct models *m, struct weir_diag *diag)
 {
-    uint64_t *vram = calloc(m->n, sizeof(*vram));
-    if (!vram)
-        return WEIR_ERR_NOMEM;
+    const struct run_device *d = m->device;
     weir_err err = WEIR_OK;
-    if (m->device->device)
-        err = share_vram(m, m->device->vram ? m->device->vram : m->device->info.free_bytes, vram,
-                         diag);
+    if (d->device)
+        err = share_vram(m, run_device_budget(d), diag);
     for (size_t i = 0; i < m->n && !err; i++)
-        err = make_one(m, i, vram[i], diag);
-    free(vram);
+        err = make_one(m, i, diag);
     return err;
 }
 

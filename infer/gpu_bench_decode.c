@@ -18,7 +18,7 @@ static weir_err encode(struct gpu_bench *b, const struct weir_coding *coding,
         return err;
     for (size_t i = 0; i < N_MADE && !err; i++) {
         tile[i].payload = (void *)(uintptr_t)*step; /* for now: where it is in a group */
-        err = weir_tile_encode(enc, coding, (const uint8_t *)b->made + i * WEIR_TILE_BYTES,
+        err = weir_tile_encode(enc, coding, (const uint8_t *)b->made + i * (size_t)WEIR_TILE_BYTES,
                                WEIR_TILE_BYTES, to + *step, &tile[i].head);
         *step += (tile[i].head.payload_bytes + PAYLOAD_STEP - 1) / PAYLOAD_STEP * PAYLOAD_STEP;
     }

@@ -63,7 +63,7 @@ static weir_err pack(struct gpu_bench *b, struct weir_device_crossing *c, struct
     const size_t plain = (size_t)c->n_rows * c->n_columns * 2;
     const size_t made = (size_t)N_MADE * WEIR_TILE_BYTES;
     uint64_t count[ALL_HIGH] = {0};
-    uint8_t high[8];
+    uint8_t high[8] = {0};
     weir_err err = WEIR_OK;
     for (size_t i = 0; i < made / 2; i++)
         count[b->made[i] >> 8 & (ALL_HIGH - 1)]++;

@@ -83,6 +83,7 @@ static weir_err open_bench(struct gpu_bench *b, int number, struct weir_diag *di
 
 static void close_bench(struct gpu_bench *b)
 {
+    free(b->made);
     if (!b->gpu)
         return;
     weir_gpu_stream_free(b->s);
@@ -98,7 +99,6 @@ static void close_bench(struct gpu_bench *b)
     weir_gpu_free(b->gpu, b->x);
     weir_gpu_free(b->gpu, b->vectors);
     weir_gpu_close(b->gpu);
-    free(b->made);
 }
 
 /* ---- timing ---- */
