@@ -20,7 +20,8 @@ static weir_err encode(struct gpu_bench *b, const struct weir_coding *coding,
         tile[i].payload = (void *)(uintptr_t)*step; /* for now: where it is in a group */
         err = weir_tile_encode(enc, coding, (const uint8_t *)b->made + i * (size_t)WEIR_TILE_BYTES,
                                WEIR_TILE_BYTES, to + *step, &tile[i].head);
-        *step += (tile[i].head.payload_bytes + PAYLOAD_STEP - 1) / PAYLOAD_STEP * PAYLOAD_STEP;
+        *step +=
+            ((size_t)tile[i].head.payload_bytes + PAYLOAD_STEP - 1) / PAYLOAD_STEP * PAYLOAD_STEP;
     }
     weir_tile_encoder_free(enc);
     return err;

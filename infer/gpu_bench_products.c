@@ -115,7 +115,7 @@ static weir_err find_crossing(struct gpu_bench *b, struct weir_device_crossing *
 
 weir_err gpu_bench_shape(struct gpu_bench *b, struct weir_device_crossing *c)
 {
-    struct weir_gpu_matrix packed[MOST_MATRICES], rows[MOST_MATRICES];
+    struct weir_gpu_matrix packed[MOST_MATRICES] = {0}, rows[MOST_MATRICES] = {0};
     const double plain = 2.0 * c->n_rows * c->n_columns * N_PRODUCTS;
     struct product p = {.at = packed, .n_vectors = 1}, q = {.at = rows, .n_vectors = 1};
     double time = 1;
