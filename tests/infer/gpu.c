@@ -314,7 +314,7 @@ static float *true_logits(const struct model *m, const char *folder)
     const uint32_t most = (uint32_t)m->n_ids;
     const struct weir_graph_options o = {
         .n_threads = 1, .context = most, .chunk = most, .n_logits = most};
-    float *logits = malloc(n * sizeof(*logits));
+    float *logits = malloc(n * sizeof(*logits) + 1);
     end_if(weir_graph_new(m->model, &o, &g, &diag), &diag);
     for (uint32_t i = 0; i < most; i++)
         token[i] = (struct weir_graph_token){0, m->id[i], true};
