@@ -1,7 +1,7 @@
 /* Vectors times matrices on the GPU: checks bits, then times both forms beside cublasGemmEx in the
  * same run.
  *
- *     gpu_matmul [--check [--brief]] [--crossing] [BATCH...]      CSV on stdout
+ *     gpu_matmul [--check [--brief]] [--crossing] [--shape N] [BATCH...]      CSV on stdout
  *
  * --check stops before the timing; it is the test gpu.matmul, and with --brief what
  * compute-sanitizer is run on. Times are device time in microseconds, medians of 7 graphs of at
@@ -197,7 +197,7 @@ void print_copy_rate(const Bench &b)
            2.0 * (double)n / us / 1e6);
 }
 
-void time_all(const Bench &b, const std::vector<uint32_t> &batches, bool crossing)
+void time_all(const Bench &b, const std::vector<uint32_t> &batches, bool crossing, int only)
 {
     cublasHandle_t h = nullptr;
     const size_t workspace = 64 << 20;
@@ -213,6 +213,8 @@ void time_all(const Bench &b, const std::vector<uint32_t> &batches, bool crossin
     printf("rows,columns,batch,cublas_us,rows_us,packed_us,rows_ratio,packed_ratio,packed_tb_s,"
            "bits,differ\n");
     for (auto &shape : SHAPES) {
+        if (only >= 0 && &shape != &SHAPES[only])
+            continue;
         const Weights w = make_weights(b, shape[0], shape[1]);
         for (uint32_t n : batches)
             time_shape(b, h, w, n);
@@ -229,12 +231,15 @@ void time_all(const Bench &b, const std::vector<uint32_t> &batches, bool crossin
 int main(int argc, char **argv)
 {
     bool only_check = false, brief = false, crossing = false;
+    int only = -1;
     std::vector<uint32_t> batches;
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--check"))
             only_check = true;
         else if (!strcmp(argv[i], "--brief"))
             brief = true;
+        else if (!strcmp(argv[i], "--shape") && i + 1 < argc)
+            only = (int)strtol(argv[++i], nullptr, 10) % (int)(sizeof(SHAPES) / sizeof(*SHAPES));
         else if (!strcmp(argv[i], "--crossing"))
             crossing = true;
         else
@@ -250,9 +255,9 @@ int main(int argc, char **argv)
     }
     must(err, diag.text);
     must(weir_gpu_stream_new(b.gpu, &b.s), "stream");
-    const int bad = check_matmul(b, brief);
+    const int bad = only < 0 ? check_matmul(b, brief) : 0;
     if (!only_check)
-        time_all(b, batches, crossing);
+        time_all(b, batches, crossing, only);
     weir_gpu_stream_free(b.s);
     weir_gpu_close(b.gpu);
     return bad ? 1 : 0;
