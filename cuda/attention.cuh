@@ -1,4 +1,5 @@
-/* attention.cuh - what a block of op_attention.cu does with its rows. */
+/* attention.cuh - what a block of op_attention.cu does with its rows.  Much of it runs once, so it
+ * is kept small: instructions come from memory too (unrolled, it took twice as long). */
 #ifndef WEIR_CUDA_ATTENTION_CUH
 #define WEIR_CUDA_ATTENTION_CUH
 
@@ -16,14 +17,14 @@ enum {
 static inline __host__ __device__ uint32_t attn_span(uint32_t position)
 {
     uint32_t span = ATTN_STEP;
-    while (position / span >= ATTN_MOST_SPANS)
+    while (position / ATTN_MOST_SPANS >= span)
         span *= 2;
     return span;
 }
 
 static inline uint32_t attn_slots(uint32_t most_positions)
 {
-    const uint32_t n = (most_positions + ATTN_STEP - 1) / ATTN_STEP;
+    const uint32_t n = most_positions / ATTN_STEP + (most_positions % ATTN_STEP != 0);
     return n < ATTN_MOST_SPANS ? n : ATTN_MOST_SPANS;
 }
 
@@ -32,47 +33,64 @@ struct attn_job {
     struct weir_gpu_kv kv;
     struct weir_gpu_attention o;
     struct op_out out;
-    uint32_t n_parts;  /* that the query heads of a head of keys are dealt to */
+    uint32_t group;    /* query heads of a head of keys */
+    uint32_t n_parts;  /* that these are dealt to */
     uint32_t n_tokens; /* rows that a block takes */
     uint32_t n_slots;  /* of a head of a row: partial sums that there is room for */
 };
 
-/* What a block's rows have in common: query row r is head first_head + r % n_heads of row
- * first_row + r / n_heads. */
+/* Query rows of a block: in tiles of as many as a tensor core takes.  Where dimensions are many,
+ * half of one is left empty, for want of room. */
+template <int DIM> struct attn_most {
+    enum { TILE = DIM > 128 ? ATTN_ROWS / 2 : ATTN_ROWS, TILES = DIM > 128 ? 1 : 2 };
+    enum { ROWS = TILE * TILES };
+};
+
+/* Arguments come from memory too: the first time while there is time. */
+static __device__ __forceinline__ void attn_touch(const struct attn_job &job)
+{
+    asm volatile("" ::"l"(job.pass.sequence), "l"(job.kv.keys), "r"(job.kv.context), "l"(job.o.q),
+                 "f"(job.o.scale), "l"(job.o.scratch), "l"(job.out.at), "r"(job.n_slots));
+}
+
+/* What a block's rows have in common. */
 struct attn_group {
-    uint32_t first_row, first_head, n_heads, kv_head, n; /* n: query rows */
-    uint32_t low, last, span; /* positions that any of them looks at; of a span */
+    uint32_t first_row, first_head, n_heads, n; /* n: query rows */
+    uint32_t low, last, span;                   /* positions that any of them looks at; of a span */
     const uint16_t *keys, *values;
 };
 
+/* A query row. */
+struct attn_row {
+    uint32_t row, head; /* of the pass, of all heads */
+};
+
 template <int DIM> struct attn_shared {
-    struct attn_queries<DIM> queries;
+    enum { ROWS = attn_most<DIM>::ROWS, TILE = attn_most<DIM>::TILE };
+    struct attn_queries<DIM> queries[attn_most<DIM>::TILES];
     union {
-        float sum[ATTN_WARPS][ATTN_ROWS][DIM + 4]; /* of a step's tiles */
-        struct {                                   /* of spans, when they are put together */
-            float weight[ATTN_ROWS][ATTN_MOST_SPANS], total[ATTN_ROWS][ATTN_MOST_SPANS];
+        float sum[ATTN_WARPS][TILE][DIM + 4]; /* of a step's tiles */
+        struct {                              /* of spans, when they are put together */
+            float weight[ROWS][ATTN_MOST_SPANS], total[ROWS][ATTN_MOST_SPANS];
         };
     };
+    float span_sum[ROWS][DIM], whole_sum[ROWS][DIM]; /* where there is more to come */
     struct attn_scale tile[ATTN_WARPS][ATTN_ROWS];
-    struct attn_scale span[ATTN_ROWS], whole[ATTN_ROWS];
-    float factor[ATTN_ROWS][ATTN_WARPS]; /* of a tile in its step */
-    float keep[ATTN_ROWS], more[ATTN_ROWS];
-    int low[ATTN_ROWS], last[ATTN_ROWS];
+    struct attn_scale span[ROWS], whole[ROWS];
+    float factor[ROWS][ATTN_WARPS];               /* of a tile in its step */
+    float2 span_factor[ROWS], whole_factor[ROWS]; /* of what there is, of what comes */
+    int2 range[ROWS + ATTN_ROWS];                 /* positions that a row looks at */
+    struct attn_row row[ROWS];
     bool is_last;
 };
 
-/* A thread's share of the sums of all rows: element i is of row and column_of(). */
-template <int DIM> struct attn_sums {
-    enum { N = ATTN_ROWS * DIM / ATTN_THREADS };
-    float v[N];
-    static __device__ __forceinline__ uint32_t row(int i)
-    {
-        return (i * ATTN_THREADS + threadIdx.x) / DIM;
-    }
-    static __device__ __forceinline__ uint32_t column(int i)
-    {
-        return (i * ATTN_THREADS + threadIdx.x) % DIM;
-    }
+/* Where a step stands: what there is already, and what is still to come. */
+struct attn_turn {
+    bool first_step, last_step; /* of its span */
+    bool first_span, last_span; /* of the block's */
+    bool alone;                 /* the block has all spans of its rows */
+    uint32_t slot;              /* of the span */
+    uint32_t next;              /* where the next step begins */
 };
 
 static __device__ __forceinline__ uint32_t attn_low(const struct attn_job &job, uint32_t position)
@@ -88,25 +106,27 @@ static __device__ __forceinline__ bool attn_go_together(const struct attn_job &j
            attn_span(job.pass.position[a]) == attn_span(job.pass.position[b]);
 }
 
-static __device__ __forceinline__ struct attn_group attn_group_of(const struct attn_job &job,
-                                                                  uint32_t from, uint32_t to)
+template <int DIM>
+static __device__ __forceinline__ struct attn_group
+attn_group_of(const struct attn_job &job, uint32_t head_dim, uint32_t from, uint32_t to)
 {
+    enum { ROWS = attn_most<DIM>::ROWS };
     struct attn_group g;
-    const uint32_t all = job.o.n_heads / job.kv.n_heads, part = blockIdx.y % job.n_parts;
-    g.kv_head = blockIdx.y / job.n_parts;
+    const uint32_t kv_head = job.n_parts == 1 ? blockIdx.y : blockIdx.y / job.n_parts;
+    const uint32_t skipped = (blockIdx.y - kv_head * job.n_parts) * ROWS;
+    const uint32_t sequence = job.pass.sequence[from], position = job.pass.position[from];
     g.first_row = from;
-    g.first_head = g.kv_head * all + part * ATTN_ROWS;
-    g.n_heads = min(all - part * ATTN_ROWS, (uint32_t)ATTN_ROWS);
+    g.first_head = kv_head * job.group + skipped;
+    g.n_heads = min(job.group - skipped, (uint32_t)ROWS);
     g.n = (to - from) * g.n_heads;
-    g.low = UINT32_MAX;
-    g.last = 0;
-    for (uint32_t i = from; i < to; i++) {
+    g.low = attn_low(job, position);
+    g.last = position;
+    for (uint32_t i = from + 1; i < to; i++) {
         g.low = min(g.low, attn_low(job, job.pass.position[i]));
         g.last = max(g.last, job.pass.position[i]);
     }
     g.span = attn_span(g.last);
-    const size_t at = ((size_t)job.pass.sequence[from] * job.kv.n_heads + g.kv_head) *
-                      job.kv.context * job.kv.head_dim;
+    const size_t at = ((size_t)sequence * job.kv.n_heads + kv_head) * job.kv.context * head_dim;
     g.keys = (const uint16_t *)job.kv.keys + at;
     g.values = (const uint16_t *)job.kv.values + at;
     return g;
@@ -122,7 +142,8 @@ static __device__ void attn_pad_vectors(const struct attn_job &job)
 }
 
 /* Zeros for the columns of the group's rows that are padding; one block of a row does it. */
-static __device__ void attn_pad_columns(const struct attn_job &job, const struct attn_group &g)
+static __device__ __forceinline__ void attn_pad_columns(const struct attn_job &job,
+                                                        const struct attn_group &g)
 {
     const uint32_t n = op_out_columns(&job.out) - job.out.n_columns;
     if (n == 0 || blockIdx.y)
@@ -131,134 +152,102 @@ static __device__ void attn_pad_columns(const struct attn_job &job, const struct
         job.out.at[op_out_at(&job.out, job.out.n_columns + i % n, g.first_row + i / n)] = 0;
 }
 
-/* Where the group's query rows and their positions go to shared memory. */
+/* The query rows go to shared memory. */
 template <int DIM>
-static __device__ void attn_begin(const struct attn_job &job, const struct attn_group &g,
-                                  struct attn_shared<DIM> &s)
+static __device__ __forceinline__ void attn_begin(const struct attn_job &job, uint32_t head_dim,
+                                                  const struct attn_group &g,
+                                                  struct attn_shared<DIM> &s)
 {
-    if (threadIdx.x < ATTN_ROWS) {
-        const uint32_t r = threadIdx.x;
-        const bool there = r < g.n;
-        const uint32_t position = there ? job.pass.position[g.first_row + r / g.n_heads] : 0;
-        s.last[r] = there ? (int)position : -1;
-        s.low[r] = there ? (int)attn_low(job, position) : 0;
-        s.whole[r] = attn_scale{ATTN_NONE, 0};
+    enum { TILE = attn_most<DIM>::TILE, N = attn_queries<DIM>::N };
+    const uint32_t t = threadIdx.x;
+    if (t < attn_most<DIM>::ROWS + ATTN_ROWS)
+        s.range[t] = make_int2(0, -1);
+    if (t < g.n) {
+        const uint32_t row = t / g.n_heads, position = job.pass.position[g.first_row + row];
+        s.row[t] = attn_row{g.first_row + row, g.first_head + t - row * g.n_heads};
+        s.range[t] = make_int2((int)attn_low(job, position), (int)position);
     }
-    for (uint32_t i = threadIdx.x; i < attn_queries<DIM>::N; i += ATTN_THREADS) {
-        const uint32_t r = attn_queries<DIM>::row(i), step = attn_queries<DIM>::step(i);
+#pragma unroll 1
+    for (uint32_t i = t; i < (g.n + TILE - 1) / TILE * N; i += ATTN_THREADS) {
         const float *of[2];
+#pragma unroll
         for (int half = 0; half < 2; half++) {
-            const uint32_t row = r + 8 * half;
-            of[half] = row < g.n ? job.o.q + (g.first_row + row / g.n_heads) * job.o.stride +
-                                       (size_t)(g.first_head + row % g.n_heads) * job.kv.head_dim
-                                 : NULL;
+            const uint32_t in_tile = attn_queries<DIM>::row(i) + 8 * half;
+            const uint32_t r = i / N * TILE + in_tile, row = r / g.n_heads;
+            of[half] = in_tile < TILE && r < g.n
+                           ? job.o.q + (g.first_row + row) * job.o.stride +
+                                 (size_t)(g.first_head + r - row * g.n_heads) * head_dim
+                           : NULL;
         }
-        s.queries.set(step, of, job.kv.head_dim, job.o.scale);
+        s.queries[i / N].set(attn_queries<DIM>::step(i % N), of, head_dim, job.o.scale);
     }
 }
 
-/* After a step: what its tiles are to be multiplied with, and what the span's sums. */
-template <int DIM> static __device__ void attn_weigh(struct attn_shared<DIM> &s, uint32_t n)
+/* `more` comes to `have`; *by: what both are to be multiplied with. */
+static __device__ __forceinline__ void attn_join(struct attn_scale *have, struct attn_scale more,
+                                                 float2 *by)
 {
-    const uint32_t r = threadIdx.x;
-    if (r >= n)
-        return;
-    int most = ATTN_NONE;
-    float total = 0;
+    const int both = max(have->exponent, more.exponent);
+    *by = make_float2(attn_power(have->exponent - both), attn_power(more.exponent - both));
+    *have = attn_scale{both, fmaf(more.total, by->y, __fmul_rn(have->total, by->x))};
+}
+
+/* A row's scales, after a step.  One thread a row: row in_tile of a tile, r of all. */
+template <int DIM>
+static __device__ __forceinline__ void attn_weigh(struct attn_shared<DIM> &s, uint32_t in_tile,
+                                                  uint32_t r, const struct attn_turn &turn)
+{
+    struct attn_scale step = {ATTN_NONE, 0};
+#pragma unroll
     for (int w = 0; w < ATTN_WARPS; w++)
-        most = max(most, s.tile[w][r].exponent);
+        step.exponent = max(step.exponent, s.tile[w][in_tile].exponent);
+#pragma unroll
     for (int w = 0; w < ATTN_WARPS; w++) {
-        s.factor[r][w] = attn_power(s.tile[w][r].exponent - most);
-        total = fmaf(s.tile[w][r].total, s.factor[r][w], total);
+        const struct attn_scale tile = s.tile[w][in_tile];
+        const float by = tile.exponent == ATTN_NONE ? 0 : attn_power(tile.exponent - step.exponent);
+        s.factor[r][w] = by;
+        step.total = fmaf(tile.total, by, step.total);
     }
-    const struct attn_scale before = s.span[r];
-    const int both = max(most, before.exponent);
-    s.keep[r] = attn_power(before.exponent - both);
-    s.more[r] = attn_power(most - both);
-    s.span[r] = attn_scale{both, fmaf(total, s.more[r], __fmul_rn(before.total, s.keep[r]))};
+    if (turn.first_step)
+        s.span[r] = step;
+    else
+        attn_join(&s.span[r], step, &s.span_factor[r]);
+    if (!turn.last_step)
+        return;
+    if (turn.first_span)
+        s.whole[r] = s.span[r];
+    else
+        attn_join(&s.whole[r], s.span[r], &s.whole_factor[r]);
 }
 
-/* The warps' sums of a step, and these to the span's. */
-template <int DIM>
-static __device__ __forceinline__ void attn_gather(const struct attn_shared<DIM> &s, uint32_t n,
-                                                   struct attn_sums<DIM> *span)
+/* Four columns of a head: sums to what is asked for. */
+static __device__ __forceinline__ void attn_put(const struct attn_job &job, struct attn_row at,
+                                                uint32_t column, float4 sum, float total)
 {
-#pragma unroll
-    for (int i = 0; i < attn_sums<DIM>::N; i++) {
-        const uint32_t r = attn_sums<DIM>::row(i), c = attn_sums<DIM>::column(i);
-        if (r >= n)
-            break;
-        float sum = 0;
-#pragma unroll
-        for (int w = 0; w < ATTN_WARPS; w++)
-            if (s.factor[r][w] != 0) /* 0: what lies there may be anything */
-                sum = fmaf(s.sum[w][r][c], s.factor[r][w], sum);
-        span->v[i] = fmaf(sum, s.more[r], __fmul_rn(span->v[i], s.keep[r]));
-    }
+    const float by = 1.0F / total;
+    uint16_t *to = job.out.at + op_out_at(&job.out, column, at.row);
+    *(uint32_t *)to = op_pair(sum.x * by, sum.y * by);
+    *(uint32_t *)(to + (job.out.fragments ? 8 : 2)) = op_pair(sum.z * by, sum.w * by);
 }
 
-/* Positions from .. to of one span. */
-template <int DIM>
-static __device__ __forceinline__ void
-attn_one_span(const struct attn_job &job, const struct attn_group &g, uint32_t from, uint32_t to,
-              struct attn_shared<DIM> &s, struct attn_sums<DIM> *span)
+/* have * by.x + more * by.y */
+static __device__ __forceinline__ float4 attn_join_sums(float4 have, float4 more, float2 by)
 {
-    const uint32_t warp = threadIdx.x / OP_WARP;
-    *span = {};
-    if (threadIdx.x < ATTN_ROWS)
-        s.span[threadIdx.x] = attn_scale{ATTN_NONE, 0};
-    for (uint32_t at = from / ATTN_STEP * ATTN_STEP; at <= to; at += ATTN_STEP) {
-        const struct attn_tile_job tile = {g.keys, g.values, job.kv.head_dim, at + warp * ATTN_TILE,
-                                           g.low,  g.last,   job.o.cap,       s.low,
-                                           s.last};
-        attn_tile<DIM>(tile, s.queries, s.sum[warp], s.tile[warp], g.n);
-        __syncthreads();
-        attn_weigh(s, g.n);
-        __syncthreads();
-        attn_gather(s, g.n, span);
-        __syncthreads(); /* the sums' and factors' places are free again */
-    }
+    return make_float4(
+        fmaf(more.x, by.y, __fmul_rn(have.x, by.x)), fmaf(more.y, by.y, __fmul_rn(have.y, by.x)),
+        fmaf(more.z, by.y, __fmul_rn(have.z, by.x)), fmaf(more.w, by.y, __fmul_rn(have.w, by.x)));
 }
 
-/* The span's sums to the whole's. */
-template <int DIM>
-static __device__ __forceinline__ void attn_add_span(struct attn_shared<DIM> &s, uint32_t n,
-                                                     const struct attn_sums<DIM> &span,
-                                                     struct attn_sums<DIM> *whole)
+static __device__ __forceinline__ float4 attn_add_sums(float4 to, float4 more, float by)
 {
-    if (threadIdx.x < n) {
-        const uint32_t r = threadIdx.x;
-        const struct attn_scale a = s.whole[r], b = s.span[r];
-        const int both = max(a.exponent, b.exponent);
-        s.keep[r] = attn_power(a.exponent - both);
-        s.more[r] = attn_power(b.exponent - both);
-        s.whole[r] = attn_scale{both, fmaf(b.total, s.more[r], __fmul_rn(a.total, s.keep[r]))};
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < attn_sums<DIM>::N; i++) {
-        const uint32_t r = attn_sums<DIM>::row(i);
-        if (r < n)
-            whole->v[i] = fmaf(span.v[i], s.more[r], __fmul_rn(whole->v[i], s.keep[r]));
-    }
-    __syncthreads();
-}
-
-static __device__ __forceinline__ void attn_put(const struct attn_job &job,
-                                                const struct attn_group &g, uint32_t r,
-                                                uint32_t column, float v)
-{
-    const uint32_t row = g.first_row + r / g.n_heads, head = g.first_head + r % g.n_heads;
-    const __nv_bfloat16 rounded = __float2bfloat16_rn(v);
-    job.out.at[op_out_at(&job.out, head * job.kv.head_dim + column, row)] =
-        *(const uint16_t *)&rounded;
+    return make_float4(fmaf(more.x, by, to.x), fmaf(more.y, by, to.y), fmaf(more.z, by, to.z),
+                       fmaf(more.w, by, to.w));
 }
 
 /* Of a query row's partial sums: the first of them. */
-static __device__ __forceinline__ size_t attn_slot(const struct attn_job &job,
-                                                   const struct attn_group &g, uint32_t r)
+static __device__ __forceinline__ size_t attn_slot(const struct attn_job &job, struct attn_row at)
 {
-    return ((size_t)g.first_row * job.o.n_heads + g.first_head + r) * job.n_slots;
+    return ((size_t)at.row * job.o.n_heads + at.head) * job.n_slots;
 }
 
 static __device__ __forceinline__ float *attn_partial(const struct attn_job &job)
@@ -272,126 +261,209 @@ static __device__ __forceinline__ float2 *attn_partial_scale(const struct attn_j
     return (float2 *)(attn_partial(job) + n);
 }
 
+/* The warps' sums of a step to one, this to the span's, and that where it belongs.  Of n rows, the
+ * first of which is row `first`. */
 template <int DIM>
-static __device__ void attn_leave_span(const struct attn_job &job, const struct attn_group &g,
-                                       const struct attn_shared<DIM> &s, uint32_t slot,
-                                       const struct attn_sums<DIM> &span)
+static __device__ __forceinline__ void
+attn_gather(const struct attn_job &job, uint32_t head_dim, uint32_t first, uint32_t n,
+            struct attn_shared<DIM> &s, const struct attn_turn &turn)
 {
-    const uint32_t dim = job.kv.head_dim;
-    if (threadIdx.x < g.n)
-        attn_partial_scale(job)[attn_slot(job, g, threadIdx.x) + slot] =
-            make_float2(__int_as_float(s.span[threadIdx.x].exponent), s.span[threadIdx.x].total);
+#pragma unroll 1
+    for (uint32_t i = threadIdx.x; i < n * (DIM / 4); i += ATTN_THREADS) {
+        const uint32_t in_tile = i / (DIM / 4), r = first + in_tile, c = i % (DIM / 4) * 4;
+        if (c >= head_dim)
+            continue;
+        float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
-    for (int i = 0; i < attn_sums<DIM>::N; i++) {
-        const uint32_t r = attn_sums<DIM>::row(i), c = attn_sums<DIM>::column(i);
-        if (r < g.n && c < dim)
-            attn_partial(job)[(attn_slot(job, g, r) + slot) * dim + c] = span.v[i];
+        for (int w = 0; w < ATTN_WARPS; w++)
+            if (s.factor[r][w] != 0) /* 0: what lies there may be anything */
+                sum = attn_add_sums(sum, *(const float4 *)&s.sum[w][in_tile][c], s.factor[r][w]);
+        float4 *span = (float4 *)&s.span_sum[r][c], *whole = (float4 *)&s.whole_sum[r][c];
+        if (!turn.first_step)
+            sum = attn_join_sums(*span, sum, s.span_factor[r]);
+        if (!turn.last_step) {
+            *span = sum;
+            continue;
+        }
+        if (!turn.alone) {
+            float *to = attn_partial(job) + (attn_slot(job, s.row[r]) + turn.slot) * head_dim;
+            *(float4 *)(to + c) = sum;
+            continue;
+        }
+        if (!turn.first_span)
+            sum = attn_join_sums(*whole, sum, s.whole_factor[r]);
+        if (!turn.last_span)
+            *whole = sum;
+        else
+            attn_put(job, s.row[r], s.row[r].head * head_dim + c, sum, s.whole[r].total);
     }
 }
 
 /* Whether this block is the last of the `n` that share these rows. */
-template <int DIM>
-static __device__ bool attn_is_last(const struct attn_job &job, struct attn_shared<DIM> &s,
-                                    uint32_t n)
+static __device__ __forceinline__ bool attn_is_last(const struct attn_job &job, bool *is_last,
+                                                    uint32_t n)
 {
     uint32_t *counter = (uint32_t *)job.o.scratch + blockIdx.z * gridDim.y + blockIdx.y;
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
-        s.is_last = atomicInc(counter, n - 1) == n - 1; /* and it is 0 again */
+        *is_last = atomicInc(counter, n - 1) == n - 1; /* and it is 0 again */
         __threadfence();
     }
     __syncthreads();
-    return s.is_last;
+    return *is_last;
 }
 
 /* Powers of two for all slots of all rows: a warp takes a row. */
 template <int DIM>
-static __device__ void attn_weigh_spans(const struct attn_job &job, const struct attn_group &g,
-                                        struct attn_shared<DIM> &s, uint32_t first, uint32_t n)
+static __device__ __forceinline__ void attn_weigh_spans(const struct attn_job &job,
+                                                        struct attn_shared<DIM> &s, uint32_t n_rows,
+                                                        uint32_t n)
 {
     const uint32_t lane = threadIdx.x % OP_WARP;
-    for (uint32_t r = threadIdx.x / OP_WARP; r < g.n; r += ATTN_WARPS) {
-        const float2 *of = attn_partial_scale(job) + attn_slot(job, g, r) + first;
-        int most = ATTN_NONE, exponent[2];
+    for (uint32_t r = threadIdx.x / OP_WARP; r < n_rows; r += ATTN_WARPS) {
+        const float2 *of = attn_partial_scale(job) + attn_slot(job, s.row[r]);
+        int exponent[2];
+#pragma unroll
         for (int i = 0; i < 2; i++) {
             const uint32_t slot = lane + i * OP_WARP;
             const float2 v =
                 slot < n ? __ldcg(of + slot) : make_float2(__int_as_float(ATTN_NONE), 0);
             exponent[i] = __float_as_int(v.x);
-            most = max(most, exponent[i]);
             s.total[r][slot] = v.y;
         }
-        most = __reduce_max_sync(0xffffffff, most);
+        const int most = __reduce_max_sync(0xffffffff, max(exponent[0], exponent[1]));
+#pragma unroll
         for (int i = 0; i < 2; i++)
             s.weight[r][lane + i * OP_WARP] = attn_power(exponent[i] - most);
     }
     __syncthreads();
 }
 
+/* What the blocks left in n slots. */
 template <int DIM>
-static __device__ void attn_put_together(const struct attn_job &job, const struct attn_group &g,
-                                         struct attn_shared<DIM> &s, uint32_t first, uint32_t n)
+static __device__ __forceinline__ void
+attn_put_together(const struct attn_job &job, uint32_t head_dim, struct attn_shared<DIM> &s,
+                  uint32_t n_rows, uint32_t n)
 {
-    const uint32_t fours = job.kv.head_dim / 4;
-    attn_weigh_spans(job, g, s, first, n);
-    for (uint32_t i = threadIdx.x; i < g.n * fours; i += ATTN_THREADS) {
+    const uint32_t fours = head_dim / 4;
+    attn_weigh_spans(job, s, n_rows, n);
+    for (uint32_t i = threadIdx.x; i < n_rows * fours; i += ATTN_THREADS) {
         const uint32_t r = i / fours, c = i % fours;
-        const float4 *of =
-            (const float4 *)attn_partial(job) + (attn_slot(job, g, r) + first) * fours + c;
+        const float4 *of = (const float4 *)attn_partial(job) + attn_slot(job, s.row[r]) * fours + c;
         float4 sum = make_float4(0, 0, 0, 0);
         float total = 0;
-#pragma unroll 8
+#pragma unroll 16
         for (uint32_t slot = 0; slot < n; slot++) {
-            const float4 v = __ldcg(of + (size_t)slot * fours);
-            const float by = s.weight[r][slot];
-            sum.x = fmaf(v.x, by, sum.x);
-            sum.y = fmaf(v.y, by, sum.y);
-            sum.z = fmaf(v.z, by, sum.z);
-            sum.w = fmaf(v.w, by, sum.w);
-            total = fmaf(s.total[r][slot], by, total);
+            sum = attn_add_sums(sum, __ldcg(of + (size_t)slot * fours), s.weight[r][slot]);
+            total = fmaf(s.total[r][slot], s.weight[r][slot], total);
         }
-        attn_put(job, g, r, 4 * c, sum.x / total);
-        attn_put(job, g, r, 4 * c + 1, sum.y / total);
-        attn_put(job, g, r, 4 * c + 2, sum.z / total);
-        attn_put(job, g, r, 4 * c + 3, sum.w / total);
+        attn_put(job, s.row[r], s.row[r].head * head_dim + 4 * c, sum, total);
     }
+}
+
+/* A warp's tile of a step, for a tile of n rows: sums of weighted values, and what they are scaled
+ * by. */
+template <int DIM>
+static __device__ __forceinline__ void
+attn_tile(const struct attn_tile_job &t, uint32_t head_dim, float cap, uint32_t rows, uint32_t n,
+          struct attn_kv<DIM> &kv, struct attn_shared<DIM> &s)
+{
+    const uint32_t lane = threadIdx.x % OP_WARP, warp = threadIdx.x / OP_WARP;
+    uint4 weight[2][2];
+    float score[4][4];
+    struct attn_scale own[2];
+    attn_scores<DIM>(s.queries[rows], kv, score);
+    if (cap > 0)
+        attn_cap(score, cap);
+    attn_weights(t.first, s.range + rows * attn_most<DIM>::TILE, score, weight, own);
+    if (lane % 4 == 0) {
+        s.tile[warp][lane / 4] = own[0];
+        s.tile[warp][lane / 4 + 8] = own[1];
+    }
+    if (!attn_kv<DIM>::EARLY)
+        attn_load_values<DIM>(t, head_dim, &kv);
+#pragma unroll
+    for (int u = 0; u < DIM / 64; u++) {
+        float sum[8][4] = {};
+        attn_blend(weight[0], kv.value[0][u], sum);
+        attn_blend(weight[1], kv.value[1][u], sum);
+        attn_put_sums(sum, n, s.sum[warp], 64 * u);
+    }
+}
+
+/* ATTN_STEP positions from `at` on, for all rows. */
+template <int DIM>
+static __device__ __forceinline__ void
+attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, uint32_t at,
+          const struct attn_turn &turn, struct attn_shared<DIM> &s)
+{
+    enum { TILE = attn_most<DIM>::TILE };
+    const uint32_t t = threadIdx.x, warp = t / OP_WARP;
+    const struct attn_tile_job tile = {g.keys, g.values, at + warp * ATTN_TILE, g.low, g.last};
+    struct attn_kv<DIM> kv;
+    attn_load_keys<DIM>(tile, head_dim, &kv);
+    if (attn_kv<DIM>::EARLY)
+        attn_load_values<DIM>(tile, head_dim, &kv);
+    if (turn.first_step && turn.first_span) { /* while these are on their way */
+        attn_begin(job, head_dim, g, s);
+        __syncthreads();
+    }
+    if (!turn.last_step || !turn.last_span)
+        attn_prefetch<DIM>(tile, turn.next - at, head_dim);
+#pragma unroll 1
+    for (uint32_t rows = 0; rows * TILE < g.n; rows++) {
+        const uint32_t first = rows * TILE, n = min(g.n - first, (uint32_t)TILE);
+        if (!attn_is_idle(tile))
+            attn_tile<DIM>(tile, head_dim, job.o.cap, rows, n, kv, s);
+        else if (t % OP_WARP < ATTN_ROWS)
+            s.tile[warp][t % OP_WARP] = attn_scale{ATTN_NONE, 0};
+        __syncthreads();
+        if (t < n)
+            attn_weigh(s, t, first + t, turn);
+        __syncthreads();
+        attn_gather(job, head_dim, first, n, s, turn);
+        __syncthreads(); /* the sums' and factors' places are free again */
+    }
+    if (turn.last_step && !turn.alone && t < g.n)
+        attn_partial_scale(job)[attn_slot(job, s.row[t]) + turn.slot] =
+            make_float2(__int_as_float(s.span[t].exponent), s.span[t].total);
 }
 
 /* This block's part of rows from .. to - 1 of the pass. */
 template <int DIM>
-static __device__ __forceinline__ void
-attn_rows(const struct attn_job &job, struct attn_shared<DIM> &s, uint32_t from, uint32_t to)
+static __device__ __forceinline__ void attn_rows(const struct attn_job &job, uint32_t head_dim,
+                                                 struct attn_shared<DIM> &s, uint32_t from,
+                                                 uint32_t to)
 {
-    const struct attn_group g = attn_group_of(job, from, to);
+    const struct attn_group g = attn_group_of<DIM>(job, head_dim, from, to);
     const uint32_t first = g.low / g.span, n_spans = g.last / g.span - first + 1;
     const uint32_t n_blocks = min(gridDim.x, n_spans);
-    struct attn_sums<DIM> span, whole = {
-    };
+    struct attn_turn turn = {};
     if (blockIdx.x >= n_blocks)
         return;
-    attn_begin(job, g, s);
-    __syncthreads();
-    for (uint32_t i = first + blockIdx.x; i < first + n_spans; i += gridDim.x) {
-        const uint32_t low = max(g.low, i * g.span), last = min(g.last, i * g.span + g.span - 1);
-        attn_one_span(job, g, low, last, s, &span);
-        if (n_blocks > 1)
-            attn_leave_span(job, g, s, i - first, span);
-        else
-            attn_add_span(s, g.n, span, &whole);
-    }
-    if (n_blocks == 1) {
-#pragma unroll
-        for (int i = 0; i < attn_sums<DIM>::N; i++) {
-            const uint32_t r = attn_sums<DIM>::row(i), c = attn_sums<DIM>::column(i);
-            if (r < g.n && c < job.kv.head_dim)
-                attn_put(job, g, r, c, whole.v[i] / s.whole[r].total);
+    turn.alone = n_blocks == 1;
+#pragma unroll 1
+    for (turn.slot = blockIdx.x; turn.slot < n_spans; turn.slot += gridDim.x) {
+        const uint32_t base = (first + turn.slot) * g.span;
+        const uint32_t low = max(g.low, base), last = min(g.last, base + g.span - 1);
+        turn.first_span = turn.slot == blockIdx.x;
+        turn.last_span = turn.slot + gridDim.x >= n_spans;
+        turn.first_step = true;
+#pragma unroll 1
+        for (uint32_t at = low / ATTN_STEP * ATTN_STEP; at <= last; at += ATTN_STEP) {
+            turn.last_step = at + ATTN_STEP > last;
+            turn.next = turn.last_step ? base + gridDim.x * g.span : at + ATTN_STEP;
+            attn_step(job, head_dim, g, at, turn, s);
+            turn.first_step = false;
         }
-        attn_pad_columns(job, g);
-    } else if (attn_is_last(job, s, n_blocks)) {
-        attn_put_together(job, g, s, first, n_spans);
-        attn_pad_columns(job, g);
     }
+    if (!turn.alone) {
+        if (!attn_is_last(job, &s.is_last, n_blocks))
+            return;
+        attn_put_together(job, head_dim, s, g.n, n_spans);
+    }
+    attn_pad_columns(job, g);
 }
 
 #endif

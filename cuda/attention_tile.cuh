@@ -27,18 +27,22 @@ static __device__ __forceinline__ float attn_power(int e)
     return e < -126 ? 0 : __int_as_float((e + 127) << 23);
 }
 
-/* The BF16 next to v; *rest: what v has beyond it, exactly. */
-static __device__ __forceinline__ float attn_cut(float v, float *rest)
+/* Both rounded to BF16; *low and *high become what they have beyond that, exactly. */
+static __device__ __forceinline__ uint32_t attn_cut(float *low, float *high)
 {
-    const float cut = __bfloat162float(__float2bfloat16_rn(v));
-    *rest = v - cut;
-    return cut;
+    const __nv_bfloat162 cut = __floats2bfloat162_rn(*low, *high);
+    const uint32_t two = *(const uint32_t *)&cut;
+    *low -= __uint_as_float(two << 16);
+    *high -= __uint_as_float(two & 0xffff0000);
+    return two;
 }
 
-/* Both are BF16 already. */
-static __device__ __forceinline__ uint32_t attn_two(float low, float high)
+/* 2^v to 2 units in the last place; 0 below -126. */
+static __device__ __forceinline__ float attn_exp2(float v)
 {
-    return __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
+    float e;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(v));
+    return e;
 }
 
 /* c += a b, m16n8k16. */
@@ -66,140 +70,176 @@ template <int DIM> struct attn_queries {
     {
         const uint32_t lane = threadIdx.x % 32;
         const uint32_t dim = 32 * (step / 2) + 8 * (lane % 4) + 4 * (step % 2);
-        float rest[2][4] = {}, cut[2][4];
-        for (int half = 0; half < 2; half++)
-            if (of[half] && dim < head_dim) {
-                const float4 v = *(const float4 *)(of[half] + dim);
-                rest[half][0] = v.x * scale;
-                rest[half][1] = v.y * scale;
-                rest[half][2] = v.z * scale;
-                rest[half][3] = v.w * scale;
-            }
+        float4 v[2] = {};
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            if (of[half] && dim < head_dim)
+                v[half] = *(const float4 *)(of[half] + dim);
+            v[half].x *= scale;
+            v[half].y *= scale;
+            v[half].z *= scale;
+            v[half].w *= scale;
+        }
 #pragma unroll
         for (int c = 0; c < ATTN_CUTS; c++) {
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-                cut[i / 4][i % 4] = attn_cut(rest[i / 4][i % 4], &rest[i / 4][i % 4]);
-            at[step][c][lane] =
-                make_uint4(attn_two(cut[0][0], cut[0][1]), attn_two(cut[1][0], cut[1][1]),
-                           attn_two(cut[0][2], cut[0][3]), attn_two(cut[1][2], cut[1][3]));
+            const uint32_t x = attn_cut(&v[0].x, &v[0].y), y = attn_cut(&v[1].x, &v[1].y);
+            const uint32_t z = attn_cut(&v[0].z, &v[0].w), w = attn_cut(&v[1].z, &v[1].w);
+            at[step][c][lane] = make_uint4(x, y, z, w);
         }
     }
 };
 
 struct attn_tile_job {
     const uint16_t *keys, *values; /* of position 0 */
-    uint32_t head_dim, first;      /* the tile's first position */
+    uint32_t first;                /* the tile's first position */
     uint32_t low, last;            /* positions that any row looks at */
-    float cap;
-    const int *row_low, *row_last; /* [ATTN_ROWS] that each row looks at */
 };
 
-static __device__ __forceinline__ uint4 attn_load(const uint16_t *from, uint32_t position,
-                                                  uint32_t dim, const struct attn_tile_job &t)
+/* What a warp has of keys and values: key[j][u] of position 8 j + lane / 4, dimensions
+ * 32 u + 8 (lane % 4) and the 7 after it; value[i][u][r] of one of the lane's four positions among
+ * 16, dimensions 64 u + 8 (lane / 4) and the 7 after it.  Positions behind the last are read as the
+ * last, and have no weight. */
+template <int DIM> struct attn_kv {
+    enum { EARLY = DIM <= 128 }; /* values are loaded with the keys; beyond, registers run out */
+    uint4 key[4][DIM / 32], value[2][DIM / 64][4];
+};
+
+static __device__ __forceinline__ uint4 attn_load(const uint16_t *from, bool there)
 {
-    if (position > t.last || dim >= t.head_dim)
-        return make_uint4(0, 0, 0, 0);
-    return *(const uint4 *)(from + (size_t)position * t.head_dim + dim);
+    return there ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
 }
 
-/* to[j][u]: of position 8 j + lane / 4, dimensions 32 u + 8 (lane % 4) and the 7 after it. */
+/* head_dim: DIM, or less. */
 template <int DIM>
 static __device__ __forceinline__ void attn_load_keys(const struct attn_tile_job &t,
-                                                      uint4 to[4][DIM / 32])
+                                                      uint32_t head_dim, struct attn_kv<DIM> *to)
 {
-    const uint32_t lane = threadIdx.x % 32;
+    const uint32_t lane = threadIdx.x % 32, quarter = 8 * (lane % 4);
 #pragma unroll
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; j < 4; j++) {
+        const uint16_t *line =
+            t.keys + (size_t)min(t.first + 8 * j + lane / 4, t.last) * head_dim + quarter;
 #pragma unroll
         for (int u = 0; u < DIM / 32; u++)
-            to[j][u] = attn_load(t.keys, t.first + 8 * j + lane / 4, 32 * u + 8 * (lane % 4), t);
+            to->key[j][u] = attn_load(line + 32 * u, quarter + 32 * u < head_dim);
+    }
 }
 
-/* to[r]: of one of the lane's four positions among 16, dimensions 64 u + 8 (lane / 4) and the 7
- * after it. */
-static __device__ __forceinline__ void attn_load_values(const struct attn_tile_job &t, int i, int u,
-                                                        uint4 to[4])
+template <int DIM>
+static __device__ __forceinline__ void attn_load_values(const struct attn_tile_job &t,
+                                                        uint32_t head_dim, struct attn_kv<DIM> *to)
 {
-    const uint32_t lane = threadIdx.x % 32;
+    const uint32_t lane = threadIdx.x % 32, eighth = 8 * (lane / 4);
 #pragma unroll
-    for (int r = 0; r < 4; r++)
-        to[r] = attn_load(t.values, t.first + 16 * i + 2 * (lane % 4) + 8 * (r / 2) + r % 2,
-                          64 * u + 8 * (lane / 4), t);
+    for (int j = 0; j < 8; j++) {
+        const uint32_t position = t.first + 16 * (j / 4) + 2 * (lane % 4) + 8 * (j % 4 / 2) + j % 2;
+        const uint16_t *line = t.values + (size_t)min(position, t.last) * head_dim + eighth;
+#pragma unroll
+        for (int u = 0; u < DIM / 64; u++)
+            to->value[j / 4][u][j % 4] = attn_load(line + 64 * u, eighth + 64 * u < head_dim);
+    }
 }
 
-/* score[j]: of positions 8 j .. 8 j + 7. */
+/* The warp's lines of the positions that come a step later, to where they are near. */
+template <int DIM>
+static __device__ __forceinline__ void attn_prefetch(const struct attn_tile_job &t, uint32_t step,
+                                                     uint32_t head_dim)
+{
+    const uint32_t position = t.first + step + threadIdx.x % 32;
+    if (position > t.last)
+        return;
+#pragma unroll
+    for (int dim = 0; dim < DIM; dim += 64) { /* 128 bytes */
+        const size_t at = (size_t)position * head_dim + min((uint32_t)dim, head_dim - 1);
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(t.keys + at));
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(t.values + at));
+    }
+}
+
+/* score[j]: of positions 8 j .. 8 j + 7.  Each cut has its own sums: they are done side by side. */
 template <int DIM>
 static __device__ __forceinline__ void attn_scores(const struct attn_queries<DIM> &queries,
-                                                   const uint4 keys[4][DIM / 32], float score[4][4])
+                                                   const struct attn_kv<DIM> &kv, float score[4][4])
 {
     const uint32_t lane = threadIdx.x % 32;
+    float part[ATTN_CUTS][4][4] = {};
 #pragma unroll
     for (int u = 0; u < DIM / 32; u++)
 #pragma unroll
-        for (int c = ATTN_CUTS - 1; c >= 0; c--) {
+        for (int c = 0; c < ATTN_CUTS; c++) {
             const uint4 a = queries.at[2 * u][c][lane], b = queries.at[2 * u + 1][c][lane];
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                attn_multiply(score[j], a, keys[j][u].x, keys[j][u].y);
-                attn_multiply(score[j], b, keys[j][u].z, keys[j][u].w);
-            }
+            for (int j = 0; j < 4; j++)
+                attn_multiply(part[c][j], a, kv.key[j][u].x, kv.key[j][u].y);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                attn_multiply(part[c][j], b, kv.key[j][u].z, kv.key[j][u].w);
         }
+#pragma unroll
+    for (int i = 0; i < 16; i++)
+        score[i / 4][i % 4] =
+            (part[2][i / 4][i % 4] + part[1][i / 4][i % 4]) + part[0][i / 4][i % 4];
 }
 
-/* One row's scores (the lane's eight of them) to weights: first and second BF16 of each. */
-static __device__ __forceinline__ struct attn_scale attn_soften(float score[8], float second[8])
+static __device__ __forceinline__ void attn_cap(float score[4][4], float cap)
 {
-    float most = -INFINITY;
 #pragma unroll
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 16; i++)
+        score[i / 4][i % 4] = cap * tanhf(score[i / 4][i % 4] / cap);
+}
+
+/* One row's scores (the lane's eight of them) to weights. */
+static __device__ __forceinline__ struct attn_scale attn_soften(float score[8])
+{
+    float most = score[0], total = 0;
+#pragma unroll
+    for (int i = 1; i < 8; i++)
         most = fmaxf(most, score[i]);
     most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
     most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
     const float up = most > (float)ATTN_NONE ? ceilf(most) : 0;
-    float total = 0, rest;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-        score[i] = attn_cut(exp2f(score[i] - up), &rest);
-        second[i] = attn_cut(rest, &rest);
-        total += score[i] + second[i];
+        score[i] = attn_exp2(score[i] - up);
+        total += score[i];
     }
     total += __shfl_xor_sync(0xffffffff, total, 1);
     total += __shfl_xor_sync(0xffffffff, total, 2);
     return attn_scale{total == 0 ? ATTN_NONE : (int)up, total};
 }
 
-/* Scores to weights, as A operands: weight[i] of positions 16 i .., both cuts.  scale: of both rows
- * of the lane. */
-static __device__ __forceinline__ void attn_weights(const struct attn_tile_job &t,
+/* Scores to weights, as A operands: weight[i] of positions 16 i .., both cuts.  range: the
+ * positions that each row looks at.  scale: of both rows of the lane. */
+static __device__ __forceinline__ void attn_weights(uint32_t first, const int2 range[ATTN_ROWS],
                                                     const float score[4][4], uint4 weight[2][2],
                                                     struct attn_scale scale[2])
 {
     const float log2_e = 1.44269504088896340736F;
     const uint32_t lane = threadIdx.x % 32;
-    float cut[2][2][8]; /* [half][cut][position] */
+    const int own = (int)(first + 2 * (lane % 4));
+    float v[2][8];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        const int row = (int)(lane / 4) + 8 * half;
-        const int low = t.row_low[row], last = t.row_last[row];
+        const int2 seen = range[lane / 4 + 8 * half];
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            const int position = (int)(t.first + 8 * (i / 2) + 2 * (lane % 4) + i % 2);
-            float v = score[i / 2][2 * half + i % 2];
-            if (t.cap > 0)
-                v = t.cap * tanhf(v / t.cap);
-            cut[half][0][i] = position >= low && position <= last ? v * log2_e : -INFINITY;
+            const int position = own + 8 * (i / 2) + i % 2;
+            v[half][i] = position >= seen.x && position <= seen.y
+                             ? score[i / 2][2 * half + i % 2] * log2_e
+                             : -INFINITY;
         }
-        scale[half] = attn_soften(cut[half][0], cut[half][1]);
+        scale[half] = attn_soften(v[half]);
     }
 #pragma unroll
     for (int i = 0; i < 2; i++)
 #pragma unroll
-        for (int c = 0; c < 2; c++)
-            weight[i][c] = make_uint4(attn_two(cut[0][c][4 * i], cut[0][c][4 * i + 1]),
-                                      attn_two(cut[1][c][4 * i], cut[1][c][4 * i + 1]),
-                                      attn_two(cut[0][c][4 * i + 2], cut[0][c][4 * i + 3]),
-                                      attn_two(cut[1][c][4 * i + 2], cut[1][c][4 * i + 3]));
+        for (int c = 0; c < 2; c++) {
+            const uint32_t x = attn_cut(&v[0][4 * i], &v[0][4 * i + 1]);
+            const uint32_t y = attn_cut(&v[1][4 * i], &v[1][4 * i + 1]);
+            const uint32_t z = attn_cut(&v[0][4 * i + 2], &v[0][4 * i + 3]);
+            const uint32_t w = attn_cut(&v[1][4 * i + 2], &v[1][4 * i + 3]);
+            weight[i][c] = make_uint4(x, y, z, w);
+        }
 }
 
 /* sum[k]: += weights times dimensions 8 n + k of 64, for n = 0 .. 7. */
@@ -229,51 +269,18 @@ static __device__ __forceinline__ void attn_put_sums(const float sum[8][4], uint
 #pragma unroll
     for (int c = 0; c < 4; c++) {
         const uint32_t row = lane / 4 + 8 * (c / 2);
-        float4 *at = (float4 *)&to[row][first + 16 * (lane % 4) + 8 * (c % 2)];
         if (row >= n)
             continue;
+        float4 *at = (float4 *)&to[row][first + 16 * (lane % 4) + 8 * (c % 2)];
         at[0] = make_float4(sum[0][c], sum[1][c], sum[2][c], sum[3][c]);
         at[1] = make_float4(sum[4][c], sum[5][c], sum[6][c], sum[7][c]);
     }
 }
 
-/* A warp's tile: sums of weighted values of rows 0 .. n - 1, and what they are scaled by. */
-template <int DIM, int PITCH>
-static __device__ __forceinline__ void
-attn_tile(const struct attn_tile_job &t, const struct attn_queries<DIM> &queries,
-          float (*to)[PITCH], struct attn_scale *scale, uint32_t n)
+/* Nothing that any row looks at. */
+static __device__ __forceinline__ bool attn_is_idle(const struct attn_tile_job &t)
 {
-    const bool early = DIM <= 128; /* are the values loaded: registers run out beyond */
-    const uint32_t lane = threadIdx.x % 32;
-    if (t.first > t.last || t.first + ATTN_TILE <= t.low) {
-        if (lane < ATTN_ROWS)
-            scale[lane] = attn_scale{ATTN_NONE, 0};
-        return;
-    }
-    uint4 keys[4][DIM / 32], values[2][DIM / 64][4], weight[2][2];
-    float score[4][4] = {};
-    struct attn_scale own[2];
-    attn_load_keys<DIM>(t, keys);
-#pragma unroll
-    for (int j = 0; early && j < 2 * (DIM / 64); j++)
-        attn_load_values(t, j % 2, j / 2, values[j % 2][j / 2]);
-    attn_scores<DIM>(queries, keys, score);
-    attn_weights(t, score, weight, own);
-    if (lane % 4 == 0) {
-        scale[lane / 4] = own[0];
-        scale[lane / 4 + 8] = own[1];
-    }
-#pragma unroll
-    for (int u = 0; u < DIM / 64; u++) {
-        float sum[8][4] = {};
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            if (!early)
-                attn_load_values(t, i, u, values[i][u]);
-            attn_blend(weight[i], values[i][u], sum);
-        }
-        attn_put_sums<PITCH>(sum, n, to, 64 * u);
-    }
+    return t.first > t.last || t.first + ATTN_TILE <= t.low;
 }
 
 #endif

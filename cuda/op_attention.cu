@@ -22,24 +22,26 @@
 /* Blocks that fill the device without more to share. */
 enum { ENOUGH_BLOCKS = 528 };
 
-template <int DIM>
-static __global__ void __launch_bounds__(ATTN_THREADS) attend(struct attn_job job)
+template <int DIM, bool WHOLE>
+static __global__ void __launch_bounds__(ATTN_THREADS) attend(const __grid_constant__ attn_job job)
 {
     extern __shared__ uint4 room[];
     struct attn_shared<DIM> &shared = *(struct attn_shared<DIM> *)room;
-    const uint32_t tile = blockIdx.z, first = tile * job.n_tokens;
+    const uint32_t head_dim = WHOLE ? DIM : job.kv.head_dim;
+    const uint32_t first = blockIdx.z * job.n_tokens;
     gpu_let_next_begin();
+    attn_touch(job);
     gpu_wait_for_previous();
     if (first >= job.pass.n) {
         attn_pad_vectors(job);
         return;
     }
     const uint32_t end = min(first + job.n_tokens, job.pass.n);
+#pragma unroll 1
     for (uint32_t from = first, to; from < end; from = to) {
         for (to = from + 1; to < end && attn_go_together(job, from, to); to++)
             ;
-        attn_rows<DIM>(job, shared, from, to);
-        __syncthreads(); /* what is shared is used again */
+        attn_rows<DIM>(job, head_dim, shared, from, to);
     }
 }
 
@@ -53,14 +55,33 @@ size_t weir_gpu_attention_bytes(uint32_t n, uint32_t n_heads, uint32_t head_dim,
            rows * n_heads * attn_slots(most_positions) * (head_dim + 2) * sizeof(float);
 }
 
-template <int DIM>
+template <int DIM, bool WHOLE>
 static weir_err launch(struct weir_gpu_stream *s, const dim3 &blocks, const struct attn_job &job)
 {
     const size_t bytes = sizeof(struct attn_shared<DIM>);
-    weir_err err = gpu_err(
-        cudaFuncSetAttribute(attend<DIM>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
+    weir_err err = gpu_err(cudaFuncSetAttribute(
+        attend<DIM, WHOLE>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
     return err ? err
-               : gpu_launch(s, gpu_grid{blocks, dim3(ATTN_THREADS), bytes, true}, attend<DIM>, job);
+               : gpu_launch(s, gpu_grid{blocks, dim3(ATTN_THREADS), bytes, true},
+                            attend<DIM, WHOLE>, job);
+}
+
+/* How the work is dealt to blocks: x spans, y heads, z rows of the pass. */
+template <int DIM> static weir_err deal(struct weir_gpu_stream *s, struct attn_job *job)
+{
+    enum { ROWS = attn_most<DIM>::ROWS };
+    const uint32_t n = job->pass.n;
+    job->n_parts = (job->group + ROWS - 1) / ROWS;
+    job->n_tokens = n > WEIR_GPU_MOST_VECTORS && job->group <= ROWS ? ROWS / job->group : 1;
+    const uint32_t tiles = (n + job->n_tokens - 1) / job->n_tokens;
+    const uint32_t heads = job->kv.n_heads * job->n_parts;
+    uint32_t split = 1;
+    if (job->n_tokens == 1 && (uint64_t)n * job->o.n_heads <= ATTN_SPLIT_HEADS)
+        split = ENOUGH_BLOCKS / (tiles * heads);
+    split = split < 1 ? 1 : split < job->n_slots ? split : job->n_slots;
+    const dim3 blocks(split, heads, tiles + (op_out_vectors(&job->out) > n));
+    return job->kv.head_dim == DIM ? launch<DIM, true>(s, blocks, *job)
+                                   : launch<DIM, false>(s, blocks, *job);
 }
 
 static weir_err check(const struct weir_gpu_pass *pass, const struct weir_gpu_kv *kv,
@@ -79,23 +100,11 @@ weir_err weir_gpu_op_attention(struct weir_gpu_stream *s, const struct weir_gpu_
     weir_err err = check(pass, kv, o);
     if (err)
         return err;
-    const uint32_t group = o->n_heads / kv->n_heads, n_slots = attn_slots(o->most_positions);
     struct attn_job job = {*pass, *kv, *o,
                            op_out_of(o->out, o->layout, o->n_heads * kv->head_dim, pass->n)};
-    job.n_parts = (group + ATTN_ROWS - 1) / ATTN_ROWS;
-    job.n_tokens = pass->n > WEIR_GPU_MOST_VECTORS && group <= ATTN_ROWS ? ATTN_ROWS / group : 1;
-    job.n_slots = n_slots;
-    const uint32_t tiles = (pass->n + job.n_tokens - 1) / job.n_tokens;
-    const uint32_t heads = kv->n_heads * job.n_parts;
-    uint32_t split = 1;
-    if (job.n_tokens == 1 && (uint64_t)pass->n * o->n_heads <= ATTN_SPLIT_HEADS)
-        split = ENOUGH_BLOCKS / (tiles * heads);
-    split = split < 1 ? 1 : split < n_slots ? split : n_slots;
-    const uint32_t pads = op_out_vectors(&job.out) > pass->n ? 1 : 0;
-    const dim3 blocks(split, heads, tiles + pads);
+    job.group = o->n_heads / kv->n_heads;
+    job.n_slots = attn_slots(o->most_positions);
     if (kv->head_dim <= 64)
-        return launch<64>(s, blocks, job);
-    if (kv->head_dim <= 128)
-        return launch<128>(s, blocks, job);
-    return launch<ATTN_MOST_DIM>(s, blocks, job);
+        return deal<64>(s, &job);
+    return kv->head_dim <= 128 ? deal<128>(s, &job) : deal<ATTN_MOST_DIM>(s, &job);
 }

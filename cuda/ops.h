@@ -137,6 +137,21 @@ struct weir_gpu_top {
 size_t weir_gpu_top_bytes(uint32_t n, uint32_t width, uint32_t k);
 WEIR_MUST_CHECK weir_err weir_gpu_op_top(struct weir_gpu_stream *s, const struct weir_gpu_top *o);
 
+/* One of the k that weir_gpu_op_top() found of each line, as infer/sample.h draws it with top_k =
+ * k: as few as have top_p together, of these those with min_p of the likeliest one's probability,
+ * of these one at the temperature.  Sums are doubles, in that order; e^x is the device's. */
+struct weir_gpu_draw {
+    const uint32_t *id;    /* [n][k] */
+    const float *logit;    /* [n][k] */
+    uint32_t n, k;         /* k <= WEIR_GPU_MOST_TOP */
+    float temperature;     /* 0: the likeliest; it takes no number then */
+    float top_p;           /* 1 and above: all */
+    float min_p;           /* 0: all */
+    const double *uniform; /* [n]: a number of 0 <= u < 1 for each line */
+    uint32_t *chosen;      /* [n]; UINT32_MAX where there is none to choose */
+};
+WEIR_MUST_CHECK weir_err weir_gpu_op_draw(struct weir_gpu_stream *s, const struct weir_gpu_draw *o);
+
 #ifdef __cplusplus
 }
 #endif

@@ -295,7 +295,8 @@ void check_norm(Lab &lab, bool small)
         for (uint32_t n : COUNTS)
             for (weir_gpu_layout layout : LAYOUTS) {
                 if ((n > WEIR_GPU_MOST_VECTORS && layout == WEIR_GPU_FRAGMENTS) ||
-                    (small && (n > 9 || hidden > 2048)) || (n == 200 && hidden > 4096))
+                    (small && (n > 9 || n == 7 || hidden > 2048 || hidden == 896)) ||
+                    (n == 200 && hidden > 4096))
                     continue;
                 const int flags[] = {0, WITH_SUM, WITH_SUM | WITH_BIAS | WITH_SUM_NORM,
                                      WITH_SUM | WITH_ROWS, WITH_SUM | NO_OUT};
@@ -310,7 +311,7 @@ void check_gate(Lab &lab, bool small)
         for (uint32_t n : COUNTS)
             for (weir_gpu_layout layout : LAYOUTS) {
                 if ((n > WEIR_GPU_MOST_VECTORS && layout == WEIR_GPU_FRAGMENTS) ||
-                    (n > 9 && (small || width > 5632)))
+                    (n > 9 && width > 5632) || (small && (n > 9 || width > 130)))
                     continue;
                 gate_case(lab, width, n, n % 2, n % 3 == 0, layout);
             }
