@@ -227,7 +227,7 @@ static __device__ __forceinline__ void attn_put(const struct attn_job &job, stru
     const float by = 1.0F / total;
     uint16_t *to = job.out.at + op_out_at(&job.out, column, at.row);
     *(uint32_t *)to = op_pair(sum.x * by, sum.y * by);
-    *(uint32_t *)(to + (job.out.fragments ? 8 : 2)) = op_pair(sum.z * by, sum.w * by);
+    *(uint32_t *)(to + 2) = op_pair(sum.z * by, sum.w * by);
 }
 
 /* have * by.x + more * by.y */
