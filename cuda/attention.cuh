@@ -39,11 +39,19 @@ struct attn_job {
     uint32_t n_slots;  /* of a head of a row: partial sums that there is room for */
 };
 
-/* Query rows of a block.  The second half of what a tensor core takes is left empty where
- * dimensions are many. */
+/* Query rows of a block: in tiles of as many as a tensor core takes.  Where dimensions are many,
+ * half of one is left empty, for want of room. */
 template <int DIM> struct attn_most {
-    enum { ROWS = DIM > 128 ? ATTN_ROWS / 2 : ATTN_ROWS };
+    enum { TILE = DIM > 128 ? ATTN_ROWS / 2 : ATTN_ROWS, TILES = DIM > 128 ? 1 : 2 };
+    enum { ROWS = TILE * TILES };
 };
+
+/* Arguments come from memory too: the first time while there is time. */
+static __device__ __forceinline__ void attn_touch(const struct attn_job &job)
+{
+    asm volatile("" ::"l"(job.pass.sequence), "l"(job.kv.keys), "r"(job.kv.context), "l"(job.o.q),
+                 "f"(job.o.scale), "l"(job.o.scratch), "l"(job.out.at), "r"(job.n_slots));
+}
 
 /* What a block's rows have in common. */
 struct attn_group {
@@ -58,10 +66,10 @@ struct attn_row {
 };
 
 template <int DIM> struct attn_shared {
-    enum { ROWS = attn_most<DIM>::ROWS };
-    struct attn_queries<DIM> queries;
+    enum { ROWS = attn_most<DIM>::ROWS, TILE = attn_most<DIM>::TILE };
+    struct attn_queries<DIM> queries[attn_most<DIM>::TILES];
     union {
-        float sum[ATTN_WARPS][ROWS][DIM + 4]; /* of a step's tiles */
+        float sum[ATTN_WARPS][TILE][DIM + 4]; /* of a step's tiles */
         struct {                              /* of spans, when they are put together */
             float weight[ROWS][ATTN_MOST_SPANS], total[ROWS][ATTN_MOST_SPANS];
         };
@@ -71,7 +79,7 @@ template <int DIM> struct attn_shared {
     struct attn_scale span[ROWS], whole[ROWS];
     float factor[ROWS][ATTN_WARPS];               /* of a tile in its step */
     float2 span_factor[ROWS], whole_factor[ROWS]; /* of what there is, of what comes */
-    int2 range[ATTN_ROWS];                        /* positions that a row looks at */
+    int2 range[ROWS + ATTN_ROWS];                 /* positions that a row looks at */
     struct attn_row row[ROWS];
     bool is_last;
 };
@@ -82,6 +90,7 @@ struct attn_turn {
     bool first_span, last_span; /* of the block's */
     bool alone;                 /* the block has all spans of its rows */
     uint32_t slot;              /* of the span */
+    uint32_t next;              /* where the next step begins */
 };
 
 static __device__ __forceinline__ uint32_t attn_low(const struct attn_job &job, uint32_t position)
@@ -149,25 +158,29 @@ static __device__ __forceinline__ void attn_begin(const struct attn_job &job, ui
                                                   const struct attn_group &g,
                                                   struct attn_shared<DIM> &s)
 {
+    enum { TILE = attn_most<DIM>::TILE, N = attn_queries<DIM>::N };
     const uint32_t t = threadIdx.x;
-    if (t < ATTN_ROWS)
+    if (t < attn_most<DIM>::ROWS + ATTN_ROWS)
         s.range[t] = make_int2(0, -1);
     if (t < g.n) {
         const uint32_t row = t / g.n_heads, position = job.pass.position[g.first_row + row];
         s.row[t] = attn_row{g.first_row + row, g.first_head + t - row * g.n_heads};
         s.range[t] = make_int2((int)attn_low(job, position), (int)position);
     }
-    const float *of[2];
+#pragma unroll 1
+    for (uint32_t i = t; i < (g.n + TILE - 1) / TILE * N; i += ATTN_THREADS) {
+        const float *of[2];
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const uint32_t r = attn_queries<DIM>::row(t) + 8 * half, row = r / g.n_heads;
-        of[half] = r < g.n ? job.o.q + (g.first_row + row) * job.o.stride +
+        for (int half = 0; half < 2; half++) {
+            const uint32_t in_tile = attn_queries<DIM>::row(i) + 8 * half;
+            const uint32_t r = i / N * TILE + in_tile, row = r / g.n_heads;
+            of[half] = in_tile < TILE && r < g.n
+                           ? job.o.q + (g.first_row + row) * job.o.stride +
                                  (size_t)(g.first_head + r - row * g.n_heads) * head_dim
                            : NULL;
+        }
+        s.queries[i / N].set(attn_queries<DIM>::step(i % N), of, head_dim, job.o.scale);
     }
-#pragma unroll 1
-    for (uint32_t i = t; i < attn_queries<DIM>::N; i += ATTN_THREADS)
-        s.queries.set(attn_queries<DIM>::step(i), of, head_dim, job.o.scale);
 }
 
 /* `more` comes to `have`; *by: what both are to be multiplied with. */
@@ -179,19 +192,18 @@ static __device__ __forceinline__ void attn_join(struct attn_scale *have, struct
     *have = attn_scale{both, fmaf(more.total, by->y, __fmul_rn(have->total, by->x))};
 }
 
-/* A row's scales, after a step.  One thread a row. */
+/* A row's scales, after a step.  One thread a row: row in_tile of a tile, r of all. */
 template <int DIM>
-static __device__ __forceinline__ void attn_weigh(struct attn_shared<DIM> &s,
-                                                  const struct attn_turn &turn)
+static __device__ __forceinline__ void attn_weigh(struct attn_shared<DIM> &s, uint32_t in_tile,
+                                                  uint32_t r, const struct attn_turn &turn)
 {
-    const uint32_t r = threadIdx.x;
     struct attn_scale step = {ATTN_NONE, 0};
 #pragma unroll
     for (int w = 0; w < ATTN_WARPS; w++)
-        step.exponent = max(step.exponent, s.tile[w][r].exponent);
+        step.exponent = max(step.exponent, s.tile[w][in_tile].exponent);
 #pragma unroll
     for (int w = 0; w < ATTN_WARPS; w++) {
-        const struct attn_scale tile = s.tile[w][r];
+        const struct attn_scale tile = s.tile[w][in_tile];
         const float by = tile.exponent == ATTN_NONE ? 0 : attn_power(tile.exponent - step.exponent);
         s.factor[r][w] = by;
         step.total = fmaf(tile.total, by, step.total);
@@ -208,11 +220,28 @@ static __device__ __forceinline__ void attn_weigh(struct attn_shared<DIM> &s,
         attn_join(&s.whole[r], s.span[r], &s.whole_factor[r]);
 }
 
+/* Four columns of a head: sums to what is asked for. */
 static __device__ __forceinline__ void attn_put(const struct attn_job &job, struct attn_row at,
-                                                uint32_t column, float v)
+                                                uint32_t column, float4 sum, float total)
 {
-    const __nv_bfloat16 rounded = __float2bfloat16_rn(v);
-    job.out.at[op_out_at(&job.out, column, at.row)] = *(const uint16_t *)&rounded;
+    const float by = 1.0F / total;
+    uint16_t *to = job.out.at + op_out_at(&job.out, column, at.row);
+    *(uint32_t *)to = op_pair(sum.x * by, sum.y * by);
+    *(uint32_t *)(to + 2) = op_pair(sum.z * by, sum.w * by);
+}
+
+/* have * by.x + more * by.y */
+static __device__ __forceinline__ float4 attn_join_sums(float4 have, float4 more, float2 by)
+{
+    return make_float4(
+        fmaf(more.x, by.y, __fmul_rn(have.x, by.x)), fmaf(more.y, by.y, __fmul_rn(have.y, by.x)),
+        fmaf(more.z, by.y, __fmul_rn(have.z, by.x)), fmaf(more.w, by.y, __fmul_rn(have.w, by.x)));
+}
+
+static __device__ __forceinline__ float4 attn_add_sums(float4 to, float4 more, float by)
+{
+    return make_float4(fmaf(more.x, by, to.x), fmaf(more.y, by, to.y), fmaf(more.z, by, to.z),
+                       fmaf(more.w, by, to.w));
 }
 
 /* Of a query row's partial sums: the first of them. */
@@ -232,38 +261,41 @@ static __device__ __forceinline__ float2 *attn_partial_scale(const struct attn_j
     return (float2 *)(attn_partial(job) + n);
 }
 
-/* The warps' sums of a step to one, this to the span's, and that where it belongs. */
+/* The warps' sums of a step to one, this to the span's, and that where it belongs.  Of n rows, the
+ * first of which is row `first`. */
 template <int DIM>
-static __device__ __forceinline__ void attn_gather(const struct attn_job &job, uint32_t head_dim,
-                                                   uint32_t n, struct attn_shared<DIM> &s,
-                                                   const struct attn_turn &turn)
+static __device__ __forceinline__ void
+attn_gather(const struct attn_job &job, uint32_t head_dim, uint32_t first, uint32_t n,
+            struct attn_shared<DIM> &s, const struct attn_turn &turn)
 {
 #pragma unroll 1
-    for (uint32_t i = threadIdx.x; i < n * DIM; i += ATTN_THREADS) {
-        const uint32_t r = i / DIM, c = i % DIM;
+    for (uint32_t i = threadIdx.x; i < n * (DIM / 4); i += ATTN_THREADS) {
+        const uint32_t in_tile = i / (DIM / 4), r = first + in_tile, c = i % (DIM / 4) * 4;
         if (c >= head_dim)
             continue;
-        float sum = 0;
+        float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
         for (int w = 0; w < ATTN_WARPS; w++)
             if (s.factor[r][w] != 0) /* 0: what lies there may be anything */
-                sum = fmaf(s.sum[w][r][c], s.factor[r][w], sum);
+                sum = attn_add_sums(sum, *(const float4 *)&s.sum[w][in_tile][c], s.factor[r][w]);
+        float4 *span = (float4 *)&s.span_sum[r][c], *whole = (float4 *)&s.whole_sum[r][c];
         if (!turn.first_step)
-            sum = fmaf(sum, s.span_factor[r].y, __fmul_rn(s.span_sum[r][c], s.span_factor[r].x));
+            sum = attn_join_sums(*span, sum, s.span_factor[r]);
         if (!turn.last_step) {
-            s.span_sum[r][c] = sum;
+            *span = sum;
             continue;
         }
         if (!turn.alone) {
-            attn_partial(job)[(attn_slot(job, s.row[r]) + turn.slot) * head_dim + c] = sum;
+            float *to = attn_partial(job) + (attn_slot(job, s.row[r]) + turn.slot) * head_dim;
+            *(float4 *)(to + c) = sum;
             continue;
         }
         if (!turn.first_span)
-            sum = fmaf(sum, s.whole_factor[r].y, __fmul_rn(s.whole_sum[r][c], s.whole_factor[r].x));
+            sum = attn_join_sums(*whole, sum, s.whole_factor[r]);
         if (!turn.last_span)
-            s.whole_sum[r][c] = sum;
+            *whole = sum;
         else
-            attn_put(job, s.row[r], s.row[r].head * head_dim + c, sum / s.whole[r].total);
+            attn_put(job, s.row[r], s.row[r].head * head_dim + c, sum, s.whole[r].total);
     }
 }
 
@@ -321,55 +353,35 @@ attn_put_together(const struct attn_job &job, uint32_t head_dim, struct attn_sha
         const float4 *of = (const float4 *)attn_partial(job) + attn_slot(job, s.row[r]) * fours + c;
         float4 sum = make_float4(0, 0, 0, 0);
         float total = 0;
-#pragma unroll 8
+#pragma unroll 16
         for (uint32_t slot = 0; slot < n; slot++) {
-            const float4 v = __ldcg(of + (size_t)slot * fours);
-            const float by = s.weight[r][slot];
-            sum.x = fmaf(v.x, by, sum.x);
-            sum.y = fmaf(v.y, by, sum.y);
-            sum.z = fmaf(v.z, by, sum.z);
-            sum.w = fmaf(v.w, by, sum.w);
-            total = fmaf(s.total[r][slot], by, total);
+            sum = attn_add_sums(sum, __ldcg(of + (size_t)slot * fours), s.weight[r][slot]);
+            total = fmaf(s.total[r][slot], s.weight[r][slot], total);
         }
-        const uint32_t column = s.row[r].head * head_dim + 4 * c;
-        uint32_t *to = (uint32_t *)(job.out.at + op_out_at(&job.out, column, s.row[r].row));
-        *to = op_pair(sum.x / total, sum.y / total);
-        to = (uint32_t *)(job.out.at + op_out_at(&job.out, column + 2, s.row[r].row));
-        *to = op_pair(sum.z / total, sum.w / total);
+        attn_put(job, s.row[r], s.row[r].head * head_dim + 4 * c, sum, total);
     }
 }
 
-/* A warp's tile of a step: sums of weighted values of rows 0 .. n - 1, and what they are scaled
- * by.  queries(): called once all that can be fetched is asked for; until then there are none. */
-template <int DIM, class Queries>
-static __device__ __forceinline__ void attn_tile(const struct attn_tile_job &t, uint32_t head_dim,
-                                                 float cap, uint32_t n, struct attn_shared<DIM> &s,
-                                                 const Queries &queries)
+/* A warp's tile of a step, for a tile of n rows: sums of weighted values, and what they are scaled
+ * by. */
+template <int DIM>
+static __device__ __forceinline__ void
+attn_tile(const struct attn_tile_job &t, uint32_t head_dim, float cap, uint32_t rows, uint32_t n,
+          struct attn_kv<DIM> &kv, struct attn_shared<DIM> &s)
 {
-    const bool early = DIM <= 128; /* are the values loaded: registers run out beyond */
     const uint32_t lane = threadIdx.x % OP_WARP, warp = threadIdx.x / OP_WARP;
-    struct attn_kv<DIM> kv;
-    attn_load_keys<DIM>(t, head_dim, &kv);
-    if (early)
-        attn_load_values<DIM>(t, head_dim, &kv);
-    queries();
-    if (attn_is_idle(t)) {
-        if (lane < ATTN_ROWS)
-            s.tile[warp][lane] = attn_scale{ATTN_NONE, 0};
-        return;
-    }
     uint4 weight[2][2];
-    float score[4][4] = {};
+    float score[4][4];
     struct attn_scale own[2];
-    attn_scores<DIM>(s.queries, kv, score);
+    attn_scores<DIM>(s.queries[rows], kv, score);
     if (cap > 0)
         attn_cap(score, cap);
-    attn_weights(t.first, s.range, score, weight, own);
+    attn_weights(t.first, s.range + rows * attn_most<DIM>::TILE, score, weight, own);
     if (lane % 4 == 0) {
         s.tile[warp][lane / 4] = own[0];
         s.tile[warp][lane / 4 + 8] = own[1];
     }
-    if (!early)
+    if (!attn_kv<DIM>::EARLY)
         attn_load_values<DIM>(t, head_dim, &kv);
 #pragma unroll
     for (int u = 0; u < DIM / 64; u++) {
@@ -378,6 +390,44 @@ static __device__ __forceinline__ void attn_tile(const struct attn_tile_job &t, 
         attn_blend(weight[1], kv.value[1][u], sum);
         attn_put_sums(sum, n, s.sum[warp], 64 * u);
     }
+}
+
+/* ATTN_STEP positions from `at` on, for all rows. */
+template <int DIM>
+static __device__ __forceinline__ void
+attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, uint32_t at,
+          const struct attn_turn &turn, struct attn_shared<DIM> &s)
+{
+    enum { TILE = attn_most<DIM>::TILE };
+    const uint32_t t = threadIdx.x, warp = t / OP_WARP;
+    const struct attn_tile_job tile = {g.keys, g.values, at + warp * ATTN_TILE, g.low, g.last};
+    struct attn_kv<DIM> kv;
+    attn_load_keys<DIM>(tile, head_dim, &kv);
+    if (attn_kv<DIM>::EARLY)
+        attn_load_values<DIM>(tile, head_dim, &kv);
+    if (turn.first_step && turn.first_span) { /* while these are on their way */
+        attn_begin(job, head_dim, g, s);
+        __syncthreads();
+    }
+    if (!turn.last_step || !turn.last_span)
+        attn_prefetch<DIM>(tile, turn.next - at, head_dim);
+#pragma unroll 1
+    for (uint32_t rows = 0; rows * TILE < g.n; rows++) {
+        const uint32_t first = rows * TILE, n = min(g.n - first, (uint32_t)TILE);
+        if (!attn_is_idle(tile))
+            attn_tile<DIM>(tile, head_dim, job.o.cap, rows, n, kv, s);
+        else if (t % OP_WARP < ATTN_ROWS)
+            s.tile[warp][t % OP_WARP] = attn_scale{ATTN_NONE, 0};
+        __syncthreads();
+        if (t < n)
+            attn_weigh(s, t, first + t, turn);
+        __syncthreads();
+        attn_gather(job, head_dim, first, n, s, turn);
+        __syncthreads(); /* the sums' and factors' places are free again */
+    }
+    if (turn.last_step && !turn.alone && t < g.n)
+        attn_partial_scale(job)[attn_slot(job, s.row[t]) + turn.slot] =
+            make_float2(__int_as_float(s.span[t].exponent), s.span[t].total);
 }
 
 /* This block's part of rows from .. to - 1 of the pass. */
@@ -390,39 +440,22 @@ static __device__ __forceinline__ void attn_rows(const struct attn_job &job, uin
     const uint32_t first = g.low / g.span, n_spans = g.last / g.span - first + 1;
     const uint32_t n_blocks = min(gridDim.x, n_spans);
     struct attn_turn turn = {};
-    bool begun = false;
     if (blockIdx.x >= n_blocks)
         return;
     turn.alone = n_blocks == 1;
+#pragma unroll 1
     for (turn.slot = blockIdx.x; turn.slot < n_spans; turn.slot += gridDim.x) {
         const uint32_t base = (first + turn.slot) * g.span;
         const uint32_t low = max(g.low, base), last = min(g.last, base + g.span - 1);
         turn.first_span = turn.slot == blockIdx.x;
         turn.last_span = turn.slot + gridDim.x >= n_spans;
         turn.first_step = true;
+#pragma unroll 1
         for (uint32_t at = low / ATTN_STEP * ATTN_STEP; at <= last; at += ATTN_STEP) {
-            const struct attn_tile_job tile = {
-                g.keys, g.values, at + threadIdx.x / OP_WARP * ATTN_TILE, g.low, g.last};
             turn.last_step = at + ATTN_STEP > last;
-            attn_tile<DIM>(tile, head_dim, job.o.cap, g.n, s, [&] {
-                if (begun)
-                    return;
-                attn_begin(job, head_dim, g, s);
-                __syncthreads();
-                begun = true;
-            });
-            __syncthreads();
-            if (threadIdx.x < g.n)
-                attn_weigh(s, turn);
-            __syncthreads();
-            attn_gather(job, head_dim, g.n, s, turn);
-            if (turn.last_step && !turn.alone && threadIdx.x < g.n) {
-                const struct attn_scale span = s.span[threadIdx.x];
-                attn_partial_scale(job)[attn_slot(job, s.row[threadIdx.x]) + turn.slot] =
-                    make_float2(__int_as_float(span.exponent), span.total);
-            }
+            turn.next = turn.last_step ? base + gridDim.x * g.span : at + ATTN_STEP;
+            attn_step(job, head_dim, g, at, turn, s);
             turn.first_step = false;
-            __syncthreads(); /* the sums' and factors' places are free again */
         }
     }
     if (!turn.alone) {

@@ -100,16 +100,16 @@ struct attn_tile_job {
  * 16, dimensions 64 u + 8 (lane / 4) and the 7 after it.  Positions behind the last are read as the
  * last, and have no weight. */
 template <int DIM> struct attn_kv {
+    enum { EARLY = DIM <= 128 }; /* values are loaded with the keys; beyond, registers run out */
     uint4 key[4][DIM / 32], value[2][DIM / 64][4];
 };
 
-/* head_dim: DIM, or less. */
-static __device__ __forceinline__ uint4 attn_load(const uint16_t *line, uint32_t dim,
-                                                  uint32_t head_dim)
+static __device__ __forceinline__ uint4 attn_load(const uint16_t *from, bool there)
 {
-    return dim < head_dim ? *(const uint4 *)(line + dim) : make_uint4(0, 0, 0, 0);
+    return there ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
 }
 
+/* head_dim: DIM, or less. */
 template <int DIM>
 static __device__ __forceinline__ void attn_load_keys(const struct attn_tile_job &t,
                                                       uint32_t head_dim, struct attn_kv<DIM> *to)
@@ -121,7 +121,7 @@ static __device__ __forceinline__ void attn_load_keys(const struct attn_tile_job
             t.keys + (size_t)min(t.first + 8 * j + lane / 4, t.last) * head_dim + quarter;
 #pragma unroll
         for (int u = 0; u < DIM / 32; u++)
-            to->key[j][u] = attn_load(line, 32 * u, head_dim - quarter);
+            to->key[j][u] = attn_load(line + 32 * u, quarter + 32 * u < head_dim);
     }
 }
 
@@ -136,27 +136,49 @@ static __device__ __forceinline__ void attn_load_values(const struct attn_tile_j
         const uint16_t *line = t.values + (size_t)min(position, t.last) * head_dim + eighth;
 #pragma unroll
         for (int u = 0; u < DIM / 64; u++)
-            to->value[j / 4][u][j % 4] = attn_load(line, 64 * u, head_dim - eighth);
+            to->value[j / 4][u][j % 4] = attn_load(line + 64 * u, eighth + 64 * u < head_dim);
     }
 }
 
-/* score[j]: of positions 8 j .. 8 j + 7. */
+/* The warp's lines of the positions that come a step later, to where they are near. */
+template <int DIM>
+static __device__ __forceinline__ void attn_prefetch(const struct attn_tile_job &t, uint32_t step,
+                                                     uint32_t head_dim)
+{
+    const uint32_t position = t.first + step + threadIdx.x % 32;
+    if (position > t.last)
+        return;
+#pragma unroll
+    for (int dim = 0; dim < DIM; dim += 64) { /* 128 bytes */
+        const size_t at = (size_t)position * head_dim + min((uint32_t)dim, head_dim - 1);
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(t.keys + at));
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(t.values + at));
+    }
+}
+
+/* score[j]: of positions 8 j .. 8 j + 7.  Each cut has its own sums: they are done side by side. */
 template <int DIM>
 static __device__ __forceinline__ void attn_scores(const struct attn_queries<DIM> &queries,
                                                    const struct attn_kv<DIM> &kv, float score[4][4])
 {
     const uint32_t lane = threadIdx.x % 32;
+    float part[ATTN_CUTS][4][4] = {};
 #pragma unroll
     for (int u = 0; u < DIM / 32; u++)
 #pragma unroll
-        for (int c = ATTN_CUTS - 1; c >= 0; c--) {
+        for (int c = 0; c < ATTN_CUTS; c++) {
             const uint4 a = queries.at[2 * u][c][lane], b = queries.at[2 * u + 1][c][lane];
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                attn_multiply(score[j], a, kv.key[j][u].x, kv.key[j][u].y);
-                attn_multiply(score[j], b, kv.key[j][u].z, kv.key[j][u].w);
-            }
+            for (int j = 0; j < 4; j++)
+                attn_multiply(part[c][j], a, kv.key[j][u].x, kv.key[j][u].y);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                attn_multiply(part[c][j], b, kv.key[j][u].z, kv.key[j][u].w);
         }
+#pragma unroll
+    for (int i = 0; i < 16; i++)
+        score[i / 4][i % 4] =
+            (part[2][i / 4][i % 4] + part[1][i / 4][i % 4]) + part[0][i / 4][i % 4];
 }
 
 static __device__ __forceinline__ void attn_cap(float score[4][4], float cap)

@@ -75,13 +75,41 @@ static __device__ __forceinline__ uint32_t read_4(uint32_t at)
     return v;
 }
 
+/* Barriers that were made are there for the copy engine too. */
+static __device__ __forceinline__ void bars_are_ready(void)
+{
+#if HAS_BULK_COPY
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+    __syncwarp();
+}
+
+/* Bytes, a multiple of 16, by one warp; the barrier has FETCH_ARRIVES. */
+enum { FETCH_ARRIVES = HAS_BULK_COPY ? 1 : LANES };
+static __device__ __forceinline__ void fetch_bytes(uint32_t to, const void *from, uint32_t bytes,
+                                                   uint32_t lane, uint32_t bar)
+{
+#if HAS_BULK_COPY
+    if (lane == 0) {
+        asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes)
+                     : "memory");
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
+                     "[%1], %2, [%3];" ::"r"(to),
+                     "l"(from), "r"(bytes), "r"(bar)
+                     : "memory");
+    }
+#else
+    for (uint32_t i = 16 * lane; i < bytes; i += 16 * LANES)
+        copy_16(to + i, (const uint8_t *)from + i, 16);
+    bar_arrive_after_copies(bar);
+#endif
+}
+
 /* ---- the resident form ---- */
 
 struct packed_ring {
-    enum {
-        SLOT_BYTES = WEIR_FORM_HALF_BYTES + 16,
-        N_ARRIVE = HAS_BULK_COPY ? 1 : LANES,
-    };
+    enum { SLOT_BYTES = WEIR_FORM_HALF_BYTES + 16, N_ARRIVE = FETCH_ARRIVES };
 
     /* The exceptions lie between the halves, and come with either. */
     static __device__ __forceinline__ void fetch(const struct multiply_job &j, uint32_t tile,
@@ -92,21 +120,7 @@ struct packed_ring {
         const uint8_t *from = j.weights +
                               ((size_t)tile * units_per_tile + step / 2) * WEIR_FORM_UNIT_BYTES +
                               step % 2 * WEIR_FORM_HALF_BYTES;
-#if HAS_BULK_COPY
-        if (lane == 0) {
-            asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(bar),
-                         "r"((uint32_t)SLOT_BYTES)
-                         : "memory");
-            asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
-                         "[%1], %2, [%3];" ::"r"(slot),
-                         "l"(from), "r"((uint32_t)SLOT_BYTES), "r"(bar)
-                         : "memory");
-        }
-#else
-        for (uint32_t at = 16 * lane; at < SLOT_BYTES; at += 16 * LANES)
-            copy_16(slot + at, from + at, 16);
-        bar_arrive_after_copies(bar);
-#endif
+        fetch_bytes(slot, from, SLOT_BYTES, lane, bar);
     }
 
     uint4 low[2], codes;

@@ -30,6 +30,7 @@ static __global__ void __launch_bounds__(ATTN_THREADS) attend(const __grid_const
     const uint32_t head_dim = WHOLE ? DIM : job.kv.head_dim;
     const uint32_t first = blockIdx.z * job.n_tokens;
     gpu_let_next_begin();
+    attn_touch(job);
     gpu_wait_for_previous();
     if (first >= job.pass.n) {
         attn_pad_vectors(job);

@@ -34,8 +34,8 @@ static __device__ __forceinline__ void store(float *line, uint32_t n,
         const uint32_t column = op_unit_column(threadIdx.x + i * blockDim.x);
 #pragma unroll
         for (int r = 0; r < 4; r++)
-            if (column + 8 * r < n)
-                *(float2 *)(line + column + 8 * r) =
+            if (column + 2 * r < n)
+                *(float2 *)(line + column + 2 * r) =
                     make_float2(from.v[i][2 * r], from.v[i][2 * r + 1]);
     }
 }

@@ -41,10 +41,10 @@ static inline __host__ __device__ uint32_t op_units(uint32_t n_columns)
     return fragment_columns(n_columns) / OP_UNIT;
 }
 
-/* A unit is columns c, c + 1, c + 8, c + 9, c + 16, ...: of one vector in FRAGMENTS 16 bytes. */
+/* The first of a unit's columns, which in either layout lie one behind the other. */
 static __device__ __forceinline__ uint32_t op_unit_column(uint32_t unit)
 {
-    return 32 * (unit / 4) + 2 * (unit % 4);
+    return OP_UNIT * unit;
 }
 
 static __device__ __forceinline__ size_t op_out_at(const struct op_out *o, uint32_t column,
@@ -74,12 +74,12 @@ static __device__ __forceinline__ void op_store_unit(const struct op_out *o, uin
     uint32_t *line = (uint32_t *)(o->at + (size_t)vector * o->n_columns);
     if (column < o->n_columns)
         line[column / 2] = words.x;
-    if (column + 8 < o->n_columns)
-        line[column / 2 + 4] = words.y;
-    if (column + 16 < o->n_columns)
-        line[column / 2 + 8] = words.z;
-    if (column + 24 < o->n_columns)
-        line[column / 2 + 12] = words.w;
+    if (column + 2 < o->n_columns)
+        line[column / 2 + 1] = words.y;
+    if (column + 4 < o->n_columns)
+        line[column / 2 + 2] = words.z;
+    if (column + 6 < o->n_columns)
+        line[column / 2 + 3] = words.w;
 }
 
 /* One thread's units of a vector that is padding. */
@@ -98,8 +98,8 @@ static __device__ __forceinline__ void op_load_unit(const float *line, uint32_t 
 #pragma unroll
     for (uint32_t r = 0; r < 4; r++) {
         float2 two = make_float2(0, 0);
-        if (column + 8 * r < n_columns)
-            two = *(const float2 *)(line + column + 8 * r);
+        if (column + 2 * r < n_columns)
+            two = *(const float2 *)(line + column + 2 * r);
         v[2 * r] = two.x;
         v[2 * r + 1] = two.y;
     }

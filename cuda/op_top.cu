@@ -1,7 +1,9 @@
 /* The largest of each line.  Numbers become keys, 64 bits whose order is the one asked for, no two
- * alike.  A block holds a slice of a line's keys in registers and finds the k-th largest bit by
- * bit, counting; what is above goes on to the next round, until one slice is left, which is sorted.
- * (Sorting whole slices in shared memory moves 40 times as much.)  4 bytes read a logit. */
+ * alike.  A block holds a slice of a line's keys in registers.  The k-th largest is not below the
+ * smallest of the largest ones of k parts of the slice; from there on bisection finds a bound that
+ * few keys reach, and these are ranked by comparing each with all.  k of them go on to the next
+ * round, until one slice is left.  (Sorting a slice in shared memory moves 40 times as much.)
+ * 4 bytes read a logit. */
 #include "cuda/ops.h"
 
 #include "gpu_private.h"
@@ -12,6 +14,7 @@ enum {
     N_WARPS = THREADS / OP_WARP,
     FEW = 4, /* keys of a thread, in the first round */
     MANY = 16,
+    ROOM = 512, /* keys that are ranked at once */
 };
 
 typedef unsigned long long top_key; /* 0: none */
@@ -26,9 +29,11 @@ struct top_job {
 struct top_shared {
     uint32_t marked[FEW * THREADS / 32]; /* a bit each: recent */
     uint32_t count[2][N_WARPS];
-    top_key best[N_WARPS];
-    uint32_t n_kept;
-    top_key kept[WEIR_GPU_MOST_TOP];
+    top_key best[2][N_WARPS]; /* least and most of the parts' largest */
+    uint32_t n_few;
+    top_key few[ROOM]; /* candidates, in any order */
+    uint32_t rank[ROOM];
+    top_key kept[WEIR_GPU_MOST_TOP]; /* in order, zeros behind them */
 };
 
 /* Larger for what comes earlier. */
@@ -107,81 +112,105 @@ static __device__ __forceinline__ uint32_t count(const top_key key[KEYS], top_ke
     return __reduce_add_sync(0xffffffff, s.count[turn][threadIdx.x % OP_WARP]);
 }
 
-/* The k-th largest key, or one below it with none between them; 1 where there are no more than k.
- */
-template <int KEYS>
-static __device__ __forceinline__ top_key least_kept(const top_key key[KEYS], uint32_t k,
-                                                     struct top_shared &s)
+static __device__ __forceinline__ top_key other_lane(top_key key, int across)
 {
-    top_key least = 0;
-    int turn = 0;
-    if (count<KEYS>(key, 1, turn, s) <= k)
-        return 1;
-    for (int bit = 63; bit >= 0; bit--) {
-        const top_key higher = least | (top_key)1 << bit;
-        turn ^= 1;
-        const uint32_t n = count<KEYS>(key, higher, turn, s);
-        if (n >= k)
-            least = higher;
-        if (n == k)
-            break;
-    }
-    return least;
+    return __shfl_xor_sync(0xffffffff, key, across);
 }
 
-/* The first of s.kept becomes the largest key. */
+/* Of the largest keys of parts of the slice, at least k parts: the least and the most. */
 template <int KEYS>
-static __device__ __forceinline__ void keep_best(const top_key key[KEYS], struct top_shared &s)
+static __device__ __forceinline__ void bounds(const top_key key[KEYS], uint32_t k,
+                                              struct top_shared &s, top_key *least, top_key *most)
 {
-    top_key best = 0;
+    int lanes = OP_WARP; /* of a part */
+    while (THREADS / lanes < (int)k)
+        lanes /= 2;
+    top_key low = 0, high;
 #pragma unroll
     for (int i = 0; i < KEYS; i++)
-        best = max(best, key[i]);
-    for (int across = OP_WARP / 2; across; across /= 2)
-        best = max(best, __shfl_xor_sync(0xffffffff, best, across));
-    if (threadIdx.x % OP_WARP == 0)
-        s.best[threadIdx.x / OP_WARP] = best;
+        low = max(low, key[i]);
+    for (int across = 1; across < lanes; across *= 2)
+        low = max(low, other_lane(low, across));
+    high = low;
+    for (int across = lanes; across < OP_WARP; across *= 2) {
+        low = min(low, other_lane(low, across));
+        high = max(high, other_lane(high, across));
+    }
+    if (threadIdx.x % OP_WARP == 0) {
+        s.best[0][threadIdx.x / OP_WARP] = low;
+        s.best[1][threadIdx.x / OP_WARP] = high;
+    }
     __syncthreads();
-    best = s.best[threadIdx.x % OP_WARP];
-    for (int across = OP_WARP / 2; across; across /= 2)
-        best = max(best, __shfl_xor_sync(0xffffffff, best, across));
-    if (threadIdx.x == 0)
-        s.kept[0] = best;
+    low = s.best[0][threadIdx.x % OP_WARP];
+    high = s.best[1][threadIdx.x % OP_WARP];
+    for (int across = 1; across < OP_WARP; across *= 2) {
+        low = min(low, other_lane(low, across));
+        high = max(high, other_lane(high, across));
+    }
+    *least = low;
+    *most = high;
+}
+
+/* A bound that at least k keys reach (or all that are any), and no more than ROOM. */
+template <int KEYS>
+static __device__ __forceinline__ top_key bound(const top_key key[KEYS], uint32_t k,
+                                                struct top_shared &s)
+{
+    top_key low, high;
+    int turn = 0;
+    bounds<KEYS>(key, k, s, &low, &high);
+    low = max(low, 1ULL);
+    uint32_t n = count<KEYS>(key, low, turn, s);
+    while (n > ROOM) { /* n >= k reach low, fewer than k what is above high */
+        const top_key middle = low + (high - low) / 2 + 1;
+        turn ^= 1;
+        const uint32_t reach = count<KEYS>(key, middle, turn, s);
+        if (reach >= k) {
+            low = middle;
+            n = reach;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+/* The first k of s.few to their places. */
+static __device__ __forceinline__ void rank(uint32_t k, struct top_shared &s)
+{
+    const uint32_t n = s.n_few, width = n <= ROOM / 4 ? ROOM / 4 : n <= ROOM / 2 ? ROOM / 2 : ROOM;
+    const uint32_t own = threadIdx.x % width, part = threadIdx.x / width, parts = THREADS / width;
+    if (own < n) {
+        const top_key key = s.few[own];
+        uint32_t above = 0;
+        for (uint32_t i = part; i < n; i += parts)
+            above += s.few[i] > key;
+        (void)atomicAdd(&s.rank[own], above);
+    }
+    __syncthreads();
+    if (threadIdx.x < n && s.rank[threadIdx.x] < k)
+        s.kept[s.rank[threadIdx.x]] = s.few[threadIdx.x];
     __syncthreads();
 }
 
-/* s.kept: the k largest keys, in any order, zeros behind them. */
+/* s.kept becomes the k largest keys. */
 template <int KEYS>
 static __device__ __forceinline__ void keep(const top_key key[KEYS], uint32_t k,
                                             struct top_shared &s)
 {
     if (threadIdx.x == 0)
-        s.n_kept = 0;
+        s.n_few = 0;
     if (threadIdx.x < WEIR_GPU_MOST_TOP)
         s.kept[threadIdx.x] = 0;
-    const top_key least = least_kept<KEYS>(key, k, s);
+    if (threadIdx.x < ROOM)
+        s.rank[threadIdx.x] = 0;
+    const top_key least = bound<KEYS>(key, k, s);
 #pragma unroll
     for (int i = 0; i < KEYS; i++)
         if (key[i] >= least)
-            s.kept[atomicAdd(&s.n_kept, 1)] = key[i];
+            s.few[atomicAdd(&s.n_few, 1)] = key[i];
     __syncthreads();
-}
-
-/* Bitonic, the largest first. */
-static __device__ void sort(top_key key[WEIR_GPU_MOST_TOP])
-{
-    for (uint32_t run = 2; run <= WEIR_GPU_MOST_TOP; run *= 2)
-        for (uint32_t apart = run / 2; apart; apart /= 2) {
-            const uint32_t i = threadIdx.x, a = i / apart * 2 * apart + i % apart;
-            if (i < WEIR_GPU_MOST_TOP / 2) {
-                const top_key x = key[a], y = key[a + apart];
-                if ((x < y) == ((a & run) == 0)) {
-                    key[a] = y;
-                    key[a + apart] = x;
-                }
-            }
-            __syncthreads();
-        }
+    rank(k, s);
 }
 
 template <int KEYS>
@@ -194,17 +223,12 @@ static __global__ void __launch_bounds__(THREADS) keep_largest(const struct top_
     gpu_let_next_begin();
     gpu_wait_for_previous();
     load<KEYS>(job, s, key);
-    if (o.k == 1)
-        keep_best<KEYS>(key, s);
-    else
-        keep<KEYS>(key, o.k, s);
+    keep<KEYS>(key, o.k, s);
     if (job.to) {
         if (i < o.k)
             job.to[((size_t)blockIdx.y * gridDim.x + blockIdx.x) * o.k + i] = s.kept[i];
         return;
     }
-    if (o.k > 1)
-        sort(s.kept);
     if (i < o.k) {
         o.id[(size_t)blockIdx.y * o.k + i] = s.kept[i] ? ~(uint32_t)s.kept[i] : UINT32_MAX;
         o.logit[(size_t)blockIdx.y * o.k + i] = s.kept[i] ? logit_of(s.kept[i]) : -INFINITY;

@@ -92,7 +92,7 @@ static uint64_t vectors_bytes(const struct gpu_sizes *z, uint32_t hidden)
 /* Rows of the largest matrix of a layer, as many as the library gets at once. */
 static uint64_t rows_bytes(const struct weir_model_config *c)
 {
-    const uint64_t heads = ((uint64_t)c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+    const uint64_t heads = ((uint64_t)c->n_heads + (uint64_t)2 * c->n_kv_heads) * c->head_dim;
     const uint64_t all = most_bytes(2 * (uint64_t)c->intermediate, heads) * c->hidden * BF16_BYTES;
     return all < GPU_ROWS_BYTES ? all : GPU_ROWS_BYTES;
 }
@@ -190,7 +190,7 @@ struct weir_gpu_kv gpu_room_kv(const struct graph_gpu *g, uint32_t layer)
 {
     const struct weir_model_config *c = &g->model->config;
     const uint64_t bytes = kv_layer_bytes(c, &g->options);
-    char *keys = g->room.kv + 2 * layer * bytes;
+    char *keys = g->room.kv + (size_t)2 * layer * bytes;
     return (struct weir_gpu_kv){keys, keys + bytes, c->n_kv_heads, c->head_dim, g->options.context};
 }
 

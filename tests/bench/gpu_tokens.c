@@ -15,7 +15,13 @@
 #include "infer/device.h"
 #include "infer/hash.h"
 
-enum { MAX_BATCH = 64, HEADER_BYTES = 1 << 20, SKIPPED = 77, N_WARM = 16, N_SAMPLES = 1 << 16 };
+enum {
+    HEADER_BYTES = 1 << 20,
+    SKIPPED = 77,
+    N_WARM = 16,
+    N_SAMPLES = 1 << 16,
+    MOST_TOKENS = 1 << 13
+};
 
 struct shape {
     const char *name;
@@ -174,6 +180,13 @@ static struct weir_model *open_model(const struct shape *s)
     return model;
 }
 
+/* Of a list with commas; NULL: no more. */
+static const char *next(const char *item)
+{
+    const char *comma = strchr(item, ',');
+    return comma ? comma + 1 : NULL;
+}
+
 /* ---- a graph ---- */
 
 struct running {
@@ -197,7 +210,7 @@ static struct running start(struct weir_device *d, const struct weir_model *mode
 {
     struct running r = {.batch = batch, .vocab = model->config.vocab};
     struct weir_diag diag = {""};
-    const uint32_t chunk = job->prompt > batch ? job->prompt : batch;
+    const uint32_t chunk = job->prompt + batch;
     const struct weir_graph_options o = {
         .n_sequences = batch, .context = job->prompt + job->n_tokens + N_WARM + 1, .chunk = chunk};
     const double began = now();
@@ -214,7 +227,7 @@ static uint32_t made_up_id(uint32_t sequence, uint32_t position, uint32_t vocab)
 static void pass(struct running *r, uint32_t first, uint32_t n_each, uint32_t n_texts)
 {
     struct weir_diag diag = {""};
-    static struct weir_graph_token token[1 << 13];
+    static struct weir_graph_token token[MOST_TOKENS];
     size_t n = 0;
     for (uint32_t s = 0; s < n_texts; s++)
         for (uint32_t i = 0; i < n_each; i++)
@@ -274,35 +287,35 @@ static void measure(struct weir_device *d, const struct weir_model *model, const
 
 /* ---- the same bits ---- */
 
-/* n_tokens tokens of text `place`, one a pass, after its prompt, if there is one; the others are in
- * other places of theirs. */
+/* Text `place`: its prompt in one pass, then a token a pass; the others have a token in each. */
+static size_t fill_pass(const struct running *r, const struct job *job, uint32_t at, uint32_t place,
+                        struct weir_graph_token *token)
+{
+    const uint32_t n_own = at < job->prompt ? job->prompt : 1;
+    size_t n = 0;
+    for (uint32_t s = 0; s < r->batch; s++)
+        for (uint32_t i = 0; i < (s == place ? n_own : 1); i++) {
+            const uint32_t text = s == place ? 0 : s + 1;
+            token[n++] = (struct weir_graph_token){s, made_up_id(text, at + i, r->vocab),
+                                                   s != place || i + 1 == n_own};
+        }
+    return n;
+}
+
 static uint64_t hash_at(struct weir_device *d, const struct weir_model *model,
                         const struct job *job, const struct weir_device_rules *rules,
                         uint32_t batch, uint32_t place)
 {
+    static struct weir_graph_token token[MOST_TOKENS];
     struct running r = start(d, model, job, rules, batch);
     struct weir_logits_hash *hash;
     struct weir_diag diag = {""};
     end_if(weir_logits_hash_new(&hash), &diag);
-    for (uint32_t at = 0; at < job->prompt + job->n_tokens;) {
-        static struct weir_graph_token token[1 << 13];
-        const uint32_t n_each = at < job->prompt ? job->prompt : 1;
-        size_t n = 0, asked = 0;
-        for (uint32_t s = 0; s < batch; s++) /* others get a token where text `place` gets many */
-            for (uint32_t i = 0; i < (s == place ? n_each : 1); i++)
-                token[n++] = (struct weir_graph_token){
-                    s, made_up_id(s == place ? 0 : s + 1, at + i, r.vocab),
-                    s != place || i + 1 == n_each};
-        if (n > (job->prompt > batch ? job->prompt : batch)) { /* no room for all: it alone */
-            memmove(token, token + place, n_each * sizeof(*token));
-            n = n_each;
-            asked = 0;
-        } else {
-            asked = place;
-        }
+    for (uint32_t at = 0; at < job->prompt + job->n_tokens;
+         at += at < job->prompt ? job->prompt : 1) {
+        const size_t n = fill_pass(&r, job, at, place, token);
         end_if(weir_graph_run(r.g, token, n, &diag), &diag);
-        weir_logits_hash_add(hash, weir_graph_logits(r.g, asked), r.vocab);
-        at += n_each;
+        weir_logits_hash_add(hash, weir_graph_logits(r.g, place), r.vocab);
     }
     const uint64_t value = weir_logits_hash_value(hash);
     weir_logits_hash_free(hash);
@@ -310,54 +323,82 @@ static uint64_t hash_at(struct weir_device *d, const struct weir_model *model,
     return value;
 }
 
+struct comparison {
+    uint64_t first;
+    unsigned n, n_other;
+};
+
+static void compare_at(struct weir_device *d, const struct weir_model *model, const struct job *job,
+                       const struct weir_device_rules *rules, uint32_t batch, uint32_t place,
+                       struct comparison *c)
+{
+    const uint64_t hash = hash_at(d, model, job, rules, batch, place);
+    c->first = c->n++ ? c->first : hash;
+    if (hash == c->first)
+        return;
+    c->n_other++;
+    printf("FAILED tier %d: place %u of %u, recorded %d: %016llx\n", (int)rules->tier, place, batch,
+           !rules->no_recording, (unsigned long long)hash);
+}
+
 static int compare(struct weir_device *d, const struct weir_model *model, const struct job *job)
 {
     static const uint32_t batches[] = {1, 4, 8};
-    uint64_t first = 0;
-    unsigned n = 0, n_other = 0;
-    for (const char *tier = job->tiers; tier; tier = strchr(tier, ',')) {
-        tier += *tier == ',';
-        for (size_t b = 0; b < sizeof(batches) / sizeof(batches[0]); b++)
+    struct comparison c = {0};
+    for (const char *tier = job->tiers; tier; tier = next(tier))
+        for (size_t b = 0; b < sizeof(batches) / sizeof(batches[0]); b++) {
+            struct weir_device_rules rules = {.tier = tier_named(tier), .no_recording = true};
+            compare_at(d, model, job, &rules, batches[b], 0, &c);
+            rules.no_recording = false;
             for (uint32_t place = 0; place < batches[b]; place++)
-                for (int anew = 0; anew < (place == 0 ? 2 : 1); anew++) {
-                    const struct weir_device_rules rules = {.tier = tier_named(tier),
-                                                            .no_recording = anew};
-                    const uint64_t h = hash_at(d, model, job, &rules, batches[b], place);
-                    first = n++ ? first : h;
-                    n_other += h != first;
-                    if (h != first)
-                        printf("FAILED %.*s: place %u of %u, recorded %d: %016llx\n",
-                               (int)strcspn(tier, ","), tier, place, batches[b], !anew,
-                               (unsigned long long)h);
-                }
-    }
-    printf("%s: %u ways, %u with other bits than %016llx\n", n_other ? "FAILED" : "ok", n, n_other,
-           (unsigned long long)first);
-    return n_other != 0;
+                compare_at(d, model, job, &rules, batches[b], place, &c);
+        }
+    printf("%s: %u ways, %u with other bits than %016llx\n", c.n_other ? "FAILED" : "ok", c.n,
+           c.n_other, (unsigned long long)c.first);
+    return c.n_other != 0;
 }
 
 /* ---- asked for ---- */
+
+static struct shape shape_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+        if (strcmp(shapes[i].name, name) == 0)
+            return shapes[i];
+    return shapes[0];
+}
 
 static void read_options(int argc, char **argv, struct job *job)
 {
     int c;
     while ((c = getopt(argc, argv, "m:l:t:b:n:p:c")) != -1) {
-        const uint32_t n = optarg ? (uint32_t)strtoul(optarg, NULL, 10) : 0;
-        if (c == 'm')
-            for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-                job->shape = strcmp(shapes[i].name, optarg) == 0 ? shapes[i] : job->shape;
-        if (c == 'l')
+        const char *text = optarg ? optarg : "";
+        const uint32_t n = (uint32_t)strtoul(text, NULL, 10);
+        switch (c) {
+        case 'm':
+            job->shape = shape_named(text);
+            break;
+        case 'l':
             job->shape.n_layers = n;
-        if (c == 't')
-            job->tiers = optarg;
-        if (c == 'b')
-            job->batches = optarg;
-        if (c == 'n')
+            break;
+        case 't':
+            job->tiers = text;
+            break;
+        case 'b':
+            job->batches = text;
+            break;
+        case 'n':
             job->n_tokens = n;
-        if (c == 'p')
+            break;
+        case 'p':
             job->prompt = n;
-        if (c == 'c')
+            break;
+        case 'c':
             job->compares = true;
+            break;
+        default:
+            exit(2);
+        }
     }
 }
 
@@ -380,13 +421,9 @@ int main(int argc, char **argv)
         return compare(d, model, &job);
     printf("model,tier,batch,tok/s,mean ms,median ms,p99 ms,prompt tok/s,prompt ms,load ms,weights "
            "MB,taken MB,measured MB,blas,replays\n");
-    for (const char *tier = job.tiers; tier; tier = strchr(tier, ',')) {
-        tier += *tier == ',';
-        for (const char *b = job.batches; b; b = strchr(b, ',')) {
-            b += *b == ',';
+    for (const char *tier = job.tiers; tier; tier = next(tier))
+        for (const char *b = job.batches; b; b = next(b))
             measure(d, model, &job, tier, (uint32_t)strtoul(b, NULL, 10));
-        }
-    }
     weir_device_close(d);
     return 0;
 }

@@ -68,7 +68,7 @@ static void turn_head(const struct weir_gpu_heads *o, float *head, uint32_t dim,
     const float scale = norm ? norm_scale(head, dim, o->norm_eps) : 1;
     for (uint32_t i = 0; norm && i < dim; i++)
         head[i] = head[i] * scale * norm[i];
-    for (uint32_t i = 0; i < o->n_pairs; i++) {
+    for (size_t i = 0; i < o->n_pairs; i++) {
         float *a = o->pairs ? head + 2 * i : head + i;
         float *b = o->pairs ? head + 2 * i + 1 : head + i + o->n_pairs;
         const float x = *a, y = *b, c = turn[2 * i], d = turn[2 * i + 1];

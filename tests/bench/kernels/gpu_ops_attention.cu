@@ -230,6 +230,7 @@ void check_attention(Lab &lab, bool small)
                    some_rows(7, 2, 290));
     attention_case(lab, {8, 2, 64, 0, 0, 200, 2, L, "8/2 of 64, prompts of 70"},
                    prompt_rows(70, 2, 11));
+    attention_case(lab, {3, 3, 8, 0, 0, 400, 2, F, "3/3 of 8, 9"}, some_rows(9, 2, 400));
     if (small)
         return;
     attention_case(lab, {32, 4, 64, 0, 0, 5003, 1, F, "32/4 of 64, 1 long"}, {{0, 5000}});
@@ -251,6 +252,10 @@ void check_attention(Lab &lab, bool small)
                    some_rows(8, 2, 5003));
     attention_case(lab, {14, 2, 64, 0, 0, 600, 2, L, "14/2 of 64, prompts of 100"},
                    prompt_rows(100, 2, 77));
+    attention_case(lab, {8, 8, 128, 0, 0, 999, 3, L, "8/8 of 128, prompts of 130"},
+                   prompt_rows(130, 3, 200));
+    attention_case(lab, {7, 1, 120, 0, 0, 300, 2, L, "7/1 of 120, prompts of 70"},
+                   prompt_rows(70, 2, 50));
     attention_case(lab, {40, 2, 64, 0, 0, 600, 2, F, "40/2 of 64, 5"}, some_rows(5, 2, 600));
     attention_case(lab, {40, 2, 64, 0, 0, 600, 2, L, "40/2 of 64, prompts of 70"},
                    prompt_rows(70, 2, 77));
@@ -261,5 +266,4 @@ void check_attention(Lab &lab, bool small)
         across.push_back({0, 8150 + i});
     attention_case(lab, {4, 1, 64, 0, 0, 8300, 1, L, "4/1 of 64, prompt across spans"}, across);
     attention_case(lab, {4, 1, 64, 700, 0, 8300, 1, L, "4/1 of 64, window 700, across"}, across);
-    attention_case(lab, {3, 3, 8, 0, 0, 400, 2, F, "3/3 of 8, 9"}, some_rows(9, 2, 400));
 }

@@ -190,6 +190,12 @@ void bench_top(Lab &lab, Bench &bench, const Model &m, uint32_t n)
         o.scratch = scratch.at;
         bench.time(m, ("top " + std::to_string(k)).c_str(), n, 0,
                    [&](int) { return weir_gpu_op_top(lab.stream, &o); });
+        const std::vector<double> numbers(n, 0.3);
+        Device<double> uniform(lab, numbers);
+        Device<uint32_t> chosen(lab, n);
+        const weir_gpu_draw d{id.at, logit.at, n, k, 0.7F, 0.95F, 0, uniform.at, chosen.at};
+        bench.time(m, ("draw " + std::to_string(k)).c_str(), n, 0,
+                   [&](int) { return weir_gpu_op_draw(lab.stream, &d); });
     }
 }
 
