@@ -216,6 +216,8 @@ def tiers(bench):
         ("auto", [], n),
         ("transformers", None, n),
     ]
+    if bench.options.no_transformers:
+        ways.pop()
     bench.each("tiers", ways, lambda w: {"way": w[0], **bench.rate("tinyllama", w[1], w[2])} if w[1] is not None
                else transformers(w[2]), RATES)
 
@@ -348,7 +350,8 @@ def main():
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--layers", type=int, default=16, help="of the large model")
     p.add_argument("--store", help="that invariance takes")
-    p.add_argument("--quick", action="store_true")
+    p.add_argument("--no-transformers", action="store_true", help="no row of theirs: it takes half a minute")
+    p.add_argument("--quick", action="store_true", help="fewer tokens and repeats: for a look")
     bench = Bench(p.parse_args())
     names = bench.options.table
     failed = False
