@@ -13,7 +13,7 @@ static weir_err encode(struct gpu_bench *b, const struct weir_coding *coding,
 {
     struct weir_tile_encoder *enc;
     uint8_t *to = b->host;
-    weir_err err = weir_tile_encoder_new(NULL, &enc);
+    weir_err err = weir_tile_encoder_new(weir_kernels_best(), &enc);
     if (err)
         return err;
     for (size_t i = 0; i < N_MADE && !err; i++) {
