@@ -287,6 +287,21 @@ static size_t drop_block(void *at)
     return bytes;
 }
 
+/* Of matrices that were there. */
+static void drop_asides(const uint8_t *from, const uint8_t *end)
+{
+    for (struct aside **a = &asides; *a;) {
+        struct aside *gone = *a;
+        if ((const uint8_t *)gone->at < from || (const uint8_t *)gone->at >= end) {
+            a = &gone->next;
+            continue;
+        }
+        *a = gone->next;
+        free(gone->rows);
+        free(gone);
+    }
+}
+
 static size_t whole(size_t bytes)
 {
     return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
@@ -312,17 +327,10 @@ void weir_gpu_free(struct weir_gpu *gpu, void *device)
     for (size_t i = 0; i < MOST_STREAMS; i++)
         if (stream[i])
             run_all(stream[i]);
-    for (struct aside **a = &asides; *a;) { /* nobody asks for it any more */
-        struct aside *gone = *a;
-        if ((const uint8_t *)gone->at < (const uint8_t *)device) {
-            a = &gone->next;
-            continue;
-        }
-        *a = gone->next;
-        free(gone->rows);
-        free(gone);
-    }
-    gpu->taken -= whole(drop_block(device));
+    const uint8_t *from = device;
+    const size_t bytes = drop_block(device);
+    drop_asides(from, from + bytes);
+    gpu->taken -= whole(bytes);
     pthread_mutex_unlock(&lock);
 }
 
