@@ -90,6 +90,11 @@ void weir_gpu_close(struct weir_gpu *gpu)
     free(gpu);
 }
 
+weir_err weir_gpu_use(struct weir_gpu *gpu)
+{
+    return gpu_err(cudaSetDevice(gpu->device));
+}
+
 void weir_gpu_info(const struct weir_gpu *gpu, struct weir_gpu_info *out)
 {
     *out = gpu->info;

@@ -85,9 +85,9 @@ static weir_err copy_matrix(struct load *l, const struct gpu_part_matrix *m, uin
     struct gpu_part alone = {.n_matrices = 1, .matrix = {*m}};
     weir_err err = WEIR_OK;
     alone.matrix[0].region_at = 0;
-    uint64_t n = gpu_part_count_chunks(&alone, l->w->ck->store);
+    uint64_t n = gpu_part_count_chunks(&alone, &l->w->parts.cut);
     for (uint64_t i = 0; i < n && !err; i++) {
-        struct step s = {.chunk = gpu_part_chunk(&alone, l->w->ck->store, i)};
+        struct step s = {.chunk = gpu_part_chunk(&alone, &l->w->parts.cut, i)};
         s.to = at + s.chunk.at;
         err = add_step(l, &s);
     }
@@ -130,6 +130,24 @@ static weir_err add_all(struct load *l)
     return err;
 }
 
+static uint64_t part_bytes(const struct gpu_part *part, enum gpu_place place)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; gpu_place_stays(place) && i < part->n_matrices; i++)
+        bytes += gpu_matrix_stay_bytes(&part->matrix[i], place);
+    return bytes;
+}
+
+uint64_t gpu_load_bytes(const struct gpu_weights *w)
+{
+    uint64_t bytes = part_bytes(&w->parts.output, w->plan.output);
+    for (uint32_t i = 0; i < w->parts.n_layers; i++)
+        bytes += part_bytes(&w->parts.part[i], w->plan.layer[i]);
+    if (w->plan.embedding != GPU_PLACE_SHARED)
+        bytes += part_bytes(&w->parts.embedding, w->plan.embedding);
+    return bytes;
+}
+
 /* ---- doing it ---- */
 
 static struct gpu_ring_item item_of(const struct gpu_weights *w, const struct step *s)
@@ -160,7 +178,7 @@ static weir_err run_steps(const struct load *l, struct weir_diag *diag)
         if (!err && s->pack)
             err = weir_gpu_matrix_pack(l->w->decode, s->pack, s->first_row, s->n_rows, s->rows);
     }
-    return err ? err : gpu_ring_verify_wait(ring, diag);
+    return err ? err : gpu_ring_verify_wait(ring, UINT64_MAX, diag);
 }
 
 /* Looks whether what was packed found room. */

@@ -55,6 +55,11 @@ weir_err gpu_ring_delay(struct gpu_ring *r, struct weir_gpu_stream *s)
 
 /* ---- looking ---- */
 
+static bool is_brought(const struct gpu_ring_item *item)
+{
+    return !item->image && !item->rows;
+}
+
 weir_err gpu_batch_look(const struct weir_gpu_batch *batch, const struct weir_checkpoint_tensor *t,
                         uint64_t first_tile, struct weir_diag *diag)
 {
@@ -76,12 +81,25 @@ static weir_err look(struct gpu_ring_slot *s, struct weir_diag *diag)
     return gpu_batch_look(s->batch, s->item.chunk.tensor, s->item.chunk.tile, diag);
 }
 
-weir_err gpu_ring_verify_wait(struct gpu_ring *r, struct weir_diag *diag)
+weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number, struct weir_diag *diag)
 {
     weir_err err = WEIR_OK;
-    for (size_t i = 0; i < GPU_RING && !err; i++)
-        err = look(&r->slot[i], diag);
+    for (size_t i = 0; i < GPU_RING; i++) {
+        if (r->slot[i].item.number >= number)
+            continue;
+        weir_err one = look(&r->slot[i], err ? NULL : diag);
+        err = err ? err : one;
+    }
     return err;
+}
+
+void gpu_ring_drop(struct gpu_ring *r)
+{
+    for (; r->n_issued < r->n_announced; r->n_issued++) {
+        struct gpu_ring_slot *s = &r->slot[r->n_issued % GPU_RING];
+        if (is_brought(&s->announced) && fill_wait(r->fill, &s->job, NULL) != WEIR_OK)
+            continue; /* nobody wants it any more */
+    }
 }
 
 /* ---- announcing ---- */
@@ -100,12 +118,11 @@ weir_err gpu_ring_room(struct gpu_ring *r, bool wait, bool *out)
 void gpu_ring_announce(struct gpu_ring *r, const struct gpu_ring_item *item)
 {
     struct gpu_ring_slot *s = &r->slot[r->n_announced++ % GPU_RING];
-    const bool brought = !item->image && !item->rows;
     s->job.chunk = item->chunk;
     s->job.kind = item->kind;
     s->job.to = s->pinned;
     s->announced = *item;
-    if (!brought)
+    if (!is_brought(item))
         return;
     if (r->rules->poison)
         memset(s->pinned, POISON, (size_t)item->chunk.n_tiles * WEIR_TILE_BYTES);
@@ -174,7 +191,7 @@ weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_diag *diag)
     struct gpu_ring_slot *s = &r->slot[r->n_issued % GPU_RING];
     weir_err err = look(s, diag);
     s->item = s->announced;
-    if (!s->item.image && !s->item.rows) {
+    if (is_brought(&s->item)) {
         weir_err filled = fill_wait(r->fill, &s->job, err ? NULL : diag);
         err = err ? err : filled;
     }

@@ -26,6 +26,7 @@ struct gpu_ring_item {
     /* in pinned memory already: as stored, or plain bytes; NULL: to be brought */
     const struct gpu_image *image;
     const uint8_t *rows;
+    uint64_t number; /* whatever the caller counts by: gpu_ring_verify_wait() */
 };
 
 struct gpu_ring_slot {
@@ -68,8 +69,12 @@ void gpu_ring_announce(struct gpu_ring *r, const struct gpu_ring_item *item);
  * issued before, ended with. */
 WEIR_MUST_CHECK weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_diag *diag);
 
-/* Waits for all that was issued, and looks whether it was sound. */
-WEIR_MUST_CHECK weir_err gpu_ring_verify_wait(struct gpu_ring *r, struct weir_diag *diag);
+/* Waits for all that was issued with a number below `number`, and looks whether it was sound. */
+WEIR_MUST_CHECK weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number,
+                                              struct weir_diag *diag);
+
+/* Lets go of what was announced and not issued; waits for the host's threads. */
+void gpu_ring_drop(struct gpu_ring *r);
 
 /* A delay on a stream, if the rules want any. */
 WEIR_MUST_CHECK weir_err gpu_ring_delay(struct gpu_ring *r, struct weir_gpu_stream *s);

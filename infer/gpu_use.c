@@ -35,7 +35,7 @@ weir_err gpu_weights_layer(struct gpu_weights *w, uint32_t layer, struct weir_gp
 
 weir_err gpu_weights_layer_done(struct gpu_weights *w, uint32_t layer, struct weir_gpu_stream *s)
 {
-    return gpu_place_stays(w->plan.layer[layer]) ? WEIR_OK : gpu_stream_give(w, layer, s);
+    return gpu_place_stays(w->plan.layer[layer]) ? WEIR_OK : gpu_stream_give(w, s);
 }
 
 uint32_t gpu_weights_n_blocks(const struct gpu_weights *w)
@@ -60,8 +60,8 @@ weir_err gpu_weights_block(struct gpu_weights *w, uint32_t block, struct weir_gp
 
 weir_err gpu_weights_block_done(struct gpu_weights *w, uint32_t block, struct weir_gpu_stream *s)
 {
-    return gpu_place_stays(w->plan.output) ? WEIR_OK
-                                           : gpu_stream_give(w, w->parts.n_layers + block, s);
+    (void)block;
+    return gpu_place_stays(w->plan.output) ? WEIR_OK : gpu_stream_give(w, s);
 }
 
 weir_err gpu_weights_verify_wait(struct gpu_weights *w, struct weir_diag *diag)
@@ -99,19 +99,15 @@ weir_err gpu_weights_embed(struct gpu_weights *w, const uint32_t *id, size_t n, 
 
 /* ---- counting ---- */
 
-void gpu_weights_counts(const struct gpu_weights *w, struct weir_device_counts *out)
+void gpu_weights_counts(struct gpu_weights *w, struct weir_device_counts *out)
 {
     const struct gpu_plan *p = &w->plan;
-    const uint64_t work = !w->work ? 0
-                          : p->depth * p->slot_bytes > p->scratch_bytes ? p->depth * p->slot_bytes
-                                                                        : p->scratch_bytes;
     *out = (struct weir_device_counts){.tier = p->tier, .n_layers = w->parts.n_layers};
     for (uint32_t i = 0; i < w->parts.n_layers; i++) {
         out->n_packed += p->layer[i] == GPU_PLACE_PACKED;
         out->n_rows += p->layer[i] == GPU_PLACE_ROWS;
         out->n_wire += p->layer[i] == GPU_PLACE_WIRE;
     }
-    out->copied_bytes = w->loaded_bytes;
-    out->weight_bytes = p->stay_bytes + work + (w->ring_device ? GPU_RING * p->ring_bytes : 0);
+    out->weight_bytes = w->taken_bytes;
     gpu_stream_counts(w, out);
 }

@@ -8,6 +8,7 @@ enum {
     CODING_PART_BYTES = 16 << 10, /* cuda/decode.h */
     CODING_BYTES = 1 << 10,       /* and what is not a table */
     BATCH_TILE_BYTES = 512,
+    SMALL_CHUNK_TILES = 64,
 };
 
 /* ---- sizes ---- */
@@ -25,7 +26,7 @@ static uint64_t max_of(uint64_t a, uint64_t b)
 }
 
 /* Plain bytes of the largest chunk that there will be. */
-static uint64_t chunk_bytes(const struct gpu_parts *p)
+static uint64_t chunk_bytes(const struct gpu_parts *p, uint32_t most_tiles)
 {
     uint64_t tiles = max_of(p->output.n_tiles, p->embedding.n_tiles), rows = 0;
     for (uint32_t i = 0; i < p->n_layers; i++) {
@@ -34,7 +35,7 @@ static uint64_t chunk_bytes(const struct gpu_parts *p)
             rows = max_of(rows, p->part[i].matrix[m].n_columns);
     }
     rows *= (uint64_t)2 * GPU_FORM_ROWS; /* bytes that are packed at once, at least */
-    tiles = max_of(tiles < GPU_CHUNK_TILES ? tiles : GPU_CHUNK_TILES, rows / WEIR_TILE_BYTES + 2);
+    tiles = max_of(tiles < most_tiles ? tiles : most_tiles, rows / WEIR_TILE_BYTES + 2);
     return tiles * WEIR_TILE_BYTES;
 }
 
@@ -74,10 +75,12 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
                                    .output = sizes_of(ck, &p->output),
                                    .embedding = sizes_of(ck, &p->embedding),
                                    .tied = p->tied,
-                                   .chunk_bytes = chunk_bytes(p),
                                    .tile_bytes = BATCH_TILE_BYTES};
+    out->in.output.wire = 0; /* blocks share tiles */
     for (uint32_t i = 0; i < p->n_blocks; i++) {
         const struct gpu_part *b = &p->part[p->n_layers + i];
+        if (ck->store && gpu_matrix_decodes(&b->matrix[0]))
+            out->in.output.wire += gpu_part_image_bytes(ck, b);
         out->in.block_rows = max_of(out->in.block_rows, b->bytes);
         out->in.block_tiles = max_of(out->in.block_tiles, b->n_tiles);
     }
@@ -87,6 +90,30 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
 static bool packs(const struct weir_device_rules *rules)
 {
     return rules->tier == WEIR_TIER_AUTO || rules->tier == WEIR_TIER_FUSED;
+}
+
+/* Small chunks do where nothing streams from the host, and where there is no room for others. */
+static bool plan(struct gpu_plan_in *in, struct gpu_parts *p, struct gpu_plan *out)
+{
+    in->chunk_bytes = chunk_bytes(p, SMALL_CHUNK_TILES);
+    gpu_parts_cut(p, SMALL_CHUNK_TILES);
+    const bool fits = gpu_plan_make(in, out);
+    if (!fits || !out->ring_stays)
+        return fits;
+    in->chunk_bytes = chunk_bytes(p, GPU_CHUNK_TILES);
+    gpu_parts_cut(p, GPU_CHUNK_TILES);
+    if (gpu_plan_make(in, out))
+        return true;
+    in->chunk_bytes = chunk_bytes(p, SMALL_CHUNK_TILES);
+    gpu_parts_cut(p, SMALL_CHUNK_TILES);
+    return gpu_plan_make(in, out);
+}
+
+static void bounds(struct gpu_plan_in *in, const struct gpu_parts *p, uint64_t *least,
+                   uint64_t *most)
+{
+    in->chunk_bytes = chunk_bytes(p, SMALL_CHUNK_TILES);
+    gpu_plan_bounds(in, least, most);
 }
 
 weir_err gpu_weights_needs(const struct weir_model *model, const struct weir_device_rules *rules,
@@ -102,7 +129,7 @@ weir_err gpu_weights_needs(const struct weir_model *model, const struct weir_dev
     if (!err)
         err = weigh(model->checkpoint, &parts, rules, &sizes);
     if (!err)
-        gpu_plan_bounds(&sizes.in, least, most);
+        bounds(&sizes.in, &parts, least, most);
     free(sizes.layer);
     gpu_parts_free(&parts);
     return err;
@@ -168,11 +195,12 @@ static weir_err take_memory(struct gpu_weights *w)
     const struct gpu_plan *p = &w->plan;
     const uint64_t ring = GPU_RING * p->ring_bytes;
     w->laid = calloc((size_t)w->parts.n_layers + 2, sizeof(*w->laid));
+    w->stored = calloc(gpu_parts_n(&w->parts), sizeof(*w->stored));
     w->stay = weir_gpu_alloc(w->gpu, p->stay_bytes);
     w->work = weir_gpu_alloc(w->gpu, max_of(p->scratch_bytes, p->depth * p->slot_bytes));
     w->ring_device = weir_gpu_alloc(w->gpu, ring);
     w->ring_pinned = weir_gpu_alloc_host(w->gpu, ring);
-    if (!w->laid || !w->stay || !w->work || !w->ring_device || !w->ring_pinned)
+    if (!w->laid || !w->stored || !w->stay || !w->work || !w->ring_device || !w->ring_pinned)
         return WEIR_ERR_NOMEM;
     const struct gpu_ring_memory memory = {w->ring_device, w->ring_pinned, p->ring_bytes,
                                            w->ck->store && p->tier != WEIR_TIER_CPU};
@@ -201,6 +229,7 @@ static void let_memory_go(struct gpu_weights *w)
 {
     let_ring_go(w);
     let_work_go(w);
+    gpu_store_free(w);
     weir_gpu_free(w->gpu, w->stay);
     w->stay = NULL;
     free(w->laid);
@@ -219,7 +248,10 @@ static weir_err make_plan(struct gpu_weights *w, uint64_t bytes, struct weir_dia
         return err;
     sizes.in.bytes = bytes;
     sizes.in.host_bytes = gpu_host_bytes(&w->rules);
-    if (!gpu_plan_make(&sizes.in, &w->plan)) {
+    w->chunk_bytes = 0;
+    if (plan(&sizes.in, &w->parts, &w->plan)) {
+        w->chunk_bytes = sizes.in.chunk_bytes;
+    } else {
         weir_diag_set(diag,
                       "%" PRIu64 " bytes of device memory are too few for the weights, %" PRIu64
                       " would do",
@@ -247,13 +279,12 @@ static weir_err load(struct gpu_weights *w, uint64_t bytes, struct weir_diag *di
         if (err)
             return err;
     }
-    return WEIR_OK;
+    return gpu_store_all(w, w->stay + gpu_load_bytes(w), diag);
 }
 
 /* What only loading needed. */
 static void tidy(struct gpu_weights *w)
 {
-    w->loaded_bytes = w->ring.copied_bytes;
     if (!w->plan.ring_stays)
         let_ring_go(w);
     if (!w->plan.slot_bytes)
@@ -267,7 +298,10 @@ static void tidy(struct gpu_weights *w)
 static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag *diag)
 {
     const size_t n_tensors = weir_checkpoint_n_tensors(w->ck);
-    weir_err err = gpu_parts_find(w->model, &w->parts, diag);
+    struct weir_gpu_usage before, after;
+    weir_err err = weir_gpu_usage(w->gpu, &before);
+    if (!err)
+        err = gpu_parts_find(w->model, &w->parts, diag);
     if (!err && packs(&w->rules))
         err = gpu_parts_sample(w->model, &w->parts, diag);
     w->coding = calloc(n_tensors, sizeof(struct weir_gpu_coding *));
@@ -284,8 +318,14 @@ static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag 
         err = load(w, bytes, diag);
     if (!err && !gpu_place_stays(w->plan.embedding))
         err = weir_reader_new(w->ck, w->model->row_bytes, &w->reader);
+    if (err)
+        return err;
+    tidy(w);
+    err = gpu_stream_begin(w);
     if (!err)
-        tidy(w);
+        err = weir_gpu_usage(w->gpu, &after);
+    if (!err)
+        w->taken_bytes = after.taken - before.taken;
     return err;
 }
 
@@ -312,9 +352,11 @@ void gpu_weights_free(struct gpu_weights *w)
 {
     if (!w)
         return;
+    gpu_stream_end(w);
     fill_free(w->fill);
     weir_gpu_stream_free(w->copy); /* waits */
     weir_gpu_stream_free(w->decode);
+    gpu_stream_free(w);
     let_memory_go(w);
     weir_reader_free(w->reader);
     free(w->coding);

@@ -80,6 +80,6 @@ WEIR_MUST_CHECK weir_err gpu_weights_embed(struct gpu_weights *w, const uint32_t
                                            float scale, float *to, struct weir_diag *diag);
 
 /* Fills in all of it. */
-void gpu_weights_counts(const struct gpu_weights *w, struct weir_device_counts *out);
+void gpu_weights_counts(struct gpu_weights *w, struct weir_device_counts *out);
 
 #endif

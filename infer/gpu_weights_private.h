@@ -5,6 +5,7 @@
 
 #include "checkpoint_private.h"
 #include "gpu_ring.h"
+#include "gpu_stream.h"
 #include "gpu_weights.h"
 
 /* A part as its matrices lie in device memory. */
@@ -32,8 +33,9 @@ struct gpu_weights {
     uint8_t *ring_pinned;
     struct gpu_laid *laid; /* of layers, of the output matrix, of the embeddings */
     struct weir_reader *reader; /* of embeddings; NULL: none stays on the host */
-    uint8_t *poison;
-    uint64_t loaded_bytes;
+    struct gpu_stored *stored;  /* of each layer, and of the blocks of the output matrix */
+    struct gpu_streaming streaming;
+    uint64_t taken_bytes; /* of device memory, once all is there */
 };
 
 /* ---- gpu_form.c ---- */
@@ -53,20 +55,33 @@ uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place p
  * exceptions than there was room for; all that did have been weighed again. */
 WEIR_MUST_CHECK weir_err gpu_load(struct gpu_weights *w, bool *fits, struct weir_diag *diag);
 
+/* Bytes, from w->stay on, that this takes; what stays as stored is behind them. */
+uint64_t gpu_load_bytes(const struct gpu_weights *w);
+
 /* ---- gpu_image.c ---- */
 
 /* Bytes of a part of a store as it is stored, at most. */
 uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu_part *part);
 
-/* ---- gpu_stream.c: parts that do not stay ---- */
+/* Brings parts that stay as stored, or in pinned memory, there.  *at: the device memory for those;
+ * moves on by what they take. */
+WEIR_MUST_CHECK weir_err gpu_store_all(struct gpu_weights *w, uint8_t *at, struct weir_diag *diag);
+void gpu_store_free(struct gpu_weights *w);
 
+/* ---- gpu_stream.c, gpu_stream_make.c: parts that do not stay ---- */
+
+WEIR_MUST_CHECK weir_err gpu_stream_begin(struct gpu_weights *w);
+void gpu_stream_end(struct gpu_weights *w);  /* nothing is queued any more */
+void gpu_stream_free(struct gpu_weights *w); /* after that; nothing of it is in use */
+void *gpu_stream_feed(void *self);           /* what the thread does */
+
+/* Part `part` for what is queued on `stream` until it is given back. */
 WEIR_MUST_CHECK weir_err gpu_stream_take(struct gpu_weights *w, uint32_t part,
-                                         struct weir_gpu_stream *s, struct gpu_laid *out,
+                                         struct weir_gpu_stream *stream, struct gpu_laid *out,
                                          struct weir_diag *diag);
-WEIR_MUST_CHECK weir_err gpu_stream_give(struct gpu_weights *w, uint32_t part,
-                                         struct weir_gpu_stream *s);
+WEIR_MUST_CHECK weir_err gpu_stream_give(struct gpu_weights *w, struct weir_gpu_stream *stream);
 WEIR_MUST_CHECK weir_err gpu_stream_verify_wait(struct gpu_weights *w, struct weir_diag *diag);
-void gpu_stream_counts(const struct gpu_weights *w, struct weir_device_counts *out);
+void gpu_stream_counts(struct gpu_weights *w, struct weir_device_counts *out);
 
 /* ---- shared ---- */
 
