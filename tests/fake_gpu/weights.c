@@ -218,7 +218,7 @@ weir_err gpu_weights_embed(struct gpu_weights *w, const uint32_t *id, size_t n, 
     return WEIR_OK;
 }
 
-void gpu_weights_counts(const struct gpu_weights *w, struct weir_device_counts *out)
+void gpu_weights_counts(struct gpu_weights *w, struct weir_device_counts *out)
 {
     *out = (struct weir_device_counts){.tier = w->streams ? WEIR_TIER_GPU : WEIR_TIER_RAW,
                                        .n_rows = w->model->config.n_layers,
