@@ -5,8 +5,6 @@
 
 #include "gpu_parts.h"
 
-enum { FILL_BYTES = GPU_CHUNK_TILES * WEIR_TILE_BYTES }; /* room that a chunk needs */
-
 enum fill_kind {
     FILL_ROWS, /* plain bytes, one tile behind the other */
     FILL_WIRE, /* payloads; a tile that only the host decodes is plain */
@@ -27,7 +25,7 @@ struct fill_run {
 struct fill_job {
     struct gpu_chunk chunk;
     enum fill_kind kind;
-    uint8_t *to; /* FILL_BYTES */
+    uint8_t *to; /* room for WEIR_TILE_BYTES a tile; FILL_ROWS: for its bytes */
     /* what came of it */
     struct fill_tile tile[GPU_CHUNK_TILES]; /* of FILL_WIRE */
     struct fill_run run[GPU_CHUNK_TILES];   /* bytes at `to` that are of use, ascending */

@@ -48,8 +48,9 @@ uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu
     uint64_t bytes = 0;
     if (weir_store_cursor_new(ck->store, weir_kernels_best(), &cursor) != WEIR_OK)
         cursor = NULL;
-    for (uint64_t i = 0; i < part->n_chunks; i++) {
-        const struct gpu_chunk c = gpu_part_chunk(part, ck->store, i);
+    const struct gpu_cut cut = {ck->store, GPU_CHUNK_TILES};
+    for (uint64_t i = 0; i < gpu_part_count_chunks(part, &cut); i++) {
+        const struct gpu_chunk c = gpu_part_chunk(part, &cut, i);
         bytes += !cursor || weir_store_fetches(ck->store) ? most_bytes(ck->store, &c)
                                                           : chunk_bytes(cursor, ck->store, &c);
     }
@@ -132,7 +133,7 @@ static weir_err put_chunk(struct storing *s, struct gpu_ring_slot *slot, uint64_
 static void begin_chunk(struct storing *s, struct gpu_ring_slot *slot, uint64_t number)
 {
     struct fill_job *job = &slot->job;
-    job->chunk = gpu_part_chunk(s->part, s->w->ck->store, number);
+    job->chunk = gpu_part_chunk(s->part, &s->w->parts.cut, number);
     job->kind = s->to->image ? FILL_WIRE : FILL_ROWS;
     job->to = s->to->image ? slot->pinned : s->at + job->chunk.at;
     fill_begin(s->w->fill, job);

@@ -85,9 +85,9 @@ static weir_err copy_matrix(struct load *l, const struct gpu_part_matrix *m, uin
     struct gpu_part alone = {.n_matrices = 1, .matrix = {*m}};
     weir_err err = WEIR_OK;
     alone.matrix[0].region_at = 0;
-    uint64_t n = gpu_part_count_chunks(&alone, l->w->ck->store);
+    uint64_t n = gpu_part_count_chunks(&alone, &l->w->parts.cut);
     for (uint64_t i = 0; i < n && !err; i++) {
-        struct step s = {.chunk = gpu_part_chunk(&alone, l->w->ck->store, i)};
+        struct step s = {.chunk = gpu_part_chunk(&alone, &l->w->parts.cut, i)};
         s.to = at + s.chunk.at;
         err = add_step(l, &s);
     }

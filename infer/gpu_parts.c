@@ -112,26 +112,25 @@ bool gpu_matrix_decodes(const struct gpu_part_matrix *m)
 /* ---- chunks ---- */
 
 /* How far a piece's first tile lies behind a place where chunks may begin. */
-static uint64_t shift(const struct gpu_piece *p, const struct weir_store *store)
+static uint64_t shift(const struct gpu_piece *p, const struct gpu_cut *cut)
 {
     uint64_t tile = first_tile(p);
-    if (!store)
+    if (!cut->store)
         return 0;
-    return (weir_store_object(store, p->tensor->object)->first_tile + tile) % GPU_CHUNK_TILES;
+    return (weir_store_object(cut->store, p->tensor->object)->first_tile + tile) % cut->tiles;
 }
 
-static uint64_t n_chunks(const struct gpu_piece *p, const struct weir_store *store)
+static uint64_t n_chunks(const struct gpu_piece *p, const struct gpu_cut *cut)
 {
-    uint64_t n = shift(p, store) + end_tile(p) - first_tile(p);
-    return (n + GPU_CHUNK_TILES - 1) / GPU_CHUNK_TILES;
+    uint64_t n = shift(p, cut) + end_tile(p) - first_tile(p);
+    return (n + cut->tiles - 1) / cut->tiles;
 }
 
-static struct gpu_chunk chunk_of(const struct gpu_piece *p, const struct weir_store *store,
-                                 uint64_t i)
+static struct gpu_chunk chunk_of(const struct gpu_piece *p, const struct gpu_cut *cut, uint64_t i)
 {
-    const uint64_t first = first_tile(p), before = shift(p, store);
-    uint64_t from = i == 0 ? first : first + i * GPU_CHUNK_TILES - before;
-    uint64_t end = first + (i + 1) * GPU_CHUNK_TILES - before;
+    const uint64_t first = first_tile(p), before = shift(p, cut);
+    uint64_t from = i == 0 ? first : first + i * cut->tiles - before;
+    uint64_t end = first + (i + 1) * cut->tiles - before;
     if (end > end_tile(p))
         end = end_tile(p);
     return (struct gpu_chunk){.tensor = p->tensor,
@@ -140,15 +139,14 @@ static struct gpu_chunk chunk_of(const struct gpu_piece *p, const struct weir_st
                               .at = p->at + (from - first) * p->tensor->tile_bytes};
 }
 
-struct gpu_chunk gpu_part_chunk(const struct gpu_part *part, const struct weir_store *store,
-                                uint64_t i)
+struct gpu_chunk gpu_part_chunk(const struct gpu_part *part, const struct gpu_cut *cut, uint64_t i)
 {
     for (uint32_t m = 0; m < part->n_matrices; m++) {
         const struct gpu_part_matrix *matrix = &part->matrix[m];
         for (uint32_t p = 0; p < matrix->n_pieces; p++) {
-            uint64_t n = n_chunks(&matrix->piece[p], store);
+            uint64_t n = n_chunks(&matrix->piece[p], cut);
             if (i < n) {
-                struct gpu_chunk c = chunk_of(&matrix->piece[p], store, i);
+                struct gpu_chunk c = chunk_of(&matrix->piece[p], cut, i);
                 c.at += matrix->region_at;
                 return c;
             }
@@ -158,19 +156,32 @@ struct gpu_chunk gpu_part_chunk(const struct gpu_part *part, const struct weir_s
     return (struct gpu_chunk){.tensor = NULL}; /* not reached */
 }
 
-uint64_t gpu_part_count_chunks(const struct gpu_part *part, const struct weir_store *store)
+uint64_t gpu_part_count_chunks(const struct gpu_part *part, const struct gpu_cut *cut)
 {
     uint64_t n = 0;
     for (uint32_t m = 0; m < part->n_matrices; m++)
         for (uint32_t p = 0; p < part->matrix[m].n_pieces; p++)
-            n += n_chunks(&part->matrix[m].piece[p], store);
+            n += n_chunks(&part->matrix[m].piece[p], cut);
     return n;
+}
+
+static void cut_part(struct gpu_part *part, const struct gpu_cut *cut)
+{
+    part->n_chunks = gpu_part_count_chunks(part, cut);
+}
+
+void gpu_parts_cut(struct gpu_parts *p, uint32_t tiles)
+{
+    p->cut.tiles = tiles;
+    for (uint32_t i = 0; i < gpu_parts_n(p); i++)
+        cut_part(&p->part[i], &p->cut);
+    cut_part(&p->output, &p->cut);
+    cut_part(&p->embedding, &p->cut);
 }
 
 /* ---- parts ---- */
 
-static weir_err finish(struct gpu_part *part, const struct weir_store *store,
-                       struct weir_diag *diag)
+static weir_err finish(struct gpu_part *part, struct weir_diag *diag)
 {
     for (uint32_t m = 0; m < part->n_matrices; m++) {
         struct gpu_part_matrix *matrix = &part->matrix[m];
@@ -182,7 +193,6 @@ static weir_err finish(struct gpu_part *part, const struct weir_store *store,
         for (uint32_t p = 0; p < matrix->n_pieces; p++)
             part->n_tiles += end_tile(&matrix->piece[p]) - first_tile(&matrix->piece[p]);
     }
-    part->n_chunks = gpu_part_count_chunks(part, store);
     return WEIR_OK;
 }
 
@@ -200,15 +210,15 @@ static weir_err find_layer(const struct weir_model *model, uint32_t i, struct gp
                 return err;
         }
     }
-    return finish(part, model->checkpoint->store, diag);
+    return finish(part, diag);
 }
 
-static weir_err find_rows(const struct weir_model *model, const struct weir_matrix *m,
-                          struct gpu_part *part, struct weir_diag *diag)
+static weir_err find_rows(const struct weir_matrix *m, struct gpu_part *part,
+                          struct weir_diag *diag)
 {
     *part = (struct gpu_part){.n_matrices = 1};
     weir_err err = stack(&part->matrix[0], m, diag);
-    return err ? err : finish(part, model->checkpoint->store, diag);
+    return err ? err : finish(part, diag);
 }
 
 /* So many rows that a block takes no more than the largest layer does. */
@@ -228,15 +238,15 @@ static uint32_t block_rows(const struct gpu_parts *p, const struct weir_matrix *
 static weir_err find_output(const struct weir_model *model, struct gpu_parts *p,
                             struct weir_diag *diag)
 {
-    weir_err err = find_rows(model, &model->output, &p->output, diag);
+    weir_err err = find_rows(&model->output, &p->output, diag);
     for (uint32_t i = 0; i < p->n_blocks && !err; i++) {
         struct weir_matrix m = model->output;
         uint32_t first = i * p->block_rows;
         m.first_row += first;
         m.n_rows = m.n_rows - first < p->block_rows ? m.n_rows - first : p->block_rows;
-        err = find_rows(model, &m, &p->part[p->n_layers + i], diag);
+        err = find_rows(&m, &p->part[p->n_layers + i], diag);
     }
-    return err ? err : find_rows(model, &model->embedding, &p->embedding, diag);
+    return err ? err : find_rows(&model->embedding, &p->embedding, diag);
 }
 
 static weir_err find_all(const struct weir_model *model, struct gpu_parts *p,
@@ -263,13 +273,16 @@ static weir_err find_all(const struct weir_model *model, struct gpu_parts *p,
 weir_err gpu_parts_find(const struct weir_model *model, struct gpu_parts *out,
                         struct weir_diag *diag)
 {
-    struct gpu_parts p = {.n_layers = model->config.n_layers,
+    struct gpu_parts p = {.cut = {model->checkpoint->store, GPU_CHUNK_TILES},
+                          .n_layers = model->config.n_layers,
                           .tied = model->embedding.tensor == model->output.tensor};
     weir_err err = find_all(model, &p, diag);
     if (err)
         gpu_parts_free(&p);
     else
         *out = p;
+    if (!err)
+        gpu_parts_cut(out, GPU_CHUNK_TILES);
     return err;
 }
 

@@ -14,7 +14,7 @@
 enum {
     GPU_MOST_MATRICES = 4, /* of a part */
     GPU_MOST_PIECES = 3,   /* of a matrix: q, k, v */
-    GPU_CHUNK_TILES = 256, /* on their way at once, at most */
+    GPU_CHUNK_TILES = 256, /* of a chunk, at most */
     GPU_REGION_ALIGN = 256,
     GPU_FORM_ROWS = 16, /* the resident form takes so many rows at once */
 };
@@ -45,7 +45,14 @@ struct gpu_part {
     uint64_t n_tiles, n_chunks;
 };
 
+/* How tensors are cut into chunks. */
+struct gpu_cut {
+    const struct weir_store *store; /* chunks of its tensors end where extents end; NULL: none */
+    uint32_t tiles;                 /* at most GPU_CHUNK_TILES, a multiple of WEIR_EXTENT_TILES */
+};
+
 struct gpu_parts {
+    struct gpu_cut cut;
     uint32_t n_layers, n_blocks;
     struct gpu_part *part;     /* layers, blocks */
     struct gpu_part output;    /* all blocks in one */
@@ -54,7 +61,7 @@ struct gpu_parts {
     uint32_t block_rows; /* of each block but the last */
 };
 
-/* Consecutive tiles of one tensor, at most GPU_CHUNK_TILES. */
+/* Consecutive tiles of one tensor. */
 struct gpu_chunk {
     const struct weir_checkpoint_tensor *tensor;
     uint64_t tile;
@@ -79,12 +86,12 @@ static inline uint32_t gpu_parts_n(const struct gpu_parts *p)
     return p->n_layers + p->n_blocks;
 }
 
-/* Chunk `i` (< part->n_chunks) of a part; store: of what the tensors are, NULL: no store.  Chunks
- * of a store's tensors end where extents end. */
-struct gpu_chunk gpu_part_chunk(const struct gpu_part *part, const struct weir_store *store,
-                                uint64_t i);
+/* Cuts them anew: cut.tiles and the parts' n_chunks change. */
+void gpu_parts_cut(struct gpu_parts *p, uint32_t tiles);
 
-uint64_t gpu_part_count_chunks(const struct gpu_part *part, const struct weir_store *store);
+/* Chunk `i` (< gpu_part_count_chunks()) of a part. */
+struct gpu_chunk gpu_part_chunk(const struct gpu_part *part, const struct gpu_cut *cut, uint64_t i);
+uint64_t gpu_part_count_chunks(const struct gpu_part *part, const struct gpu_cut *cut);
 
 /* Plain bytes of tile `tile` of a tensor. */
 uint32_t gpu_tile_bytes(const struct weir_checkpoint_tensor *t, uint64_t tile);

@@ -27,7 +27,7 @@ static struct gpu_ring_item item_of(const struct gpu_weights *w, const struct gp
     const struct gpu_stored *stored = &w->stored[part];
     const enum gpu_place place = place_of(w, part);
     struct gpu_ring_item item = {
-        .chunk = gpu_part_chunk(&w->parts.part[part], w->ck->store, at->chunk),
+        .chunk = gpu_part_chunk(&w->parts.part[part], &w->parts.cut, at->chunk),
         .kind = gpu_place_is_wire(place) ? FILL_WIRE : FILL_ROWS,
         .number = at->number};
     if (item.kind == FILL_WIRE)
@@ -112,7 +112,7 @@ static weir_err queue_chunks(struct gpu_weights *w, const struct gpu_part *part,
 {
     weir_err err = WEIR_OK;
     for (uint64_t i = 0; i < part->n_chunks && !err; i++) {
-        const struct gpu_chunk c = gpu_part_chunk(part, w->ck->store, i);
+        const struct gpu_chunk c = gpu_part_chunk(part, &w->parts.cut, i);
         err = announce(w);
         if (!err)
             err = gpu_ring_issue(&w->ring, to + c.at, diag);
@@ -131,7 +131,7 @@ static weir_err queue_batch(struct gpu_weights *w, uint32_t number, struct gpu_s
     size_t n = 0;
     weir_err err = look_at_slot(w, s, diag);
     for (uint64_t i = 0; i < part->n_chunks; i++) {
-        const struct gpu_chunk c = gpu_part_chunk(part, w->ck->store, i);
+        const struct gpu_chunk c = gpu_part_chunk(part, &w->parts.cut, i);
         const struct gpu_image *image = &stored->image[i];
         gpu_chunk_tiles(&c, w->coding[gpu_tensor_number(w, c.tensor)], image->at, image->tile,
                         s->at + c.at, w->streaming.tile + n);

@@ -8,6 +8,7 @@ enum {
     CODING_PART_BYTES = 16 << 10, /* cuda/decode.h */
     CODING_BYTES = 1 << 10,       /* and what is not a table */
     BATCH_TILE_BYTES = 512,
+    SMALL_CHUNK_TILES = 64,
 };
 
 /* ---- sizes ---- */
@@ -25,7 +26,7 @@ static uint64_t max_of(uint64_t a, uint64_t b)
 }
 
 /* Plain bytes of the largest chunk that there will be. */
-static uint64_t chunk_bytes(const struct gpu_parts *p)
+static uint64_t chunk_bytes(const struct gpu_parts *p, uint32_t most_tiles)
 {
     uint64_t tiles = max_of(p->output.n_tiles, p->embedding.n_tiles), rows = 0;
     for (uint32_t i = 0; i < p->n_layers; i++) {
@@ -34,7 +35,7 @@ static uint64_t chunk_bytes(const struct gpu_parts *p)
             rows = max_of(rows, p->part[i].matrix[m].n_columns);
     }
     rows *= (uint64_t)2 * GPU_FORM_ROWS; /* bytes that are packed at once, at least */
-    tiles = max_of(tiles < GPU_CHUNK_TILES ? tiles : GPU_CHUNK_TILES, rows / WEIR_TILE_BYTES + 2);
+    tiles = max_of(tiles < most_tiles ? tiles : most_tiles, rows / WEIR_TILE_BYTES + 2);
     return tiles * WEIR_TILE_BYTES;
 }
 
@@ -74,7 +75,6 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
                                    .output = sizes_of(ck, &p->output),
                                    .embedding = sizes_of(ck, &p->embedding),
                                    .tied = p->tied,
-                                   .chunk_bytes = chunk_bytes(p),
                                    .tile_bytes = BATCH_TILE_BYTES};
     out->in.output.wire = 0; /* blocks share tiles */
     for (uint32_t i = 0; i < p->n_blocks; i++) {
@@ -92,6 +92,30 @@ static bool packs(const struct weir_device_rules *rules)
     return rules->tier == WEIR_TIER_AUTO || rules->tier == WEIR_TIER_FUSED;
 }
 
+/* Small chunks do where nothing streams from the host, and where there is no room for others. */
+static bool plan(struct gpu_plan_in *in, struct gpu_parts *p, struct gpu_plan *out)
+{
+    in->chunk_bytes = chunk_bytes(p, SMALL_CHUNK_TILES);
+    gpu_parts_cut(p, SMALL_CHUNK_TILES);
+    const bool fits = gpu_plan_make(in, out);
+    if (!fits || !out->ring_stays)
+        return fits;
+    in->chunk_bytes = chunk_bytes(p, GPU_CHUNK_TILES);
+    gpu_parts_cut(p, GPU_CHUNK_TILES);
+    if (gpu_plan_make(in, out))
+        return true;
+    in->chunk_bytes = chunk_bytes(p, SMALL_CHUNK_TILES);
+    gpu_parts_cut(p, SMALL_CHUNK_TILES);
+    return gpu_plan_make(in, out);
+}
+
+static void bounds(struct gpu_plan_in *in, const struct gpu_parts *p, uint64_t *least,
+                   uint64_t *most)
+{
+    in->chunk_bytes = chunk_bytes(p, SMALL_CHUNK_TILES);
+    gpu_plan_bounds(in, least, most);
+}
+
 weir_err gpu_weights_needs(const struct weir_model *model, const struct weir_device_rules *rules,
                            uint64_t *least, uint64_t *most, struct weir_diag *diag)
 {
@@ -105,7 +129,7 @@ weir_err gpu_weights_needs(const struct weir_model *model, const struct weir_dev
     if (!err)
         err = weigh(model->checkpoint, &parts, rules, &sizes);
     if (!err)
-        gpu_plan_bounds(&sizes.in, least, most);
+        bounds(&sizes.in, &parts, least, most);
     free(sizes.layer);
     gpu_parts_free(&parts);
     return err;
@@ -224,7 +248,10 @@ static weir_err make_plan(struct gpu_weights *w, uint64_t bytes, struct weir_dia
         return err;
     sizes.in.bytes = bytes;
     sizes.in.host_bytes = gpu_host_bytes(&w->rules);
-    if (!gpu_plan_make(&sizes.in, &w->plan)) {
+    w->chunk_bytes = 0;
+    if (plan(&sizes.in, &w->parts, &w->plan)) {
+        w->chunk_bytes = sizes.in.chunk_bytes;
+    } else {
         weir_diag_set(diag,
                       "%" PRIu64 " bytes of device memory are too few for the weights, %" PRIu64
                       " would do",

@@ -1,9 +1,8 @@
 /* gpu_weights_check.c - whether a GPU's weights are the checkpoint's: every matrix of three passes,
  * in every tier, with budgets from the least to the most, byte by byte, and within the budget.
  *
- *     gpu_weights_check [-q] SRC...          SRC: a store, a folder of files, a folder of golden/
- *     gpu_weights_check -b BYTES SRC TIER... the rate of streaming, with BYTES of device memory
- * -q: fewer ways.  Exits 77 without a GPU. */
+ *     gpu_weights_check [-q] SRC...     SRC: a store, a folder of files, a folder of golden/
+ * Of a store also that damage is found.  -q: fewer ways.  Exits 77 without a GPU. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 
 #include "gpu_weights.h"
+#include "gpu_weights_damage.h"
 #include "opened.h"
 
 enum {
@@ -339,8 +339,12 @@ int main(int argc, char **argv)
         return SKIPPED;
     }
     opened_check(err, &diag, "GPU");
-    for (int i = optind; i < argc; i++)
+    for (int i = optind; i < argc; i++) {
+        const size_t n = strlen(argv[i]);
         fine = check_model(gpu, argv[i], quick) && fine;
+        if (n > 5 && strcmp(argv[i] + n - 5, ".weir") == 0)
+            fine = damage_check(gpu, argv[i]) && fine;
+    }
     weir_gpu_close(gpu);
     puts(fine ? "all fine" : "WRONG");
     return fine ? 0 : 1;
