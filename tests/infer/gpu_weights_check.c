@@ -217,7 +217,8 @@ static struct weir_device_rules rules_of(const struct way *way)
 
 static void print(const struct way *way, const struct weir_device_counts *n)
 {
-    printf("%-5s depth %u cache %-10u bytes %11" PRIu64 " host %11" PRIu64 "%s: %u packed, %u rows, "
+    printf("%-5s depth %u cache %-10u bytes %11" PRIu64 " host %11" PRIu64
+           "%s: %u packed, %u rows, "
            "%u wire of %u",
            tier_name[way->tier], way->depth, way->cache_layers, way->bytes, way->host_bytes,
            way->disturbed ? " disturbed" : "", n->n_packed, n->n_rows, n->n_wire, n->n_layers);
