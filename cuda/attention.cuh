@@ -4,7 +4,7 @@
 #define WEIR_CUDA_ATTENTION_CUH
 
 #include "attention_tile.cuh"
-#include "op_private.cuh"
+#include "heads.cuh"
 
 enum {
     ATTN_STEP = ATTN_WARPS * ATTN_TILE,
@@ -32,6 +32,7 @@ struct attn_job {
     struct weir_gpu_pass pass;
     struct weir_gpu_kv kv;
     struct weir_gpu_attention o;
+    struct weir_gpu_heads heads; /* where these are still to be turned */
     struct op_out out;
     uint32_t group;    /* query heads of a head of keys */
     uint32_t n_parts;  /* that these are dealt to */
@@ -39,12 +40,18 @@ struct attn_job {
     uint32_t n_slots;  /* of a head of a row: partial sums that there is room for */
 };
 
-/* Query rows of a block: in tiles of as many as a tensor core takes.  Where dimensions are many,
- * half of one is left empty, for want of room. */
-template <int DIM> struct attn_most {
-    enum { TILE = DIM > 128 ? ATTN_ROWS / 2 : ATTN_ROWS, TILES = DIM > 128 ? 1 : 2 };
+/* A kind of block: head_dim at most DIM, and query rows in tiles of as many as a tensor core takes.
+ * With few rows, or many dimensions, half of that is left empty: what shared memory takes is
+ * missing where loads wait for their data. */
+template <int DIM_, bool MANY> struct attn_kind {
+    enum { DIM = DIM_, TILE = MANY ? ATTN_ROWS : ATTN_ROWS / 2, TILES = MANY ? 2 : 1 };
     enum { ROWS = TILE * TILES };
 };
+typedef attn_kind<64, false> attn_few_64;
+typedef attn_kind<64, true> attn_many_64;
+typedef attn_kind<128, false> attn_few_128;
+typedef attn_kind<128, true> attn_many_128;
+typedef attn_kind<ATTN_MOST_DIM, false> attn_few_256;
 
 /* Arguments come from memory too: the first time while there is time. */
 static __device__ __forceinline__ void attn_touch(const struct attn_job &job)
@@ -55,8 +62,8 @@ static __device__ __forceinline__ void attn_touch(const struct attn_job &job)
 
 /* What a block's rows have in common. */
 struct attn_group {
-    uint32_t first_row, first_head, n_heads, n; /* n: query rows */
-    uint32_t low, last, span;                   /* positions that any of them looks at; of a span */
+    uint32_t sequence, first_row, kv_head, first_head, n_heads, n; /* n: query rows */
+    uint32_t low, last, span; /* positions that any of them looks at; of a span */
     const uint16_t *keys, *values;
 };
 
@@ -65,16 +72,21 @@ struct attn_row {
     uint32_t row, head; /* of the pass, of all heads */
 };
 
-template <int DIM> struct attn_shared {
-    enum { ROWS = attn_most<DIM>::ROWS, TILE = attn_most<DIM>::TILE };
-    struct attn_queries<DIM> queries[attn_most<DIM>::TILES];
+template <class KIND> struct attn_shared {
+    enum { ROWS = KIND::ROWS, TILE = KIND::TILE, DIM = KIND::DIM };
+    struct attn_queries<DIM> queries[KIND::TILES];
     union {
         float sum[ATTN_WARPS][TILE][DIM + 4]; /* of a step's tiles */
         struct {                              /* of spans, when they are put together */
             float weight[ROWS][ATTN_MOST_SPANS], total[ROWS][ATTN_MOST_SPANS];
         };
     };
-    float span_sum[ROWS][DIM], whole_sum[ROWS][DIM]; /* where there is more to come */
+    float span_sum[ROWS][DIM]; /* where there is more to come */
+    union {
+        float whole_sum[ROWS][DIM]; /* the same */
+        float query[ROWS][DIM];     /* turned, before there are sums */
+    };
+    uint16_t fresh[2][DIM]; /* key and value of the row itself */
     struct attn_scale tile[ATTN_WARPS][ATTN_ROWS];
     struct attn_scale span[ROWS], whole[ROWS];
     float factor[ROWS][ATTN_WARPS];               /* of a tile in its step */
@@ -91,6 +103,7 @@ struct attn_turn {
     bool alone;                 /* the block has all spans of its rows */
     uint32_t slot;              /* of the span */
     uint32_t next;              /* where the next step begins */
+    bool has_last;              /* the last span is among the block's */
 };
 
 static __device__ __forceinline__ uint32_t attn_low(const struct attn_job &job, uint32_t position)
@@ -106,15 +119,17 @@ static __device__ __forceinline__ bool attn_go_together(const struct attn_job &j
            attn_span(job.pass.position[a]) == attn_span(job.pass.position[b]);
 }
 
-template <int DIM>
+template <class KIND>
 static __device__ __forceinline__ struct attn_group
 attn_group_of(const struct attn_job &job, uint32_t head_dim, uint32_t from, uint32_t to)
 {
-    enum { ROWS = attn_most<DIM>::ROWS };
+    enum { ROWS = KIND::ROWS };
     struct attn_group g;
     const uint32_t kv_head = job.n_parts == 1 ? blockIdx.y : blockIdx.y / job.n_parts;
     const uint32_t skipped = (blockIdx.y - kv_head * job.n_parts) * ROWS;
     const uint32_t sequence = job.pass.sequence[from], position = job.pass.position[from];
+    g.sequence = sequence;
+    g.kv_head = kv_head;
     g.first_row = from;
     g.first_head = kv_head * job.group + skipped;
     g.n_heads = min(job.group - skipped, (uint32_t)ROWS);
@@ -152,21 +167,48 @@ static __device__ __forceinline__ void attn_pad_columns(const struct attn_job &j
         job.out.at[op_out_at(&job.out, job.out.n_columns + i % n, g.first_row + i / n)] = 0;
 }
 
-/* The query rows go to shared memory. */
-template <int DIM>
-static __device__ __forceinline__ void attn_begin(const struct attn_job &job, uint32_t head_dim,
-                                                  const struct attn_group &g,
-                                                  struct attn_shared<DIM> &s)
+/* Turns the group's heads, and with the row's own position its key and value.  A warp for each. */
+template <class KIND>
+static __device__ __forceinline__ void
+attn_turn_heads(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, bool own,
+                struct attn_shared<KIND> &s)
 {
-    enum { TILE = attn_most<DIM>::TILE, N = attn_queries<DIM>::N };
+    const struct weir_gpu_heads &o = job.heads;
+    const float *line = o.qkv + g.first_row * o.stride;
+#pragma unroll 1
+    for (uint32_t i = threadIdx.x / OP_WARP; i < g.n_heads + (own ? 2 : 0); i += ATTN_WARPS) {
+        const bool is_q = i < g.n_heads;
+        const uint32_t kv_head = o.n_heads + (i - g.n_heads) * job.kv.n_heads + g.kv_head;
+        const struct head_place place = {g.sequence, g.last, is_q ? g.first_head + i : kv_head};
+        struct head_share h;
+        head_load(o, job.kv, place, line + (size_t)place.head * head_dim, &h);
+        if (is_q) {
+            head_store(o, head_dim, h, s.query[i]);
+        } else {
+            head_round(o, head_dim, h, (__nv_bfloat16 *)s.fresh[i - g.n_heads]);
+            head_keep(o, job.kv, place, h);
+        }
+    }
+    __syncthreads();
+}
+
+/* The query rows go to shared memory. */
+template <class KIND, bool TURN>
+static __device__ __forceinline__ void attn_begin(const struct attn_job &job, uint32_t head_dim,
+                                                  const struct attn_group &g, bool own,
+                                                  struct attn_shared<KIND> &s)
+{
+    enum { DIM = KIND::DIM, TILE = KIND::TILE, N = attn_queries<DIM>::N };
     const uint32_t t = threadIdx.x;
-    if (t < attn_most<DIM>::ROWS + ATTN_ROWS)
+    if (t < KIND::ROWS + ATTN_ROWS)
         s.range[t] = make_int2(0, -1);
     if (t < g.n) {
         const uint32_t row = t / g.n_heads, position = job.pass.position[g.first_row + row];
         s.row[t] = attn_row{g.first_row + row, g.first_head + t - row * g.n_heads};
         s.range[t] = make_int2((int)attn_low(job, position), (int)position);
     }
+    if (TURN)
+        attn_turn_heads(job, head_dim, g, own, s);
 #pragma unroll 1
     for (uint32_t i = t; i < (g.n + TILE - 1) / TILE * N; i += ATTN_THREADS) {
         const float *of[2];
@@ -174,10 +216,11 @@ static __device__ __forceinline__ void attn_begin(const struct attn_job &job, ui
         for (int half = 0; half < 2; half++) {
             const uint32_t in_tile = attn_queries<DIM>::row(i) + 8 * half;
             const uint32_t r = i / N * TILE + in_tile, row = r / g.n_heads;
-            of[half] = in_tile < TILE && r < g.n
-                           ? job.o.q + (g.first_row + row) * job.o.stride +
-                                 (size_t)(g.first_head + r - row * g.n_heads) * head_dim
-                           : NULL;
+            of[half] = TURN ? s.query[r]
+                            : job.o.q + (g.first_row + row) * job.o.stride +
+                                  (size_t)(g.first_head + r - row * g.n_heads) * head_dim;
+            if (in_tile >= TILE || r >= g.n)
+                of[half] = NULL;
         }
         s.queries[i / N].set(attn_queries<DIM>::step(i % N), of, head_dim, job.o.scale);
     }
@@ -193,8 +236,8 @@ static __device__ __forceinline__ void attn_join(struct attn_scale *have, struct
 }
 
 /* A row's scales, after a step.  One thread a row: row in_tile of a tile, r of all. */
-template <int DIM>
-static __device__ __forceinline__ void attn_weigh(struct attn_shared<DIM> &s, uint32_t in_tile,
+template <class KIND>
+static __device__ __forceinline__ void attn_weigh(struct attn_shared<KIND> &s, uint32_t in_tile,
                                                   uint32_t r, const struct attn_turn &turn)
 {
     struct attn_scale step = {ATTN_NONE, 0};
@@ -263,11 +306,12 @@ static __device__ __forceinline__ float2 *attn_partial_scale(const struct attn_j
 
 /* The warps' sums of a step to one, this to the span's, and that where it belongs.  Of n rows, the
  * first of which is row `first`. */
-template <int DIM>
+template <class KIND>
 static __device__ __forceinline__ void
 attn_gather(const struct attn_job &job, uint32_t head_dim, uint32_t first, uint32_t n,
-            struct attn_shared<DIM> &s, const struct attn_turn &turn)
+            struct attn_shared<KIND> &s, const struct attn_turn &turn)
 {
+    enum { DIM = KIND::DIM };
 #pragma unroll 1
     for (uint32_t i = threadIdx.x; i < n * (DIM / 4); i += ATTN_THREADS) {
         const uint32_t in_tile = i / (DIM / 4), r = first + in_tile, c = i % (DIM / 4) * 4;
@@ -315,10 +359,10 @@ static __device__ __forceinline__ bool attn_is_last(const struct attn_job &job, 
 }
 
 /* Powers of two for all slots of all rows: a warp takes a row. */
-template <int DIM>
+template <class KIND>
 static __device__ __forceinline__ void attn_weigh_spans(const struct attn_job &job,
-                                                        struct attn_shared<DIM> &s, uint32_t n_rows,
-                                                        uint32_t n)
+                                                        struct attn_shared<KIND> &s,
+                                                        uint32_t n_rows, uint32_t n)
 {
     const uint32_t lane = threadIdx.x % OP_WARP;
     for (uint32_t r = threadIdx.x / OP_WARP; r < n_rows; r += ATTN_WARPS) {
@@ -341,9 +385,9 @@ static __device__ __forceinline__ void attn_weigh_spans(const struct attn_job &j
 }
 
 /* What the blocks left in n slots. */
-template <int DIM>
+template <class KIND>
 static __device__ __forceinline__ void
-attn_put_together(const struct attn_job &job, uint32_t head_dim, struct attn_shared<DIM> &s,
+attn_put_together(const struct attn_job &job, uint32_t head_dim, struct attn_shared<KIND> &s,
                   uint32_t n_rows, uint32_t n)
 {
     const uint32_t fours = head_dim / 4;
@@ -364,11 +408,12 @@ attn_put_together(const struct attn_job &job, uint32_t head_dim, struct attn_sha
 
 /* A warp's tile of a step, for a tile of n rows: sums of weighted values, and what they are scaled
  * by. */
-template <int DIM>
+template <class KIND>
 static __device__ __forceinline__ void
 attn_tile(const struct attn_tile_job &t, uint32_t head_dim, float cap, uint32_t rows, uint32_t n,
-          struct attn_kv<DIM> &kv, struct attn_shared<DIM> &s)
+          struct attn_kv<KIND::DIM> &kv, struct attn_shared<KIND> &s)
 {
+    enum { DIM = KIND::DIM };
     const uint32_t lane = threadIdx.x % OP_WARP, warp = threadIdx.x / OP_WARP;
     uint4 weight[2][2];
     float score[4][4];
@@ -376,7 +421,7 @@ attn_tile(const struct attn_tile_job &t, uint32_t head_dim, float cap, uint32_t 
     attn_scores<DIM>(s.queries[rows], kv, score);
     if (cap > 0)
         attn_cap(score, cap);
-    attn_weights(t.first, s.range + rows * attn_most<DIM>::TILE, score, weight, own);
+    attn_weights(t.first, s.range + rows * KIND::TILE, score, weight, own);
     if (lane % 4 == 0) {
         s.tile[warp][lane / 4] = own[0];
         s.tile[warp][lane / 4 + 8] = own[1];
@@ -392,13 +437,14 @@ attn_tile(const struct attn_tile_job &t, uint32_t head_dim, float cap, uint32_t 
     }
 }
 
-/* ATTN_STEP positions from `at` on, for all rows. */
-template <int DIM>
+/* ATTN_STEP positions from `at` on, for all rows.  TURN: these are one row, whose heads have not
+ * been turned yet. */
+template <class KIND, bool TURN>
 static __device__ __forceinline__ void
 attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, uint32_t at,
-          const struct attn_turn &turn, struct attn_shared<DIM> &s)
+          const struct attn_turn &turn, struct attn_shared<KIND> &s)
 {
-    enum { TILE = attn_most<DIM>::TILE };
+    enum { DIM = KIND::DIM, TILE = KIND::TILE };
     const uint32_t t = threadIdx.x, warp = t / OP_WARP;
     const struct attn_tile_job tile = {g.keys, g.values, at + warp * ATTN_TILE, g.low, g.last};
     struct attn_kv<DIM> kv;
@@ -406,16 +452,18 @@ attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group
     if (attn_kv<DIM>::EARLY)
         attn_load_values<DIM>(tile, head_dim, &kv);
     if (turn.first_step && turn.first_span) { /* while these are on their way */
-        attn_begin(job, head_dim, g, s);
+        attn_begin<KIND, TURN>(job, head_dim, g, turn.has_last, s);
         __syncthreads();
     }
+    if (TURN && tile.first + ATTN_TILE > g.last)
+        attn_refresh<DIM>(tile, head_dim, s.fresh[0], s.fresh[1], &kv);
     if (!turn.last_step || !turn.last_span)
         attn_prefetch<DIM>(tile, turn.next - at, head_dim);
 #pragma unroll 1
     for (uint32_t rows = 0; rows * TILE < g.n; rows++) {
         const uint32_t first = rows * TILE, n = min(g.n - first, (uint32_t)TILE);
         if (!attn_is_idle(tile))
-            attn_tile<DIM>(tile, head_dim, job.o.cap, rows, n, kv, s);
+            attn_tile<KIND>(tile, head_dim, job.o.cap, rows, n, kv, s);
         else if (t % OP_WARP < ATTN_ROWS)
             s.tile[warp][t % OP_WARP] = attn_scale{ATTN_NONE, 0};
         __syncthreads();
@@ -431,18 +479,19 @@ attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group
 }
 
 /* This block's part of rows from .. to - 1 of the pass. */
-template <int DIM>
+template <class KIND, bool TURN>
 static __device__ __forceinline__ void attn_rows(const struct attn_job &job, uint32_t head_dim,
-                                                 struct attn_shared<DIM> &s, uint32_t from,
+                                                 struct attn_shared<KIND> &s, uint32_t from,
                                                  uint32_t to)
 {
-    const struct attn_group g = attn_group_of<DIM>(job, head_dim, from, to);
+    const struct attn_group g = attn_group_of<KIND>(job, head_dim, from, to);
     const uint32_t first = g.low / g.span, n_spans = g.last / g.span - first + 1;
     const uint32_t n_blocks = min(gridDim.x, n_spans);
     struct attn_turn turn = {};
     if (blockIdx.x >= n_blocks)
         return;
     turn.alone = n_blocks == 1;
+    turn.has_last = (n_spans - 1) % gridDim.x == blockIdx.x;
 #pragma unroll 1
     for (turn.slot = blockIdx.x; turn.slot < n_spans; turn.slot += gridDim.x) {
         const uint32_t base = (first + turn.slot) * g.span;
@@ -454,7 +503,7 @@ static __device__ __forceinline__ void attn_rows(const struct attn_job &job, uin
         for (uint32_t at = low / ATTN_STEP * ATTN_STEP; at <= last; at += ATTN_STEP) {
             turn.last_step = at + ATTN_STEP > last;
             turn.next = turn.last_step ? base + gridDim.x * g.span : at + ATTN_STEP;
-            attn_step(job, head_dim, g, at, turn, s);
+            attn_step<KIND, TURN>(job, head_dim, g, at, turn, s);
             turn.first_step = false;
         }
     }

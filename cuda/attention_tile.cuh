@@ -140,6 +140,29 @@ static __device__ __forceinline__ void attn_load_values(const struct attn_tile_j
     }
 }
 
+/* The last position's key and value were not there yet when the tile was loaded: head_dim numbers
+ * each, in shared memory.  (Values that are loaded late are.) */
+template <int DIM>
+static __device__ __forceinline__ void attn_refresh(const struct attn_tile_job &t,
+                                                    uint32_t head_dim, const uint16_t *key,
+                                                    const uint16_t *value, struct attn_kv<DIM> *to)
+{
+    const uint32_t lane = threadIdx.x % 32, quarter = 8 * (lane % 4), eighth = 8 * (lane / 4);
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+#pragma unroll
+        for (int u = 0; u < DIM / 32; u++)
+            if (t.first + 8 * j + lane / 4 >= t.last)
+                to->key[j][u] = attn_load(key + quarter + 32 * u, quarter + 32 * u < head_dim);
+#pragma unroll
+    for (int j = 0; j < 8 * attn_kv<DIM>::EARLY; j++)
+#pragma unroll
+        for (int u = 0; u < DIM / 64; u++)
+            if (t.first + 16 * (j / 4) + 2 * (lane % 4) + 8 * (j % 4 / 2) + j % 2 >= t.last)
+                to->value[j / 4][u][j % 4] =
+                    attn_load(value + eighth + 64 * u, eighth + 64 * u < head_dim);
+}
+
 /* The warp's lines of the positions that come a step later, to where they are near. */
 template <int DIM>
 static __device__ __forceinline__ void attn_prefetch(const struct attn_tile_job &t, uint32_t step,

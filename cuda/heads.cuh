@@ -107,6 +107,20 @@ static __device__ __forceinline__ void head_store(const struct weir_gpu_heads &o
     }
 }
 
+/* The same, rounded to BF16. */
+static __device__ __forceinline__ void head_round(const struct weir_gpu_heads &o, uint32_t head_dim,
+                                                  const struct head_share &h, __nv_bfloat16 *at)
+{
+    uint32_t a, b;
+#pragma unroll
+    for (int i = 0; i < HEAD_PAIRS; i++) {
+        if (!head_pair(o, head_dim, i, &a, &b))
+            continue;
+        at[a] = __float2bfloat16_rn(h.a[i]);
+        at[b] = __float2bfloat16_rn(h.b[i]);
+    }
+}
+
 /* A head of k or v into its place. */
 static __device__ __forceinline__ void head_keep(const struct weir_gpu_heads &o,
                                                  const struct weir_gpu_kv &kv,
@@ -114,19 +128,11 @@ static __device__ __forceinline__ void head_keep(const struct weir_gpu_heads &o,
                                                  const struct head_share &h)
 {
     const bool is_v = place.head >= o.n_heads + kv.n_heads;
-    const uint32_t kv_head = place.head - o.n_heads - (is_v ? kv.n_heads : 0);
-    __nv_bfloat16 *at =
-        (__nv_bfloat16 *)(is_v ? kv.values : kv.keys) +
-        (((size_t)place.sequence * kv.n_heads + kv_head) * kv.context + place.position) *
-            kv.head_dim;
-    uint32_t a, b;
-#pragma unroll
-    for (int i = 0; i < HEAD_PAIRS; i++) {
-        if (!head_pair(o, kv.head_dim, i, &a, &b))
-            continue;
-        at[a] = __float2bfloat16_rn(h.a[i]);
-        at[b] = __float2bfloat16_rn(h.b[i]);
-    }
+    const size_t kv_head = place.head - o.n_heads - (is_v ? kv.n_heads : 0);
+    const size_t line = (place.sequence * (size_t)kv.n_heads + kv_head) * kv.context;
+    head_round(o, kv.head_dim, h,
+               (__nv_bfloat16 *)(is_v ? kv.values : kv.keys) +
+                   (line + place.position) * kv.head_dim);
 }
 
 #endif

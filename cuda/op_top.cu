@@ -1,9 +1,8 @@
 /* The largest of each line.  Numbers become keys, 64 bits whose order is the one asked for, no two
  * alike.  A block holds a slice of a line's keys in registers.  The k-th largest is not below the
  * smallest of the largest ones of k parts of the slice; from there on bisection finds a bound that
- * few keys reach, and these are ranked by comparing each with all.  k of them go on to the next
- * round, until one slice is left.  (Sorting a slice in shared memory moves 40 times as much.)
- * 4 bytes read a logit. */
+ * few keys reach.  These go on to the next round, until one slice is left, where each is compared
+ * with all.  (Sorting a slice in shared memory moves 40 times as much.)  4 bytes read a logit. */
 #include "cuda/ops.h"
 
 #include "gpu_private.h"
@@ -14,7 +13,7 @@ enum {
     N_WARPS = THREADS / OP_WARP,
     FEW = 4, /* keys of a thread, in the first round */
     MANY = 16,
-    ROOM = 512, /* keys that are ranked at once */
+    ROOM = 2 * WEIR_GPU_MOST_TOP, /* for keys that a slice leaves */
 };
 
 typedef unsigned long long top_key; /* 0: none */
@@ -22,18 +21,17 @@ typedef unsigned long long top_key; /* 0: none */
 struct top_job {
     struct weir_gpu_top o;
     const top_key *from; /* [n][width]; NULL: logits */
-    top_key *to;         /* [n][slices][k]; NULL: it is the last time, to id and logit */
+    top_key *to;         /* [n][slices][kept_of(k)]; NULL: it is the last time, to id and logit */
     uint32_t width;
 };
 
 struct top_shared {
     uint32_t marked[FEW * THREADS / 32]; /* a bit each: recent */
     uint32_t count[2][N_WARPS];
-    top_key best[2][N_WARPS]; /* least and most of the parts' largest */
+    uint2 best[N_WARPS]; /* least and most of the parts' largest, or the largest itself */
     uint32_t n_few;
-    top_key few[ROOM]; /* candidates, in any order */
+    top_key few[ROOM]; /* that are kept, in any order */
     uint32_t rank[ROOM];
-    top_key kept[WEIR_GPU_MOST_TOP]; /* in order, zeros behind them */
 };
 
 /* Larger for what comes earlier. */
@@ -112,46 +110,42 @@ static __device__ __forceinline__ uint32_t count(const top_key key[KEYS], top_ke
     return __reduce_add_sync(0xffffffff, s.count[turn][threadIdx.x % OP_WARP]);
 }
 
-static __device__ __forceinline__ top_key other_lane(top_key key, int across)
+static __device__ __forceinline__ uint32_t high_of(top_key key)
 {
-    return __shfl_xor_sync(0xffffffff, key, across);
+    return (uint32_t)(key >> 32);
 }
 
-/* Of the largest keys of parts of the slice, at least k parts: the least and the most. */
+/* Of the largest keys of parts of the slice, at least k parts: no more than the least, and no less
+ * than the most. */
 template <int KEYS>
 static __device__ __forceinline__ void bounds(const top_key key[KEYS], uint32_t k,
                                               struct top_shared &s, top_key *least, top_key *most)
 {
-    int lanes = OP_WARP; /* of a part */
-    while (THREADS / lanes < (int)k)
+    uint32_t low = 0, lanes = OP_WARP; /* of a part */
+    while (THREADS / lanes < k)
         lanes /= 2;
-    top_key low = 0, high;
 #pragma unroll
     for (int i = 0; i < KEYS; i++)
-        low = max(low, key[i]);
-    for (int across = 1; across < lanes; across *= 2)
-        low = max(low, other_lane(low, across));
-    high = low;
-    for (int across = lanes; across < OP_WARP; across *= 2) {
-        low = min(low, other_lane(low, across));
-        high = max(high, other_lane(high, across));
-    }
-    if (threadIdx.x % OP_WARP == 0) {
-        s.best[0][threadIdx.x / OP_WARP] = low;
-        s.best[1][threadIdx.x / OP_WARP] = high;
-    }
+        low = max(low, high_of(key[i]));
+    for (uint32_t across = 1; across < lanes; across *= 2)
+        low = max(low, __shfl_xor_sync(0xffffffff, low, across));
+    const uint32_t high = __reduce_max_sync(0xffffffff, low);
+    low = __reduce_min_sync(0xffffffff, low);
+    if (threadIdx.x % OP_WARP == 0)
+        s.best[threadIdx.x / OP_WARP] = make_uint2(low, high);
     __syncthreads();
-    low = s.best[0][threadIdx.x % OP_WARP];
-    high = s.best[1][threadIdx.x % OP_WARP];
-    for (int across = 1; across < OP_WARP; across *= 2) {
-        low = min(low, other_lane(low, across));
-        high = max(high, other_lane(high, across));
-    }
-    *least = low;
-    *most = high;
+    const uint2 best = s.best[threadIdx.x % OP_WARP];
+    *least = (top_key)__reduce_min_sync(0xffffffff, best.x) << 32;
+    *most = (top_key)__reduce_max_sync(0xffffffff, best.y) << 32 | UINT32_MAX;
 }
 
-/* A bound that at least k keys reach (or all that are any), and no more than ROOM. */
+/* Keys that a slice leaves: k of them, and some more, for then it need not be exact. */
+static __host__ __device__ __forceinline__ uint32_t kept_of(uint32_t k)
+{
+    return k == 1 ? 1 : k < OP_WARP ? 2 * OP_WARP : 2 * k;
+}
+
+/* A bound that at least k keys reach (or all that are any), and no more than kept_of(k). */
 template <int KEYS>
 static __device__ __forceinline__ top_key bound(const top_key key[KEYS], uint32_t k,
                                                 struct top_shared &s)
@@ -161,7 +155,7 @@ static __device__ __forceinline__ top_key bound(const top_key key[KEYS], uint32_
     bounds<KEYS>(key, k, s, &low, &high);
     low = max(low, 1ULL);
     uint32_t n = count<KEYS>(key, low, turn, s);
-    while (n > ROOM) { /* n >= k reach low, fewer than k what is above high */
+    while (n > kept_of(k)) { /* n >= k reach low, fewer than k what is above high */
         const top_key middle = low + (high - low) / 2 + 1;
         turn ^= 1;
         const uint32_t reach = count<KEYS>(key, middle, turn, s);
@@ -175,10 +169,63 @@ static __device__ __forceinline__ top_key bound(const top_key key[KEYS], uint32_
     return low;
 }
 
-/* The first k of s.few to their places. */
-static __device__ __forceinline__ void rank(uint32_t k, struct top_shared &s)
+/* In every lane. */
+static __device__ __forceinline__ top_key warp_most(top_key key)
 {
-    const uint32_t n = s.n_few, width = n <= ROOM / 4 ? ROOM / 4 : n <= ROOM / 2 ? ROOM / 2 : ROOM;
+    const uint32_t high = __reduce_max_sync(0xffffffff, high_of(key));
+    const uint32_t low = __reduce_max_sync(0xffffffff, high_of(key) == high ? (uint32_t)key : 0);
+    return (top_key)high << 32 | low;
+}
+
+/* The first of s.few becomes the largest key. */
+template <int KEYS>
+static __device__ __forceinline__ void keep_best(const top_key key[KEYS], struct top_shared &s)
+{
+    top_key best = 0;
+#pragma unroll
+    for (int i = 0; i < KEYS; i++)
+        best = max(best, key[i]);
+    best = warp_most(best);
+    if (threadIdx.x % OP_WARP == 0)
+        s.best[threadIdx.x / OP_WARP] = make_uint2((uint32_t)best, high_of(best));
+    __syncthreads();
+    if (threadIdx.x < OP_WARP) {
+        const uint2 of_warp = s.best[threadIdx.x];
+        best = warp_most((top_key)of_warp.y << 32 | of_warp.x);
+        if (threadIdx.x == 0)
+            s.few[0] = best;
+    }
+    __syncthreads();
+}
+
+/* s.few: the largest keys, at least k of them and kept_of(k) at most, in any order, and zeros. */
+template <int KEYS>
+static __device__ __forceinline__ void keep(const top_key key[KEYS], uint32_t k,
+                                            struct top_shared &s)
+{
+    if (threadIdx.x == 0)
+        s.n_few = 0;
+    if (threadIdx.x < ROOM)
+        s.few[threadIdx.x] = s.rank[threadIdx.x] = 0;
+    const top_key least = bound<KEYS>(key, k, s);
+#pragma unroll
+    for (int i = 0; i < KEYS; i++)
+        if (key[i] >= least)
+            s.few[atomicAdd(&s.n_few, 1)] = key[i];
+    __syncthreads();
+}
+
+static __device__ __forceinline__ void put(const struct weir_gpu_top &o, uint32_t at, top_key key)
+{
+    o.id[(size_t)blockIdx.y * o.k + at] = key ? ~(uint32_t)key : UINT32_MAX;
+    o.logit[(size_t)blockIdx.y * o.k + at] = key ? logit_of(key) : -INFINITY;
+}
+
+/* The first k of s.few to their places. */
+static __device__ __forceinline__ void put_in_order(const struct weir_gpu_top &o,
+                                                    struct top_shared &s)
+{
+    const uint32_t n = s.n_few, width = n <= ROOM / 8 ? ROOM / 8 : n <= ROOM / 4 ? ROOM / 4 : ROOM;
     const uint32_t own = threadIdx.x % width, part = threadIdx.x / width, parts = THREADS / width;
     if (own < n) {
         const top_key key = s.few[own];
@@ -188,51 +235,31 @@ static __device__ __forceinline__ void rank(uint32_t k, struct top_shared &s)
         (void)atomicAdd(&s.rank[own], above);
     }
     __syncthreads();
-    if (threadIdx.x < n && s.rank[threadIdx.x] < k)
-        s.kept[s.rank[threadIdx.x]] = s.few[threadIdx.x];
-    __syncthreads();
-}
-
-/* s.kept becomes the k largest keys. */
-template <int KEYS>
-static __device__ __forceinline__ void keep(const top_key key[KEYS], uint32_t k,
-                                            struct top_shared &s)
-{
-    if (threadIdx.x == 0)
-        s.n_few = 0;
-    if (threadIdx.x < WEIR_GPU_MOST_TOP)
-        s.kept[threadIdx.x] = 0;
-    if (threadIdx.x < ROOM)
-        s.rank[threadIdx.x] = 0;
-    const top_key least = bound<KEYS>(key, k, s);
-#pragma unroll
-    for (int i = 0; i < KEYS; i++)
-        if (key[i] >= least)
-            s.few[atomicAdd(&s.n_few, 1)] = key[i];
-    __syncthreads();
-    rank(k, s);
+    if (threadIdx.x < n && s.rank[threadIdx.x] < o.k)
+        put(o, s.rank[threadIdx.x], s.few[threadIdx.x]);
+    if (threadIdx.x >= n && threadIdx.x < o.k)
+        put(o, threadIdx.x, 0);
 }
 
 template <int KEYS>
 static __global__ void __launch_bounds__(THREADS) keep_largest(const struct top_job job)
 {
     __shared__ struct top_shared s;
-    const struct weir_gpu_top &o = job.o;
-    const uint32_t i = threadIdx.x;
+    const uint32_t k = job.o.k, n = kept_of(k), i = threadIdx.x;
     top_key key[KEYS];
     gpu_let_next_begin();
     gpu_wait_for_previous();
     load<KEYS>(job, s, key);
-    keep<KEYS>(key, o.k, s);
-    if (job.to) {
-        if (i < o.k)
-            job.to[((size_t)blockIdx.y * gridDim.x + blockIdx.x) * o.k + i] = s.kept[i];
-        return;
-    }
-    if (i < o.k) {
-        o.id[(size_t)blockIdx.y * o.k + i] = s.kept[i] ? ~(uint32_t)s.kept[i] : UINT32_MAX;
-        o.logit[(size_t)blockIdx.y * o.k + i] = s.kept[i] ? logit_of(s.kept[i]) : -INFINITY;
-    }
+    if (k == 1)
+        keep_best<KEYS>(key, s);
+    else
+        keep<KEYS>(key, k, s);
+    if (job.to && i < n)
+        job.to[((size_t)blockIdx.y * gridDim.x + blockIdx.x) * n + i] = s.few[i];
+    if (!job.to && k > 1)
+        put_in_order(job.o, s);
+    if (!job.to && k == 1 && i == 0)
+        put(job.o, 0, s.few[0]);
 }
 
 /* Keys of a block: in the first round (so many of logits) few, for there are many blocks then. */
@@ -250,8 +277,8 @@ static uint32_t slices_of(uint32_t width, bool first)
 /* Keys that the first round leaves, and those that the second does. */
 size_t weir_gpu_top_bytes(uint32_t n, uint32_t width, uint32_t k)
 {
-    const size_t kept = (size_t)slices_of(width, true) * k;
-    return n * (kept + (size_t)slices_of((uint32_t)kept, false) * k) * sizeof(top_key);
+    const size_t kept = (size_t)slices_of(width, true) * kept_of(k);
+    return n * (kept + (size_t)slices_of((uint32_t)kept, false) * kept_of(k)) * sizeof(top_key);
 }
 
 weir_err weir_gpu_op_top(struct weir_gpu_stream *s, const struct weir_gpu_top *o)
@@ -259,11 +286,11 @@ weir_err weir_gpu_op_top(struct weir_gpu_stream *s, const struct weir_gpu_top *o
     if (o->n == 0 || o->width == 0 || o->k == 0 || o->k > WEIR_GPU_MOST_TOP ||
         (o->n_recent && !o->recent))
         return WEIR_ERR_INVALID;
-    if (o->width > UINT32_MAX / WEIR_GPU_MOST_TOP)
+    if (o->width > UINT32_MAX / ROOM)
         return WEIR_ERR_UNSUPPORTED;
     struct top_job job = {*o, NULL, NULL, o->width};
     top_key *to = (top_key *)o->scratch;
-    top_key *other = to + (size_t)o->n * slices_of(o->width, true) * o->k;
+    top_key *other = to + (size_t)o->n * slices_of(o->width, true) * kept_of(o->k);
     weir_err err = WEIR_OK;
     for (bool last = false; !last && !err;) {
         const bool few = slice_of(job.width, !job.from) == FEW * THREADS;
@@ -273,7 +300,7 @@ weir_err weir_gpu_op_top(struct weir_gpu_stream *s, const struct weir_gpu_top *o
         err = gpu_launch(s, gpu_grid{dim3(slices, o->n), dim3(THREADS), 0, true},
                          few ? keep_largest<FEW> : keep_largest<MANY>, job);
         job.from = to;
-        job.width = slices * o->k;
+        job.width = slices * kept_of(o->k);
         to = other;
         other = (top_key *)job.from;
     }

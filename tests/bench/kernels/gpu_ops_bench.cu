@@ -39,7 +39,7 @@ class Bench
               const std::function<weir_err(int)> &queue)
     {
         const double us = median(queue);
-        printf("%-15s %-14s n %3u positions %4u: %8.2f us\n", m.name, op, n, positions, us);
+        printf("%-15s %-15s n %3u positions %4u: %8.2f us\n", m.name, op, n, positions, us);
         if (f)
             fprintf(f, "%s,%s,%s,%u,%u,%.3f\n", commit, m.name, op, n, positions, us);
     }
@@ -134,23 +134,19 @@ struct Pass {
         return {keys.at + layer % LAYERS * kv_size(), values.at + layer % LAYERS * kv_size(),
                 m.kv_heads, m.dim, context};
     }
-    weir_err heads(int layer)
+    weir_gpu_heads heads_args()
     {
         weir_gpu_heads o{};
-        const weir_gpu_pass pass{n, sequence.at, position.at};
-        const weir_gpu_kv to = kv(layer);
         o.qkv = qkv.at;
         o.stride = qkv_width;
         o.n_heads = m.n_heads;
         o.turn = turn.at;
         o.n_pairs = m.dim / 2;
-        return weir_gpu_op_heads(lab.stream, &pass, &to, &o);
+        return o;
     }
-    weir_err attention(int layer, uint32_t most)
+    weir_gpu_attention attention_args(uint32_t most)
     {
         weir_gpu_attention o{};
-        const weir_gpu_pass pass{n, sequence.at, position.at};
-        const weir_gpu_kv of = kv(layer);
         o.q = qkv.at;
         o.stride = qkv_width;
         o.n_heads = m.n_heads;
@@ -159,7 +155,30 @@ struct Pass {
         o.scratch = (float *)scratch.at;
         o.out = out.at();
         o.layout = layout;
-        return weir_gpu_op_attention(lab.stream, &pass, &of, &o);
+        return o;
+    }
+    weir_gpu_pass pass() { return {n, sequence.at, position.at}; }
+    weir_err heads(int layer)
+    {
+        const weir_gpu_pass rows = pass();
+        const weir_gpu_kv to = kv(layer);
+        const weir_gpu_heads o = heads_args();
+        return weir_gpu_op_heads(lab.stream, &rows, &to, &o);
+    }
+    weir_err attention(int layer, uint32_t most)
+    {
+        const weir_gpu_pass rows = pass();
+        const weir_gpu_kv of = kv(layer);
+        const weir_gpu_attention o = attention_args(most);
+        return weir_gpu_op_attention(lab.stream, &rows, &of, &o);
+    }
+    weir_err both(int layer, uint32_t most)
+    {
+        const weir_gpu_pass rows = pass();
+        const weir_gpu_kv kv_both = kv(layer);
+        const weir_gpu_heads heads = heads_args();
+        const weir_gpu_attention o = attention_args(most);
+        return weir_gpu_op_heads_attention(lab.stream, &rows, &kv_both, &heads, &o);
     }
     Lab &lab;
     const Model &m;
@@ -217,6 +236,10 @@ void bench_ops(Lab &lab, const char *csv, const char *commit)
                 }
                 bench.time(m, "attention", n, positions,
                            [&](int i) { return p.attention(i, positions); });
+                if (n <= WEIR_GPU_MOST_VECTORS) {
+                    bench.time(m, "heads+attention", n, positions,
+                               [&](int i) { return p.both(i, positions); });
+                }
                 if (positions < 8192 && n == 1) { /* recorded for more than there is yet */
                     bench.time(m, "attention, room", n, positions,
                                [&](int i) { return p.attention(i, p.context); });
