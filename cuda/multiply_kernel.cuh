@@ -19,7 +19,10 @@
 #include "gpu_private.h"
 #include "multiply_ring.cuh"
 
-enum { PARTS = 16, MOST_SLOTS = 8, X_SLOTS = 2 };
+#ifndef V_SLOTS
+#define V_SLOTS 8
+#endif
+enum { PARTS = 16, MOST_SLOTS = V_SLOTS, X_SLOTS = 2 };
 
 /* How many vectors there may be, in eights (0: one vector), and what is good for so many. */
 template <int GROUPS> struct batch {
@@ -30,7 +33,9 @@ template <int GROUPS> struct batch {
 #define V_ROWS   (GROUPS <= 1 ? 1 : 2)
 #define V_TILES  (GROUPS <= 2 ? 4 : 2)
 #define V_BLOCKS (GROUPS <= 1 ? 2 : 1)
+#define V_KEEP   (GROUPS >= 2)
 #endif
+    static constexpr bool KEEP_X = V_KEEP;  /* in registers, for all tiles of a step */
     static constexpr int K = V_PARTS;       /* warps that share out the parts */
     static constexpr int SIDES = V_ROWS;    /* ... the tiles */
     static constexpr int TILES = V_TILES;   /* of a warp side by side */
@@ -76,40 +81,46 @@ struct warp_place {
 
 /* A warp's ring and what it fetches next: the same order as what it computes. */
 template <class RING, class B> struct weights {
-    uint32_t ring, bars;    /* in shared memory */
-    uint32_t tile, r, step; /* to be fetched next; tile: the pass's first */
-    uint32_t slot, phase;   /* to be read next */
+    uint32_t ring, bars; /* in shared memory */
+    const uint8_t *from; /* to be fetched next; NULL: nothing is left */
+    uint32_t base, tile; /* the first tile of its pass; its own */
+    uint32_t step;
+    uint32_t slot, phase; /* to be read next */
+
+    /* To the warp's next step, or next pass. */
+    __device__ __forceinline__ void go_on(const struct multiply_job &j, const struct warp_place &at)
+    {
+        bool last;
+        step = step_after<B::K>(step, at.part, j.n_steps, &last);
+        if (last)
+            base += j.pass_tiles;
+        tile = base + at.side;
+        from = tile < at.end ? RING::at(j, tile, step) : NULL;
+    }
 
     __device__ __forceinline__ void fetch_into(const struct multiply_job &j,
                                                const struct warp_place &at, uint32_t to)
     {
-        if (tile >= at.end)
+        if (!from)
             return;
-        RING::fetch(j, tile + at.side + B::SIDES * r, step, at.lane, ring + to * RING::SLOT_BYTES,
-                    bars + 8 * to);
-        r++;
-        const uint32_t next = at.side + B::SIDES * r;
-        if (next < j.pass_tiles && tile + next < at.end)
-            return;
-        bool last;
-        r = 0;
-        step = step_after<B::K>(step, at.part, j.n_steps, &last);
-        if (last)
-            tile += j.pass_tiles;
-        if (tile + at.side >= at.end)
-            tile = at.end;
+        RING::fetch(j, from, tile, step, at.lane, ring + to * RING::SLOT_BYTES, bars + 8 * to);
+        tile += B::SIDES;
+        from += B::SIDES * RING::tile_bytes(j);
+        if (tile >= base + j.pass_tiles || tile >= at.end)
+            go_on(j, at);
     }
 
     __device__ __forceinline__ void begin(const struct multiply_job &j, const struct warp_place &at)
     {
-        tile = at.part < j.n_steps && at.first + at.side < at.end && at.side < j.pass_tiles
-                   ? at.first
-                   : at.end;
-        r = slot = phase = 0;
+        base = at.first;
+        tile = base + at.side;
         step = at.part;
+        const bool any = step < j.n_steps && tile < at.end && at.side < j.pass_tiles;
+        from = any ? RING::at(j, tile, step) : NULL;
+        slot = phase = 0;
         if (at.lane == 0)
             for (uint32_t i = 0; i < j.n_slots; i++)
-                bar_init(bars + 8 * i, RING::N_ARRIVE);
+                bar_init(bars + 8 * i, RING::ARRIVALS);
     }
 
     __device__ __forceinline__ void fetch_first(const struct multiply_job &j,
@@ -144,7 +155,7 @@ template <class RING, class B> struct weights {
 };
 
 /* x of the steps to come, for the SIDES warps of the same parts; the first of them fetches. */
-template <class B> struct vectors {
+template <class RING, class B> struct vectors {
     uint32_t ring, full, empty; /* in shared memory; `full` and `empty`: X_SLOTS barriers each */
     uint32_t left, step;        /* to be fetched */
     uint32_t n;                 /* read so far */
@@ -154,8 +165,8 @@ template <class B> struct vectors {
     {
         if (!left)
             return;
-        fetch_bytes(ring + slot * B::X_BYTES, j.x + (size_t)step * j.x_stride, B::X_BYTES, at.lane,
-                    full + 8 * slot);
+        fetch<RING::ENGINE_FOR_X>::bytes(ring + slot * B::X_BYTES, j.x + (size_t)step * j.x_stride,
+                                         B::X_BYTES, at.lane, full + 8 * slot);
         bool last;
         step = step_after<B::K>(step, at.part, j.n_steps, &last);
         left--;
@@ -172,7 +183,7 @@ template <class B> struct vectors {
         n = 0;
         if (at.lane == 0 && at.side == 0)
             for (uint32_t i = 0; i < X_SLOTS; i++) {
-                bar_init(full + 8 * i, FETCH_ARRIVES);
+                bar_init(full + 8 * i, fetch<RING::ENGINE_FOR_X>::ARRIVALS);
                 bar_init(empty + 8 * i, B::SIDES);
             }
     }
@@ -210,11 +221,26 @@ template <class B> struct vectors {
 /* The sums of a warp: for each tile and group of vectors, c of mma. */
 template <class B> using sums = float[B::TILES][B::NB][4];
 
+/* Half `h` of a step of x, a lane's share. */
+template <class B>
+static __device__ __forceinline__ void read_x(uint32_t from, uint32_t lane, int h, uint4 x[B::NB])
+{
+#pragma unroll
+    for (int q = 0; q < B::NB; q++)
+        x[q] = read_16(from + (B::ONE ? 64 * h + lane % 4 * 16 : 512 * (2 * q + h) + lane * 16));
+}
+
 template <class RING, class B>
 static __device__ __forceinline__ void
 multiply_step(const struct multiply_job &j, const struct warp_place &at, weights<RING, B> &w,
-              uint32_t step, uint32_t n_tiles, uint32_t x_at, sums<B> &sum)
+              vectors<RING, B> &v, uint32_t step, uint32_t n_tiles, sums<B> &sum)
 {
+    const uint32_t x_at = v.wait();
+    uint4 x[2][B::NB];
+    if (B::KEEP_X) {
+        read_x<B>(x_at, at.lane, 0, x[0]);
+        read_x<B>(x_at, at.lane, 1, x[1]);
+    }
 #pragma unroll
     for (int r = 0; r < B::TILES; r++) {
         if (r >= n_tiles)
@@ -225,37 +251,33 @@ multiply_step(const struct multiply_job &j, const struct warp_place &at, weights
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             uint32_t a[2][4];
-            uint4 x[B::NB];
-#pragma unroll
-            for (int q = 0; q < B::NB; q++)
-                x[q] = read_16(
-                    x_at + (B::ONE ? 64 * h + at.lane % 4 * 16 : 512 * (2 * q + h) + at.lane * 16));
+            if (!B::KEEP_X)
+                read_x<B>(x_at, at.lane, h, x[h]);
             read.decode(j, step, h, at.lane, w.slot_at(), a);
-            if (h == 1)
-                w.pass_on(j, at);
 #pragma unroll
             for (int q = 0; q < B::NB; q++)
-                mma(sum[r][q], a[0], x[q].x, x[q].y);
+                mma(sum[r][q], a[0], x[h][q].x, x[h][q].y);
 #pragma unroll
             for (int q = 0; q < B::NB; q++)
-                mma(sum[r][q], a[1], x[q].z, x[q].w);
+                mma(sum[r][q], a[1], x[h][q].z, x[h][q].w);
         }
+        w.pass_on(j, at);
     }
+    v.pass_on(j, at);
 }
 
 /* The sums over all steps of a warp. */
 template <class RING, class B>
 static __device__ __forceinline__ void
 multiply_tiles(const struct multiply_job &j, const struct warp_place &at, weights<RING, B> &w,
-               vectors<B> &x, uint32_t n_tiles, sums<B> &sum)
+               vectors<RING, B> &x, uint32_t n_tiles, sums<B> &sum)
 {
     sums<B> first = {}; /* of two parts */
     bool last = at.part >= j.n_steps;
 #pragma unroll 1
     for (uint32_t step = at.part; !last;) {
         const uint32_t next = step_after<B::K>(step, at.part, j.n_steps, &last);
-        multiply_step<RING, B>(j, at, w, step, n_tiles, x.wait(), sum);
-        x.pass_on(j, at);
+        multiply_step<RING, B>(j, at, w, x, step, n_tiles, sum);
         if (B::K < PARTS && next == at.part + B::K) {
 #pragma unroll
             for (int k = 0; k < sizeof(sum) / sizeof(float); k++) {
@@ -342,14 +364,14 @@ static __global__ void __launch_bounds__(LANES *batch<GROUPS>::WARPS, batch<GROU
     using B = batch<GROUPS>;
     extern __shared__ __align__(128) uint8_t room[]; /* sums, rings of x, rings of weights */
     __shared__ uint64_t bars[B::WARPS * MOST_SLOTS], x_bars[B::K * 2 * X_SLOTS];
-    const uint32_t warp = threadIdx.x / LANES;
+    const uint32_t warp = __shfl_sync(~0u, threadIdx.x / LANES, 0); /* known to be uniform */
     const struct warp_place at = {threadIdx.x % LANES, warp / B::SIDES, warp % B::SIDES,
                                   (uint32_t)((uint64_t)j.n_tiles * blockIdx.x / gridDim.x),
                                   (uint32_t)((uint64_t)j.n_tiles * (blockIdx.x + 1) / gridDim.x)};
     weights<RING, B> w;
     w.ring = shared_at(room) + B::FIXED_BYTES + warp * j.n_slots * RING::SLOT_BYTES;
     w.bars = shared_at(bars + warp * MOST_SLOTS);
-    vectors<B> x;
+    vectors<RING, B> x;
     x.ring = shared_at(room) + B::SUM_BYTES + at.part * X_SLOTS * B::X_BYTES;
     x.full = shared_at(x_bars + at.part * 2 * X_SLOTS);
     x.empty = x.full + 8 * X_SLOTS;

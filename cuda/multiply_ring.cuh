@@ -85,42 +85,64 @@ static __device__ __forceinline__ void bars_are_ready(void)
     __syncwarp();
 }
 
-/* Bytes, a multiple of 16, by one warp; the barrier has FETCH_ARRIVES. */
-enum { FETCH_ARRIVES = HAS_BULK_COPY ? 1 : LANES };
-static __device__ __forceinline__ void fetch_bytes(uint32_t to, const void *from, uint32_t bytes,
-                                                   uint32_t lane, uint32_t bar)
-{
+/* Bytes, a multiple of 16, by the copy engine, or by the threads of a warp where there is none or
+ * its queue is long; the barrier has as many arrivals as `arrivals()` says.
+ *
+ * The engine takes no notice of reads that are under way: what lies at `to` must have been used, on
+ * the far side of a branch, when this is called. */
+template <bool ENGINE> struct fetch {
+    static constexpr bool BULK = ENGINE && HAS_BULK_COPY;
+    static constexpr uint32_t ARRIVALS = BULK ? 1 : LANES;
+
+    static __device__ __forceinline__ void bytes(uint32_t to, const void *from, uint32_t n,
+                                                 uint32_t lane, uint32_t bar)
+    {
 #if HAS_BULK_COPY
-    if (lane == 0) {
-        asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes)
-                     : "memory");
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
-                     "[%1], %2, [%3];" ::"r"(to),
-                     "l"(from), "r"(bytes), "r"(bar)
-                     : "memory");
-    }
-#else
-    for (uint32_t i = 16 * lane; i < bytes; i += 16 * LANES)
-        copy_16(to + i, (const uint8_t *)from + i, 16);
-    bar_arrive_after_copies(bar);
+        if (BULK) {
+            asm volatile("{\n.reg .pred p;\n.reg .b32 t;\nelect.sync t|p, 0xffffffff;\n"
+                         "@p mbarrier.arrive.expect_tx.shared.b64 _, [%3], %2;\n"
+                         "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                         "[%0], [%1], %2, [%3];\n}" ::"r"(to),
+                         "l"(from), "r"(n), "r"(bar)
+                         : "memory");
+            return;
+        }
 #endif
-}
+        for (uint32_t i = 16 * lane; i < n; i += 16 * LANES)
+            copy_16(to + i, (const uint8_t *)from + i, 16);
+        bar_arrive_after_copies(bar);
+    }
+};
 
 /* ---- the resident form ---- */
 
 struct packed_ring {
-    enum { SLOT_BYTES = WEIR_FORM_HALF_BYTES + 16, N_ARRIVE = FETCH_ARRIVES };
+    static constexpr uint32_t SLOT_BYTES = WEIR_FORM_HALF_BYTES + 16;
+    static constexpr uint32_t ARRIVALS = fetch<true>::ARRIVALS;
+    static constexpr bool ENGINE_FOR_X = false; /* x would queue behind weights */
 
-    /* The exceptions lie between the halves, and come with either. */
-    static __device__ __forceinline__ void fetch(const struct multiply_job &j, uint32_t tile,
-                                                 uint32_t step, uint32_t lane, uint32_t slot,
-                                                 uint32_t bar)
+    /* Where a step of a tile is, and from a tile to the next; the exceptions lie between the
+     * halves, and come with either. */
+    static __device__ __forceinline__ const uint8_t *at(const struct multiply_job &j, uint32_t tile,
+                                                        uint32_t step)
     {
         const uint32_t units_per_tile = (j.n_steps + 1) / 2;
-        const uint8_t *from = j.weights +
-                              ((size_t)tile * units_per_tile + step / 2) * WEIR_FORM_UNIT_BYTES +
-                              step % 2 * WEIR_FORM_HALF_BYTES;
-        fetch_bytes(slot, from, SLOT_BYTES, lane, bar);
+        return j.weights + ((size_t)tile * units_per_tile + step / 2) * WEIR_FORM_UNIT_BYTES +
+               step % 2 * WEIR_FORM_HALF_BYTES;
+    }
+    static __device__ __forceinline__ size_t tile_bytes(const struct multiply_job &j)
+    {
+        return (size_t)((j.n_steps + 1) / 2) * WEIR_FORM_UNIT_BYTES;
+    }
+
+    static __device__ __forceinline__ void fetch(const struct multiply_job &j, const uint8_t *from,
+                                                 uint32_t tile, uint32_t step, uint32_t lane,
+                                                 uint32_t slot, uint32_t bar)
+    {
+        (void)j;
+        (void)tile;
+        (void)step;
+        ::fetch<true>::bytes(slot, from, SLOT_BYTES, lane, bar);
     }
 
     uint4 low[2], codes;
@@ -154,46 +176,58 @@ struct packed_ring {
 /* ---- rows ---- */
 
 struct rows_ring {
-    enum { SLOT_BYTES = TILE_ROWS * STEP_COLUMNS * 2, N_ARRIVE = LANES };
+    static constexpr uint32_t SLOT_BYTES = TILE_ROWS * STEP_COLUMNS * 2;
+    static constexpr uint32_t ARRIVALS = LANES;
+    static constexpr bool ENGINE_FOR_X = true;
 
-    /* Rows that do not begin at multiples of 16 bytes: weight by weight. */
-    static __device__ __noinline__ void fetch_odd(const uint16_t *row, uint32_t column,
-                                                  uint32_t n_columns, uint32_t to)
+    /* Where weights are missing, or rows do not begin at multiples of 16 bytes. */
+    static __device__ __noinline__ void fetch_odd(const struct multiply_job &j, uint32_t row,
+                                                  uint32_t column, uint32_t to)
     {
-        uint32_t w[4] = {0, 0, 0, 0};
+#pragma unroll 1
+        for (uint32_t k = 0; k < 4; k++) {
+            const uint32_t r = row + k % 2 * 8, c = column + k / 2 * 32;
+            const uint16_t *from = (const uint16_t *)j.weights + (size_t)r * j.n_columns + c;
+            uint32_t w[4] = {0, 0, 0, 0};
 #pragma unroll
-        for (uint32_t k = 0; k < 8; k++)
-            if (row && column + k < n_columns)
-                w[k / 2] |= (uint32_t)row[column + k] << 16 * (k % 2);
-        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(w[0]), "r"(w[1]),
-                     "r"(w[2]), "r"(w[3])
-                     : "memory");
+            for (uint32_t i = 0; i < 8; i++)
+                if (r < j.n_rows && c + i < j.n_columns)
+                    w[i / 2] |= (uint32_t)from[i] << 16 * (i % 2);
+            asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to + 16 * LANES * k),
+                         "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+                         : "memory");
+        }
+    }
+
+    static __device__ __forceinline__ const uint8_t *at(const struct multiply_job &j, uint32_t tile,
+                                                        uint32_t step)
+    {
+        return j.weights + ((size_t)tile * TILE_ROWS * j.n_columns + step * STEP_COLUMNS) * 2;
+    }
+    static __device__ __forceinline__ size_t tile_bytes(const struct multiply_job &j)
+    {
+        return (size_t)TILE_ROWS * j.n_columns * 2;
     }
 
     /* Each lane brings what it will read itself: of rows l / 4 and l / 4 + 8, in each 32 columns,
      * the 8 from 8 (l % 4) on. */
-    static __device__ __forceinline__ void fetch(const struct multiply_job &j, uint32_t tile,
-                                                 uint32_t step, uint32_t lane, uint32_t slot,
-                                                 uint32_t bar)
+    static __device__ __forceinline__ void fetch(const struct multiply_job &j, const uint8_t *from,
+                                                 uint32_t tile, uint32_t step, uint32_t lane,
+                                                 uint32_t slot, uint32_t bar)
     {
-        const bool odd = j.n_columns % 8;
-#pragma unroll
-        for (uint32_t k = 0; k < 4; k++) {
-            const uint32_t row = tile * TILE_ROWS + lane / 4 + k % 2 * 8;
-            const uint32_t column = step * STEP_COLUMNS + k / 2 * 32 + lane % 4 * 8;
-            const uint16_t *from = (const uint16_t *)j.weights + (size_t)row * j.n_columns;
-            const uint32_t to = slot + 16 * (k * LANES + lane);
-            if (odd) {
-                fetch_odd(row < j.n_rows ? from : NULL, column, j.n_columns, to);
-            } else {
-                const bool there = row < j.n_rows && column < j.n_columns;
-                copy_16(to, there ? (const void *)(from + column) : j.weights, there ? 16 : 0);
-            }
-        }
-        if (odd)
+        const uint32_t row = tile * TILE_ROWS, column = step * STEP_COLUMNS, to = slot + 16 * lane;
+        if (j.n_columns % 8 || row + TILE_ROWS > j.n_rows || column + STEP_COLUMNS > j.n_columns) {
+            fetch_odd(j, row + lane / 4, column + lane % 4 * 8, to);
             bar_arrive(bar);
-        else
-            bar_arrive_after_copies(bar);
+            return;
+        }
+        from += ((size_t)(lane / 4) * j.n_columns + lane % 4 * 8) * 2;
+        const uint8_t *below = from + (size_t)16 * j.n_columns;
+        copy_16(to, from, 16);
+        copy_16(to + 16 * LANES, below, 16);
+        copy_16(to + 2 * 16 * LANES, from + 64, 16);
+        copy_16(to + 3 * 16 * LANES, below + 64, 16);
+        bar_arrive_after_copies(bar);
     }
 
     uint4 v[4];

@@ -61,8 +61,8 @@ static weir_err fill_rows(struct hand *hand, struct fill_job *job, uint32_t unit
 /* ---- as a store has them ---- */
 
 /* Puts one tile at to + *at, in front of the next. */
-static weir_err put_tile(struct hand *hand, struct fill_job *job, const struct weir_extent_tile *from,
-                         uint32_t i, uint32_t *at)
+static weir_err put_tile(struct hand *hand, struct fill_job *job,
+                         const struct weir_extent_tile *from, uint32_t i, uint32_t *at)
 {
     const struct gpu_chunk *c = &job->chunk;
     const uint8_t *payload = hand->extent + from->payload_at;

@@ -20,8 +20,8 @@ struct fill_run {
     uint32_t at, bytes;
 };
 
-/* A chunk to be brought.  Whoever begins it sets `chunk`, `kind` and `to`, and leaves it alone until
- * it has been waited for. */
+/* A chunk to be brought.  Whoever begins it sets `chunk`, `kind` and `to`, and leaves it alone
+ * until it has been waited for. */
 struct fill_job {
     struct gpu_chunk chunk;
     enum fill_kind kind;

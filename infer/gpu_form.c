@@ -5,8 +5,8 @@
 #include "gpu_weights_private.h"
 
 enum {
-    SAMPLE_PLACES = 4,       /* of each tensor */
-    MAX_ODD_PER_MILLE = 20,  /* exceptions; with more, rows are as good */
+    SAMPLE_PLACES = 4,      /* of each tensor */
+    MAX_ODD_PER_MILLE = 20, /* exceptions; with more, rows are as good */
     HIGH_VALUES = 128,
 };
 
@@ -14,8 +14,8 @@ struct sample {
     uint64_t count[HIGH_VALUES], n;
 };
 
-static weir_err take_sample(struct weir_reader *reader, const struct gpu_piece *p,
-                            struct sample *s, struct weir_diag *diag)
+static weir_err take_sample(struct weir_reader *reader, const struct gpu_piece *p, struct sample *s,
+                            struct weir_diag *diag)
 {
     for (uint64_t i = 0; i < SAMPLE_PLACES; i++) {
         const uint8_t *rows;
@@ -35,8 +35,7 @@ static weir_err take_sample(struct weir_reader *reader, const struct gpu_piece *
 void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions)
 {
     m->exceptions = exceptions;
-    m->packed_bytes =
-        weir_gpu_matrix_bytes(WEIR_GPU_PACKED, m->n_rows, m->n_columns, exceptions);
+    m->packed_bytes = weir_gpu_matrix_bytes(WEIR_GPU_PACKED, m->n_rows, m->n_columns, exceptions);
     m->packed_bytes =
         (m->packed_bytes + GPU_REGION_ALIGN - 1) / GPU_REGION_ALIGN * GPU_REGION_ALIGN;
     m->packs = m->packed_bytes < gpu_matrix_rows_bytes(m);

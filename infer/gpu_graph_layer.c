@@ -91,44 +91,41 @@ static weir_err add_and_norm(const struct step *t, const struct addition *a)
     return weir_gpu_op_norm(g->stream, t->group->n, &o);
 }
 
-static weir_err turn(const struct step *t, const struct weir_gpu_kv *kv)
+/* Queries and keys turn, keys and values are stored, then each row looks at those before it. */
+static weir_err look(const struct step *t)
 {
     const struct graph_gpu *g = t->g;
     const struct weir_model_config *c = &g->model->config;
-    const struct gpu_turn *turns =
-        c->windowed[t->layer] ? &g->vectors.local_turn : &g->vectors.turn;
+    const bool windowed = c->windowed[t->layer];
+    const struct gpu_turn *turns = windowed ? &g->vectors.local_turn : &g->vectors.turn;
+    const struct weir_gpu_kv kv = gpu_room_kv(g, t->layer);
     const struct weir_gpu_pass rows = rows_of(t);
-    const struct weir_gpu_heads o = {.qkv = g->room.qkv,
-                                     .stride = g->sizes.qkv,
-                                     .n_heads = c->n_heads,
-                                     .bias = t->vectors->qkv_bias,
-                                     .q_norm = t->vectors->q_norm,
-                                     .k_norm = t->vectors->k_norm,
-                                     .norm_eps = c->norm_eps,
-                                     .turn = turns->at,
-                                     .long_turn = turns->long_at,
-                                     .is_long = (uint8_t *)(g->room.params + g->at.is_long),
-                                     .n_pairs = turns->n_pairs,
-                                     .pairs = c->rope_pairs};
-    return weir_gpu_op_heads(g->stream, &rows, kv, &o);
-}
-
-static weir_err look(const struct step *t, const struct weir_gpu_kv *kv)
-{
-    const struct graph_gpu *g = t->g;
-    const struct weir_model_config *c = &g->model->config;
-    const struct weir_gpu_pass rows = rows_of(t);
-    const struct weir_gpu_attention o = {.q = g->room.qkv,
+    const struct weir_gpu_heads heads = {.qkv = g->room.qkv,
                                          .stride = g->sizes.qkv,
                                          .n_heads = c->n_heads,
-                                         .scale = c->attention_scale,
-                                         .cap = c->attention_cap,
-                                         .window = c->windowed[t->layer] ? c->window : 0,
-                                         .most_positions = g->most_positions,
-                                         .scratch = g->room.attention,
-                                         .out = g->room.vectors,
-                                         .layout = t->layout};
-    return weir_gpu_op_attention(g->stream, &rows, kv, &o);
+                                         .bias = t->vectors->qkv_bias,
+                                         .q_norm = t->vectors->q_norm,
+                                         .k_norm = t->vectors->k_norm,
+                                         .norm_eps = c->norm_eps,
+                                         .turn = turns->at,
+                                         .long_turn = turns->long_at,
+                                         .is_long = (uint8_t *)(g->room.params + g->at.is_long),
+                                         .n_pairs = turns->n_pairs,
+                                         .pairs = c->rope_pairs};
+    const struct weir_gpu_attention attention = {.q = g->room.qkv,
+                                                 .stride = g->sizes.qkv,
+                                                 .n_heads = c->n_heads,
+                                                 .scale = c->attention_scale,
+                                                 .cap = c->attention_cap,
+                                                 .window = windowed ? c->window : 0,
+                                                 .most_positions = g->most_positions,
+                                                 .scratch = g->room.attention,
+                                                 .out = g->room.vectors,
+                                                 .layout = t->layout};
+    if (t->group->apart)
+        return weir_gpu_op_heads_attention(g->stream, &rows, &kv, &heads, &attention);
+    weir_err err = weir_gpu_op_heads(g->stream, &rows, &kv, &heads);
+    return err ? err : weir_gpu_op_attention(g->stream, &rows, &kv, &attention);
 }
 
 static weir_err gate(const struct step *t)
@@ -150,12 +147,9 @@ static weir_err gate(const struct step *t)
 static weir_err attend(const struct step *t)
 {
     struct graph_gpu *g = t->g;
-    const struct weir_gpu_kv kv = gpu_room_kv(g, t->layer);
     weir_err err = multiply(t, &t->weights->qkv, g->room.qkv, g->sizes.qkv);
     if (!err)
-        err = turn(t, &kv);
-    if (!err)
-        err = look(t, &kv);
+        err = look(t);
     return err ? err : multiply(t, &t->weights->o, g->room.sum, g->sizes.x);
 }
 

@@ -1,4 +1,5 @@
-/* What parts take as stored, and parts that stay in memory that way, or in pinned memory as rows. */
+/* What parts take as stored, and parts that stay in memory that way, or in pinned memory as rows.
+ */
 #include <stdlib.h>
 #include <string.h>
 

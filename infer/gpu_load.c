@@ -40,7 +40,7 @@ static weir_err add_step(struct load *l, const struct step *s)
 static uint64_t rows_at_once(const struct gpu_weights *w, const struct weir_checkpoint_tensor *t)
 {
     uint64_t row_bytes = t->bytes / t->form.dim[0];
-    uint64_t tiles = w->chunk_bytes / WEIR_TILE_BYTES;
+    uint64_t tiles = w->plan.ring_bytes / WEIR_TILE_BYTES;
     uint64_t n = (tiles - 1) * t->tile_bytes / row_bytes;
     return n / GPU_FORM_ROWS * GPU_FORM_ROWS;
 }
@@ -153,9 +153,8 @@ uint64_t gpu_load_bytes(const struct gpu_weights *w)
 static struct gpu_ring_item item_of(const struct gpu_weights *w, const struct step *s)
 {
     const struct weir_gpu_coding *coding;
-    return (struct gpu_ring_item){.chunk = s->chunk,
-                                  .kind = gpu_fill_kind(w, s->chunk.tensor, &coding),
-                                  .coding = coding};
+    return (struct gpu_ring_item){
+        .chunk = s->chunk, .kind = gpu_fill_kind(w, s->chunk.tensor, &coding), .coding = coding};
 }
 
 static weir_err run_steps(const struct load *l, struct weir_diag *diag)
@@ -182,8 +181,8 @@ static weir_err run_steps(const struct load *l, struct weir_diag *diag)
 }
 
 /* Looks whether what was packed found room. */
-static weir_err check_part(struct gpu_weights *w, struct gpu_part *part, const struct gpu_laid *laid,
-                           bool *fits)
+static weir_err check_part(struct gpu_weights *w, struct gpu_part *part,
+                           const struct gpu_laid *laid, bool *fits)
 {
     for (uint32_t i = 0; i < part->n_matrices; i++) {
         bool one_fits;

@@ -46,8 +46,7 @@ static void place(const struct gpu_plan_in *in, const struct split *s, struct gp
         if (is_one_of(i, n - n_stay, n))
             out->layer[i] = streamed(in, &in->layer[i]);
         else
-            out->layer[i] =
-                is_one_of(k++, s->wire, n_stay) ? wired(&in->layer[i]) : best(in);
+            out->layer[i] = is_one_of(k++, s->wire, n_stay) ? wired(&in->layer[i]) : best(in);
     }
     out->output = s->output_best   ? best(in)
                   : s->output_wire ? wired(&in->output)
@@ -106,7 +105,8 @@ static void weigh(const struct gpu_plan_in *in, const struct split *s, struct gp
     /* Packing begins and ends inside tiles. */
     out->scratch_bytes = in->chunk_bytes;
     out->ring_bytes = in->chunk_bytes;
-    out->other_bytes = codings + (GPU_RING * chunk_tiles + out->depth * out->batch_tiles) * in->tile_bytes;
+    out->other_bytes =
+        codings + (GPU_RING * chunk_tiles + out->depth * out->batch_tiles) * in->tile_bytes;
     out->bytes = out->stay_bytes + GPU_RING * out->ring_bytes +
                  larger(out->scratch_bytes, out->depth * out->slot_bytes) + out->other_bytes;
     if (out->bytes < out->least_bytes)
@@ -214,8 +214,8 @@ static void place_on_host(const struct gpu_plan_in *in, struct gpu_plan *out)
 bool gpu_plan_make(const struct gpu_plan_in *in, struct gpu_plan *out)
 {
     struct split s = {.best = 0};
-    *out = (struct gpu_plan){.tier = tier_of(in), .depth = in->depth ? in->depth : 2,
-                             .least_bytes = UINT64_MAX};
+    *out = (struct gpu_plan){
+        .tier = tier_of(in), .depth = in->depth ? in->depth : 2, .least_bytes = UINT64_MAX};
     if (out->depth > GPU_MAX_DEPTH)
         out->depth = GPU_MAX_DEPTH;
     bool whole = tier_of(in) == WEIR_TIER_GPU && choose_whole(in, &s, out);

@@ -4,7 +4,8 @@
  * The unit is a layer; the output matrix stays as a whole, or streams in blocks no larger than a
  * layer.  What streams is spread evenly: every k-th layer.  While the layers between two of these
  * compute, the next one is copied, so that the copies go on all the time; were they neighbours, the
- * copies would wait for their slots while those compute, and for nothing to compute at the others. */
+ * copies would wait for their slots while those compute, and for nothing to compute at the others.
+ */
 #ifndef WEIR_INFER_GPU_PLAN_PRIVATE_H
 #define WEIR_INFER_GPU_PLAN_PRIVATE_H
 
@@ -36,7 +37,7 @@ enum gpu_place {
 /* What something would take, bytes. */
 struct gpu_sizes {
     uint64_t rows, packed;
-    uint64_t wire;      /* 0: the device cannot decode it */
+    uint64_t wire; /* 0: the device cannot decode it */
     uint64_t n_tiles;
     uint64_t coding_bytes; /* of tables that decoding needs */
 };

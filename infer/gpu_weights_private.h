@@ -20,7 +20,6 @@ struct gpu_weights {
     struct weir_device_rules rules;
     struct gpu_parts parts;
     struct gpu_plan plan;
-    uint64_t chunk_bytes;
 
     struct weir_gpu_stream *copy, *decode;
     struct fill *fill;
@@ -31,7 +30,7 @@ struct gpu_weights {
     /* device memory: what stays; scratch while loading, slots afterwards; of the ring */
     uint8_t *stay, *work, *ring_device;
     uint8_t *ring_pinned;
-    struct gpu_laid *laid; /* of layers, of the output matrix, of the embeddings */
+    struct gpu_laid *laid;      /* of layers, of the output matrix, of the embeddings */
     struct weir_reader *reader; /* of embeddings; NULL: none stays on the host */
     struct gpu_stored *stored;  /* of each layer, and of the blocks of the output matrix */
     struct gpu_streaming streaming;
@@ -48,6 +47,13 @@ void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions);
 
 /* Bytes of a matrix in a place that stays. */
 uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place place);
+
+/* ---- gpu_sizes.c ---- */
+
+/* Fills in w->plan, and cuts w->parts as it wants it.  WEIR_ERR_NOMEM: too few bytes. */
+WEIR_MUST_CHECK weir_err gpu_weights_plan(struct gpu_weights *w, uint64_t bytes,
+                                          struct weir_diag *diag);
+bool gpu_tier_packs(enum weir_tier tier); /* it needs samples */
 
 /* ---- gpu_load.c ---- */
 
@@ -68,7 +74,7 @@ uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu
 WEIR_MUST_CHECK weir_err gpu_store_all(struct gpu_weights *w, uint8_t *at, struct weir_diag *diag);
 void gpu_store_free(struct gpu_weights *w);
 
-/* ---- gpu_stream.c, gpu_stream_make.c: parts that do not stay ---- */
+/* ---- gpu_stream.c, gpu_stream_make.c, gpu_stream_feed.c: parts that do not stay ---- */
 
 WEIR_MUST_CHECK weir_err gpu_stream_begin(struct gpu_weights *w);
 void gpu_stream_end(struct gpu_weights *w);  /* nothing is queued any more */
@@ -84,6 +90,22 @@ WEIR_MUST_CHECK weir_err gpu_stream_verify_wait(struct gpu_weights *w, struct we
 void gpu_stream_counts(struct gpu_weights *w, struct weir_device_counts *out);
 
 /* ---- shared ---- */
+
+/* Which slot part `number` goes to, and which one it is. */
+static inline struct gpu_slot *gpu_slot_of(struct gpu_weights *w, uint64_t number)
+{
+    return &w->streaming.slot[number % w->plan.depth];
+}
+
+static inline uint32_t gpu_part_of(const struct gpu_weights *w, uint64_t number)
+{
+    return w->streaming.order[number % w->streaming.n_order];
+}
+
+static inline enum gpu_place gpu_place_of(const struct gpu_weights *w, uint32_t part)
+{
+    return part < w->parts.n_layers ? w->plan.layer[part] : w->plan.output;
+}
 
 /* Memory of the host that may be pinned. */
 uint64_t gpu_host_bytes(const struct weir_device_rules *rules);

@@ -241,6 +241,7 @@ static const struct way small_ways[] = {
     {.chunk = 1, .n_texts = 8, .place = 7, .tier = WEIR_TIER_RAW, .poison = true},
     {.chunk = 7, .n_texts = 3, .place = 1, .tier = WEIR_TIER_RAW},
     {.chunk = 48, .n_texts = 1, .tier = WEIR_TIER_RAW, .poison = true},
+    {.chunk = 2, .n_texts = 1, .tier = WEIR_TIER_RAW},
     {.chunk = 30, .n_texts = 5, .place = 3, .tier = WEIR_TIER_RAW, .poison = true},
     {.chunk = 1, .n_texts = 1, .tier = WEIR_TIER_GPU, .poison = true},
     {.chunk = 16, .n_texts = 8, .place = 5, .tier = WEIR_TIER_GPU, .delay_us = 50},

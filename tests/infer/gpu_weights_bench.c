@@ -1,8 +1,8 @@
 /* gpu_weights_bench.c - how fast a GPU's weights stream, against how fast the machine copies.
  *
  *     gpu_weights_bench SRC WAY...      WAY: TIER,DEPTH,CACHE,HOST,PERCENT
- * HOST: bytes that may be pinned, 0: as usual; PERCENT: of the way from the least budget to the most.
- * A line for each way; exits 77 without a GPU. */
+ * HOST: bytes that may be pinned, 0: as usual; PERCENT: of the way from the least budget to the
+ * most. A line for each way; exits 77 without a GPU. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,11 +119,12 @@ static void run(const struct bench *b, char *way)
     check(weir_gpu_usage(b->gpu, &usage), &diag);
     const double copied = (double)(after.copied_bytes - before.copied_bytes) / PASSES;
     const double decoded = (double)(after.decoded_bytes - before.decoded_bytes) / PASSES;
-    printf("budget %6.0f MB, takes %6.0f MB, load %5.2f s, %2u packed %2u rows %2u wire, pass %8.3f "
-           "ms, copied %6.1f MB at %6.2f GB/s = %3.0f %% of a copy, decoded at %7.1f GB/s\n",
-           (double)bytes * 1e-6, (double)after.weight_bytes * 1e-6, load_seconds, after.n_packed,
-           after.n_rows, after.n_wire, seconds * 1e3, copied * 1e-6, copied / seconds * 1e-9,
-           PERCENT * copied / seconds / b->copy_rate, decoded / seconds * 1e-9);
+    printf(
+        "budget %6.0f MB, takes %6.0f MB, load %5.2f s, %2u packed %2u rows %2u wire, pass %8.3f "
+        "ms, copied %6.1f MB at %6.2f GB/s = %3.0f %% of a copy, decoded at %7.1f GB/s\n",
+        (double)bytes * 1e-6, (double)after.weight_bytes * 1e-6, load_seconds, after.n_packed,
+        after.n_rows, after.n_wire, seconds * 1e3, copied * 1e-6, copied / seconds * 1e-9,
+        PERCENT * copied / seconds / b->copy_rate, decoded / seconds * 1e-9);
     (void)fflush(stdout);
     gpu_weights_free(w);
 }
