@@ -69,8 +69,8 @@ static weir_err pack_piece(struct load *l, const struct gpu_piece *p, uint32_t r
 static weir_err pack_matrix(struct load *l, const struct gpu_part_matrix *m, uint8_t *at,
                             struct weir_gpu_matrix *out)
 {
-    weir_err err = weir_gpu_matrix_begin(l->w->done, at, m->n_rows, m->n_columns, m->exceptions,
-                                         m->high, out);
+    weir_err err =
+        weir_gpu_matrix_begin(l->w->done, at, m->n_rows, m->n_columns, m->exceptions, m->high, out);
     uint32_t row = 0;
     for (uint32_t i = 0; i < m->n_pieces && !err; i++) {
         err = pack_piece(l, &m->piece[i], row, out);

@@ -4,8 +4,8 @@
  *
  * Chunks are announced in order and issued in the same order.  What is issued is queued: on `copy`,
  * then on one of the `decode` streams, and `done` waits for it: there whoever issued it may queue
- * what is to be done with its rows.  Decoding a chunk takes 0.16 ms however small it is, three times
- * what copying an extent takes: so several are decoded at once. */
+ * what is to be done with its rows.  Decoding a chunk takes 0.16 ms however small it is, three
+ * times what copying an extent takes: so several are decoded at once. */
 #ifndef WEIR_INFER_GPU_RING_PRIVATE_H
 #define WEIR_INFER_GPU_RING_PRIVATE_H
 
@@ -42,7 +42,7 @@ struct gpu_ring_slot {
 
 struct gpu_ring {
     struct weir_gpu_stream *copy, *decode[GPU_RING], *done; /* borrowed */
-    struct fill *fill;                     /* borrowed */
+    struct fill *fill;                                      /* borrowed */
     const struct weir_device_rules *rules;
     uint64_t random;
     struct gpu_ring_slot slot[GPU_RING];
