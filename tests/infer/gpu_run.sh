@@ -58,7 +58,7 @@ each() { # each STORE: all ways
     [ "$(key 'd["device"], d["decode"], d["layers"]["streamed"]')" = "('cuda:0', 'raw', 0)" ] || fail "$(cat "$work/out")"
     near "$store" || fail "not the processor's logits: $store"
     for tier in auto cpu gpu fused raw; do
-        expect 0 "$WEIR" run "$store" --plan --json --device cuda --decode $tier --depth 3 -c 114
+        expect 0 "$WEIR" run "$store" --plan --json --device cuda --decode $tier --depth 3 -c 114 -u 90
         read -r other least most <<<"$(bytes_of_plan)"
         for share in 0 1 2; do
             vram=$((other + least + (most - least) * share / 2))
@@ -93,7 +93,7 @@ done
 
 # Two models in one budget, which is not passed; too little says what would do.
 for model in small other; do
-    expect 0 "$WEIR" run "$work/$model.weir" --plan --json --device cuda -c 114
+    expect 0 "$WEIR" run "$work/$model.weir" --plan --json --device cuda -c 114 -u 90
     read -r other least most <<<"$(bytes_of_plan)"
     total=$((${total:-0} + other + least + (most - least) / 2))
     expect 0 "$WEIR" run "$work/$model.weir" "${options[@]}"
