@@ -60,25 +60,26 @@ static const struct cli_option options[] = {
 
 static void tiers(FILE *to)
 {
-    fputs("\nOn a GPU the weights come to the multiplication by one of these ways:\n"
-          "  --decode cpu     decoded by the processor, copied as BF16 for each pass: little\n"
-          "                   memory there, and slow\n"
-          "  --decode gpu     copied, or held, as the store has them, and decoded on the GPU a\n"
-          "                   layer at a time\n"
-          "  --cache-layers N of these two: N layers stay decoded\n"
-          "  --decode fused   held in 12 bits a weight and decoded inside of the multiplication:\n"
-          "                   faster than BF16, in three quarters of its memory\n"
-          "  --decode raw     held as BF16, decoded once: what the others are compared with\n"
-          "'auto' takes the fastest that fits. What does not fit within --vram streams from this\n"
-          "machine's memory, or from the store, while the GPU computes; --depth layers ahead. The\n"
-          "logits are the same bits with each of them, but not the processor's: a GPU multiplies\n"
-          "activations in BF16, and always keeps keys and values so (--kv-bf16 changes nothing).\n"
-          "--ram is then what weights that stream may stay in, of this machine's memory; --keep is\n"
-          "of the processor, and with it 'auto' is 'cpu'; with one of --decode, --cache-layers,\n"
-          "--vram and --depth it is 'cuda'.\n\n"
-          "With -m A -m B both models are there at once, within one --vram or --ram. Each -p, or\n"
-          "each line of a .jsonl file, is answered by one after the other.\n",
-          to);
+    fputs(
+        "\nOn a GPU the weights come to the multiplication by one of these ways:\n"
+        "  --decode cpu     decoded by the processor, copied as BF16 for each pass: little\n"
+        "                   memory there, and slow\n"
+        "  --decode gpu     copied, or held, as the store has them, and decoded on the GPU a\n"
+        "                   layer at a time\n"
+        "  --cache-layers N of these two: N layers stay decoded\n"
+        "  --decode fused   held in 12 bits a weight and decoded inside of the multiplication:\n"
+        "                   faster than BF16, in three quarters of its memory\n"
+        "  --decode raw     held as BF16, decoded once: what the others are compared with\n"
+        "'auto' takes the fastest that fits. What does not fit within --vram streams from this\n"
+        "machine's memory, or from the store, while the GPU computes; --depth layers ahead. The\n"
+        "logits are the same bits with each of them, but not the processor's: a GPU multiplies\n"
+        "activations in BF16, and always keeps keys and values so (--kv-bf16 changes nothing).\n"
+        "--ram is then what weights that stream may stay in, of this machine's memory; --keep is\n"
+        "of the processor, and with it 'auto' is 'cpu'; with one of --decode, --cache-layers,\n"
+        "--vram and --depth it is 'cuda'.\n\n"
+        "With -m A -m B both models are there at once, within one --vram or --ram. Each -p, or\n"
+        "each line of a .jsonl file, is answered by one after the other.\n",
+        to);
 }
 
 const struct cmd cmd_run = {
