@@ -67,7 +67,7 @@ static struct place place_of(uint32_t at)
     struct place p;
     p.row = lane / 4 + 8 * (j / 2 % 2);
     p.column = step / 2 * 32 + 8 * (lane % 4) + 4 * (step % 2) + 2 * (j / 4) + j % 2;
-    p.low = half + t / 2 * (size_t)(CODES_AT / 2) + lane * (size_t)16 + 8 * (t % 2) + j;
+    p.low = half + t / 2 * (size_t)(CODES_AT / 2) + lane * (size_t)16 + (size_t)8 * (t % 2) + j;
     p.code = half + CODES_AT + lane * (size_t)16 + t * (size_t)4;
     p.code_bit = 4 * j;
     p.sign_bit = j < 4 ? 8 * j + 7 : 8 * (j - 4) + 3;

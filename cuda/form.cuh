@@ -29,20 +29,19 @@ static __device__ __forceinline__ void form_decode_step(uint32_t low0, uint32_t 
     a[3] = __byte_perm(low1, h1, 0x7362);
 }
 
-/* w: a lane's low bytes of steps 0 and 1, of 2 and 3, and its codes. */
-static __device__ __forceinline__ void form_decode(const uint4 w[3], uint2 high,
-                                                   uint32_t a[FORM_STEPS][4])
+/* Two steps, 32 columns: their low bytes, their codes. */
+static __device__ __forceinline__ void form_decode(uint4 low, uint32_t codes0, uint32_t codes1,
+                                                   uint2 high, uint32_t a[2][4])
 {
-    form_decode_step(w[0].x, w[0].y, w[2].x, high, a[0]);
-    form_decode_step(w[0].z, w[0].w, w[2].y, high, a[1]);
-    form_decode_step(w[1].x, w[1].y, w[2].z, high, a[2]);
-    form_decode_step(w[1].z, w[1].w, w[2].w, high, a[3]);
+    form_decode_step(low.x, low.y, codes0, high, a[0]);
+    form_decode_step(low.z, low.w, codes1, high, a[1]);
 }
 
-/* Puts the exceptions of half `half` in; `head`: the unit's four words, in any memory. */
+/* Puts the exceptions of a quarter of a unit, 32 columns, in; `head`: the unit's four words, in any
+ * memory. */
 static __device__ __forceinline__ void form_put_exceptions(const uint32_t *head,
-                                                           const uint32_t *lines, uint32_t half,
-                                                           uint32_t lane, uint32_t a[FORM_STEPS][4])
+                                                           const uint32_t *lines, uint32_t quarter,
+                                                           uint32_t lane, uint32_t a[2][4])
 {
     const uint32_t *list = head;
     uint32_t n = WEIR_FORM_INLINE;
@@ -53,11 +52,12 @@ static __device__ __forceinline__ void form_put_exceptions(const uint32_t *head,
 #pragma unroll 1
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t e = list[i];
-        if (e >> 26 != half || (e >> 19 & 31) != lane)
+        if (e >> 25 != quarter || (e >> 19 & 31) != lane)
             continue;
-        const uint32_t word = e >> 22 & 12 | e >> 17 & 3, bytes = e >> 16 & 1 ? 0x5410 : 0x3254;
+        const uint32_t word = (e >> 22 & 4) | (e >> 17 & 3);
+        const uint32_t bytes = e >> 16 & 1 ? 0x5410 : 0x3254;
 #pragma unroll
-        for (uint32_t k = 0; k < 4 * FORM_STEPS; k++)
+        for (uint32_t k = 0; k < 8; k++)
             if (k == word)
                 a[k / 4][k % 4] = __byte_perm(a[k / 4][k % 4], e, bytes);
     }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "fragment.cuh"
 #include "gpu_private.h"
 #include "multiply_ring.cuh"
 
@@ -19,9 +20,12 @@ weir_err weir_gpu_multiply(struct weir_gpu_stream *s, const struct weir_gpu_prod
     job.n_tiles = m->n_rows / TILE_ROWS + (m->n_rows % TILE_ROWS != 0);
     job.n_steps = m->n_columns / STEP_COLUMNS + (m->n_columns % STEP_COLUMNS != 0);
     job.x = (const uint4 *)product->vectors;
+    job.x_stride = (uint32_t)(fragment_vectors(product->n) * FRAGMENT_STEP * 2 / sizeof(*job.x));
     job.y = product->to;
     job.y_stride = product->to_stride;
     job.n = product->n;
     job.fresh = product->fresh;
-    return m->form == WEIR_GPU_PACKED ? multiply_packed(s, &job) : multiply_rows(s, &job);
+    const uint32_t groups = fragment_groups(product->n);
+    return m->form == WEIR_GPU_PACKED ? multiply_packed(s, &job, groups)
+                                      : multiply_rows(s, &job, groups);
 }

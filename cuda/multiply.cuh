@@ -13,15 +13,18 @@ struct multiply_job {
     uint32_t n_tiles, n_steps; /* of 16 rows; of 64 columns */
     uint32_t pass_tiles;       /* that a block does side by side, at most */
     uint32_t n_slots;          /* of a warp's ring */
-    const uint4 *x;
+    const uint4 *x;            /* of the first group that this launch is about */
+    uint32_t x_stride;         /* from a step to the next, in 16 bytes */
     float *y;
     size_t y_stride;
-    uint32_t n;
+    uint32_t n; /* vectors from that group on; more than the kernel is made for are left */
     bool fresh;
 };
 
+/* Queues it for vectors in `groups` groups of 8. */
 struct weir_gpu_stream;
-weir_err multiply_packed(struct weir_gpu_stream *s, struct multiply_job *job);
-weir_err multiply_rows(struct weir_gpu_stream *s, struct multiply_job *job);
+weir_err multiply_packed(struct weir_gpu_stream *s, const struct multiply_job *job,
+                         uint32_t groups);
+weir_err multiply_rows(struct weir_gpu_stream *s, const struct multiply_job *job, uint32_t groups);
 
 #endif

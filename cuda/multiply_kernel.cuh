@@ -1,37 +1,53 @@
 /* multiply_kernel.cuh - y = W x by the tensor cores (mma.m16n8k16), W decoded in registers.
  *
- * A tile is 16 rows, a step 64 columns.  A block takes neighbouring tiles, up to TILES of them side
- * by side, so that what a warp has loaded of x serves all of them.  A sum has 16 parts: part p is
- * the sum over steps p, p + 16, ... in this order; the whole is
+ * A tile is 16 rows, a step 64 columns.  A sum has 16 parts: part p is the sum over steps p, p +
+ * 16, ... in this order; the whole is
  *
  *     ((p0 + p8) + (p1 + p9)) + (p2 + p10) + ... + (p7 + p15)
  *
- * whatever the number of vectors, form, blocks and warps.  A block has 16 warps, one for each part,
- * or 8, each for p and then p + 8.
+ * whatever the number of vectors, form, blocks and warps.  A block has 16 warps: 16 that have a
+ * part each, or twice 8 that have parts p and then p + 8.  It takes neighbouring tiles, some of
+ * them side by side (a pass), so that what has come of x serves all of them.
  *
- * Weights come through each warp's ring (multiply_ring.cuh), x from the L2 cache into registers, a
- * step ahead of its use: a warp shares neither with another, and meets them only where the parts
- * are added up.  Bytes per weight: 1.51 (2 for rows) from memory into shared memory and again out
- * of it; 8 NB / TILES / 4 of x through the L2 cache. */
+ * Weights come through each warp's ring (multiply_ring.cuh), x through a smaller one, which the two
+ * warps of the same parts share.  Warps meet only there, and where the parts are added up.  Bytes
+ * per weight: 1.51 (2 for rows) from memory into shared memory and out of it again; of x, for 8 NB
+ * vectors, NB out of shared memory and NB over the tiles of a pass through the L2 cache. */
 #ifndef WEIR_CUDA_MULTIPLY_KERNEL_CUH
 #define WEIR_CUDA_MULTIPLY_KERNEL_CUH
 
 #include "gpu_private.h"
 #include "multiply_ring.cuh"
 
-enum { PARTS = 16, MOST_SLOTS = 8 };
+#ifndef V_SLOTS
+#define V_SLOTS 8
+#endif
+enum { PARTS = 16, MOST_SLOTS = V_SLOTS, X_SLOTS = 2 };
 
 /* How many vectors there may be, in eights (0: one vector), and what is good for so many. */
 template <int GROUPS> struct batch {
     static constexpr int NB = GROUPS ? GROUPS : 1;
     static constexpr bool ONE = GROUPS == 0;
-    static constexpr int WARPS = GROUPS <= 2 ? 16 : 8;
-    static constexpr int TILES = GROUPS <= 4 ? 4 : 2;
-    static constexpr int BLOCKS = GROUPS <= 1 ? 2 : 1;      /* that a processor has room for */
+#ifndef V_PARTS
+#define V_PARTS  (GROUPS <= 1 ? 16 : 8)
+#define V_ROWS   (GROUPS <= 1 ? 1 : 2)
+#define V_TILES  (GROUPS <= 2 ? 4 : 2)
+#define V_BLOCKS (GROUPS <= 1 ? 2 : 1)
+#define V_KEEP   (GROUPS >= 2)
+#endif
+    static constexpr bool KEEP_X = V_KEEP;  /* in registers, for all tiles of a step */
+    static constexpr int K = V_PARTS;       /* warps that share out the parts */
+    static constexpr int SIDES = V_ROWS;    /* ... the tiles */
+    static constexpr int TILES = V_TILES;   /* of a warp side by side */
+    static constexpr int BLOCKS = V_BLOCKS; /* that a processor has room for */
+    static constexpr int WARPS = K * SIDES;
     static constexpr int OUTS = ONE ? TILE_ROWS : 128 * NB; /* numbers of a tile */
-    static constexpr int ROUND = GROUPS <= 1 ? 4 : 1;       /* tiles added up at a time */
-    static constexpr int X_WORDS = ONE ? 8 : 64 * NB;       /* of 16 bytes, of a step */
-    static constexpr size_t SUM_BYTES = (size_t)WARPS * ROUND * OUTS * 4;
+    static constexpr int ROUND = ONE                         ? TILES
+                                 : GROUPS == 1 && TILES >= 2 ? 2
+                                                             : 1; /* tiles added up at a time */
+    static constexpr uint32_t X_BYTES = ONE ? 2 * STEP_COLUMNS : 1024 * NB; /* of a step */
+    static constexpr uint32_t SUM_BYTES = WARPS * ROUND * OUTS * 4;
+    static constexpr uint32_t FIXED_BYTES = SUM_BYTES + K * X_SLOTS * X_BYTES;
 };
 
 static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint32_t b0,
@@ -43,292 +59,342 @@ static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* The step after `step` of a warp; its first again when there is none. */
-template <int WARPS>
-static __device__ __forceinline__ uint32_t step_after(uint32_t step, uint32_t warp,
+/* The step after `step` of a warp whose first part is `part`; its first again after the last. */
+template <int K>
+static __device__ __forceinline__ uint32_t step_after(uint32_t step, uint32_t part,
                                                       uint32_t n_steps, bool *last)
 {
     *last = false;
     if (step + PARTS < n_steps)
         return step + PARTS;
-    if (WARPS < PARTS && step % PARTS == warp && warp + WARPS < n_steps)
-        return warp + WARPS;
+    if (K < PARTS && step % PARTS == part && part + K < n_steps)
+        return part + K;
     *last = true;
-    return warp;
+    return part;
 }
 
+/* Where a warp is. */
+struct warp_place {
+    uint32_t lane, part, side;
+    uint32_t first, end; /* the block's tiles */
+};
+
 /* A warp's ring and what it fetches next: the same order as what it computes. */
-template <class RING, int WARPS> struct weights {
-    uint8_t *ring;
-    uint64_t *bars;
-    uint32_t warp, lane, end; /* end: the block's last tile and one */
-    uint32_t tile, r, step, slot;
-    uint32_t taken, phase;
+template <class RING, class B> struct weights {
+    uint32_t ring, bars; /* in shared memory */
+    const uint8_t *from; /* to be fetched next; NULL: nothing is left */
+    uint32_t base, tile; /* the first tile of its pass; its own */
+    uint32_t step;
+    uint32_t slot, phase; /* to be read next */
 
-    __device__ __forceinline__ void fetch_next(const struct multiply_job &j)
+    /* To the warp's next step, or next pass. */
+    __device__ __forceinline__ void go_on(const struct multiply_job &j, const struct warp_place &at)
     {
-        if (tile >= end)
-            return;
-        RING::fetch(j, tile + r, step, lane, ring + slot * RING::SLOT_BYTES, bars + slot);
-        slot = slot + 1 == j.n_slots ? 0 : slot + 1;
-        if (++r < j.pass_tiles && tile + r < end)
-            return;
         bool last;
-        r = 0;
-        step = step_after<WARPS>(step, warp, j.n_steps, &last);
+        step = step_after<B::K>(step, at.part, j.n_steps, &last);
         if (last)
-            tile += j.pass_tiles;
+            base += j.pass_tiles;
+        tile = base + at.side;
+        from = tile < at.end ? RING::at(j, tile, step) : NULL;
     }
 
-    __device__ __forceinline__ void begin(const struct multiply_job &j, uint32_t first_tile,
-                                          uint32_t end_tile)
+    __device__ __forceinline__ void fetch_into(const struct multiply_job &j,
+                                               const struct warp_place &at, uint32_t to)
     {
-        end = end_tile;
-        tile = warp < j.n_steps ? first_tile : end;
-        r = slot = taken = phase = 0;
-        step = warp;
-        if (lane == 0)
-            for (uint32_t i = 0; i < j.n_slots; i++)
-                bar_init(bars + i, RING::N_ARRIVE);
-#if HAS_BULK_COPY
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-#endif
-        __syncwarp();
+        if (!from)
+            return;
+        RING::fetch(j, from, tile, step, at.lane, ring + to * RING::SLOT_BYTES, bars + 8 * to);
+        tile += B::SIDES;
+        from += B::SIDES * RING::tile_bytes(j);
+        if (tile >= base + j.pass_tiles || tile >= at.end)
+            go_on(j, at);
     }
 
-    __device__ __forceinline__ void fetch_first(const struct multiply_job &j)
+    __device__ __forceinline__ void begin(const struct multiply_job &j, const struct warp_place &at)
+    {
+        base = at.first;
+        tile = base + at.side;
+        step = at.part;
+        const bool any = step < j.n_steps && tile < at.end && at.side < j.pass_tiles;
+        from = any ? RING::at(j, tile, step) : NULL;
+        slot = phase = 0;
+        if (at.lane == 0)
+            for (uint32_t i = 0; i < j.n_slots; i++)
+                bar_init(bars + 8 * i, RING::ARRIVALS);
+    }
+
+    __device__ __forceinline__ void fetch_first(const struct multiply_job &j,
+                                                const struct warp_place &at)
     {
 #pragma unroll 1
         for (uint32_t i = 0; i < j.n_slots; i++)
-            fetch_next(j);
+            fetch_into(j, at, i);
     }
 
-    __device__ __forceinline__ void take(const struct multiply_job &j, uint32_t of_step,
-                                         uint32_t a[FORM_STEPS][4])
+    __device__ __forceinline__ void wait() const
     {
-        bar_wait(bars + taken, phase);
-        const uint8_t *from = ring + taken * RING::SLOT_BYTES;
-        if (++taken == j.n_slots) {
-            taken = 0;
+        bar_wait(bars + 8 * slot, phase);
+    }
+
+    __device__ __forceinline__ uint32_t slot_at() const
+    {
+        return ring + slot * RING::SLOT_BYTES;
+    }
+
+    /* The slot has been read: it is filled again. */
+    __device__ __forceinline__ void pass_on(const struct multiply_job &j,
+                                            const struct warp_place &at)
+    {
+        __syncwarp();
+        fetch_into(j, at, slot);
+        if (++slot == j.n_slots) {
+            slot = 0;
             phase ^= 1;
         }
-        RING::take(j, of_step, lane, from, a, [&] { fetch_next(j); });
     }
 };
 
-/* A step's part of x: for each group its two halves. */
-template <int GROUPS>
-static __device__ __forceinline__ void load_x(const struct multiply_job &j, uint32_t step,
-                                              uint32_t lane, uint4 x[2 * batch<GROUPS>::NB])
-{
-    const uint4 *from = j.x + (size_t)step * batch<GROUPS>::X_WORDS;
-#pragma unroll
-    for (int i = 0; i < 2 * batch<GROUPS>::NB; i++)
-        x[i] = __ldcg(from + (GROUPS ? LANES * i + lane : 4 * i + lane % 4));
-}
+/* x of the steps to come, for the SIDES warps of the same parts; the first of them fetches. */
+template <class RING, class B> struct vectors {
+    uint32_t ring, full, empty; /* in shared memory; `full` and `empty`: X_SLOTS barriers each */
+    uint32_t left, step;        /* to be fetched */
+    uint32_t n;                 /* read so far */
 
-/* Element `i` of a tile's numbers (in fours: c of mma, of a lane of a group) into y. */
-template <int GROUPS>
-static __device__ __forceinline__ void store(const struct multiply_job &j, uint32_t tile,
-                                             uint32_t i, const float v[4])
-{
-    const uint32_t lane = i % LANES, vector = i / LANES * 8 + lane % 4 * 2;
-#pragma unroll
-    for (uint32_t k = 0; k < 4; k++) {
-        const uint32_t row = tile * TILE_ROWS + lane / 4 + k / 2 * 8, n = vector + k % 2;
-        if (row < j.n_rows && n < j.n)
-            j.y[n * j.y_stride + row] = v[k];
+    __device__ __forceinline__ void fetch_into(const struct multiply_job &j,
+                                               const struct warp_place &at, uint32_t slot)
+    {
+        if (!left)
+            return;
+        fetch<RING::ENGINE_FOR_X>::bytes(ring + slot * B::X_BYTES, j.x + (size_t)step * j.x_stride,
+                                         B::X_BYTES, at.lane, full + 8 * slot);
+        bool last;
+        step = step_after<B::K>(step, at.part, j.n_steps, &last);
+        left--;
     }
-}
 
-/* Adds up the parts of `n_tiles` tiles from `first` on. */
-template <int GROUPS>
-static __device__ void add_parts(const struct multiply_job &j, const float *sums, uint32_t first,
-                                 uint32_t n_tiles)
-{
-    using B = batch<GROUPS>;
-    constexpr uint32_t STRIDE = B::ROUND * B::OUTS; /* of warps */
-    if (B::ONE) {
-        for (uint32_t i = threadIdx.x; i < n_tiles * TILE_ROWS; i += blockDim.x) {
-            float v = 0;
-#pragma unroll
-            for (uint32_t p = 0; p < PARTS / 2; p++) {
-                const float pair = sums[p * STRIDE + i] + sums[(p + PARTS / 2) * STRIDE + i];
-                v = p ? v + pair : pair;
+    __device__ __forceinline__ void begin(const struct multiply_job &j, const struct warp_place &at)
+    {
+        const uint32_t passes = (at.end - at.first + j.pass_tiles - 1) / j.pass_tiles;
+        uint32_t steps = 0;
+        for (uint32_t p = at.part; p < PARTS && p < j.n_steps; p += B::K)
+            steps += (j.n_steps - p + PARTS - 1) / PARTS;
+        left = at.side == 0 ? passes * steps : 0;
+        step = at.part;
+        n = 0;
+        if (at.lane == 0 && at.side == 0)
+            for (uint32_t i = 0; i < X_SLOTS; i++) {
+                bar_init(full + 8 * i, fetch<RING::ENGINE_FOR_X>::ARRIVALS);
+                bar_init(empty + 8 * i, B::SIDES);
             }
-            if (first * TILE_ROWS + i < j.n_rows)
-                j.y[first * TILE_ROWS + i] = v;
-        }
-        return;
     }
-    for (uint32_t i = threadIdx.x; i < n_tiles * B::OUTS / 4; i += blockDim.x) {
-        float v[4];
-#pragma unroll
-        for (uint32_t p = 0; p < PARTS / 2; p++) {
-            float4 a = ((const float4 *)(sums + p * STRIDE))[i];
-            if (B::WARPS == PARTS) {
-                const float4 b = ((const float4 *)(sums + (p + PARTS / 2) * STRIDE))[i];
-                a = make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-            }
-            v[0] = p ? v[0] + a.x : a.x;
-            v[1] = p ? v[1] + a.y : a.y;
-            v[2] = p ? v[2] + a.z : a.z;
-            v[3] = p ? v[3] + a.w : a.w;
+
+    __device__ __forceinline__ void fetch_first(const struct multiply_job &j,
+                                                const struct warp_place &at)
+    {
+        for (uint32_t i = 0; i < X_SLOTS; i++)
+            fetch_into(j, at, i);
+    }
+
+    __device__ __forceinline__ uint32_t wait() const
+    {
+        bar_wait(full + 8 * (n % X_SLOTS), n / X_SLOTS % 2);
+        return ring + n % X_SLOTS * B::X_BYTES;
+    }
+
+    /* The step is done: when all have said so, the slot is filled again. */
+    __device__ __forceinline__ void pass_on(const struct multiply_job &j,
+                                            const struct warp_place &at)
+    {
+        const uint32_t slot = n % X_SLOTS;
+        __syncwarp();
+        if (B::SIDES > 1) {
+            if (at.lane == 0)
+                bar_arrive(empty + 8 * slot);
+            if (left)
+                bar_wait(empty + 8 * slot, n / X_SLOTS % 2);
         }
-        store<GROUPS>(j, first + i / (B::OUTS / 4), i % (B::OUTS / 4), v);
+        fetch_into(j, at, slot);
+        n++;
+    }
+};
+
+/* The sums of a warp: for each tile and group of vectors, c of mma. */
+template <class B> using sums = float[B::TILES][B::NB][4];
+
+/* Half `h` of a step of x, a lane's share. */
+template <class B>
+static __device__ __forceinline__ void read_x(uint32_t from, uint32_t lane, int h, uint4 x[B::NB])
+{
+#pragma unroll
+    for (int q = 0; q < B::NB; q++)
+        x[q] = read_16(from + (B::ONE ? 64 * h + lane % 4 * 16 : 512 * (2 * q + h) + lane * 16));
+}
+
+template <class RING, class B>
+static __device__ __forceinline__ void
+multiply_step(const struct multiply_job &j, const struct warp_place &at, weights<RING, B> &w,
+              vectors<RING, B> &v, uint32_t step, uint32_t n_tiles, sums<B> &sum)
+{
+    const uint32_t x_at = v.wait();
+    uint4 x[2][B::NB];
+    if (B::KEEP_X) {
+        read_x<B>(x_at, at.lane, 0, x[0]);
+        read_x<B>(x_at, at.lane, 1, x[1]);
+    }
+#pragma unroll
+    for (int r = 0; r < B::TILES; r++) {
+        if (r >= n_tiles)
+            break;
+        RING read;
+        w.wait();
+        read.read(step, at.lane, w.slot_at());
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            uint32_t a[2][4];
+            if (!B::KEEP_X)
+                read_x<B>(x_at, at.lane, h, x[h]);
+            read.decode(j, step, h, at.lane, w.slot_at(), a);
+#pragma unroll
+            for (int q = 0; q < B::NB; q++)
+                mma(sum[r][q], a[0], x[h][q].x, x[h][q].y);
+#pragma unroll
+            for (int q = 0; q < B::NB; q++)
+                mma(sum[r][q], a[1], x[h][q].z, x[h][q].w);
+        }
+        w.pass_on(j, at);
+    }
+    v.pass_on(j, at);
+}
+
+/* The sums over all steps of a warp. */
+template <class RING, class B>
+static __device__ __forceinline__ void
+multiply_tiles(const struct multiply_job &j, const struct warp_place &at, weights<RING, B> &w,
+               vectors<RING, B> &x, uint32_t n_tiles, sums<B> &sum)
+{
+    sums<B> first = {}; /* of two parts */
+    bool last = at.part >= j.n_steps;
+#pragma unroll 1
+    for (uint32_t step = at.part; !last;) {
+        const uint32_t next = step_after<B::K>(step, at.part, j.n_steps, &last);
+        multiply_step<RING, B>(j, at, w, x, step, n_tiles, sum);
+        if (B::K < PARTS && next == at.part + B::K) {
+#pragma unroll
+            for (int k = 0; k < sizeof(sum) / sizeof(float); k++) {
+                (&first[0][0][0])[k] = (&sum[0][0][0])[k];
+                (&sum[0][0][0])[k] = 0;
+            }
+        }
+        step = next;
+    }
+    if (B::K < PARTS) {
+#pragma unroll
+        for (int k = 0; k < sizeof(sum) / sizeof(float); k++)
+            (&sum[0][0][0])[k] += (&first[0][0][0])[k];
     }
 }
 
-template <int GROUPS>
-static __device__ __forceinline__ void put_part(float *to, uint32_t lane,
-                                                const float acc[batch<GROUPS>::NB][4])
+/* A warp's numbers of a tile. */
+template <class B>
+static __device__ __forceinline__ void put_part(float *to, uint32_t lane, const float sum[B::NB][4])
 {
-    if (batch<GROUPS>::ONE) { /* all eight columns are the vector: the first is used */
+    if (B::ONE) { /* all eight columns are the vector: the first is used */
         if (lane % 4 == 0) {
-            to[lane / 4] = acc[0][0];
-            to[lane / 4 + 8] = acc[0][2];
+            to[lane / 4] = sum[0][0];
+            to[lane / 4 + 8] = sum[0][2];
         }
         return;
     }
 #pragma unroll
-    for (int q = 0; q < batch<GROUPS>::NB; q++)
-        ((float4 *)to)[LANES * q + lane] = make_float4(acc[q][0], acc[q][1], acc[q][2], acc[q][3]);
+    for (int q = 0; q < B::NB; q++)
+        ((float4 *)to)[LANES * q + lane] = make_float4(sum[q][0], sum[q][1], sum[q][2], sum[q][3]);
+}
+
+/* Number `i` of a tile, over all parts; parts lie `stride` numbers apart. */
+template <class B>
+static __device__ __forceinline__ float add_parts(const float *parts, uint32_t i, uint32_t stride)
+{
+    float v = 0;
+#pragma unroll 4
+    for (uint32_t p = 0; p < PARTS / 2; p++) {
+        float pair = parts[p * stride + i];
+        if (B::K == PARTS)
+            pair += parts[(p + PARTS / 2) * stride + i];
+        v = p ? v + pair : pair;
+    }
+    return v;
+}
+
+/* Adds up what the warps have of the pass's `n_tiles` tiles from `tile` on. */
+template <class B>
+static __device__ __forceinline__ void
+add_warps(const struct multiply_job &j, const struct warp_place &at, float *room, uint32_t tile,
+          uint32_t n_tiles, const sums<B> &sum)
+{
+    constexpr uint32_t AT_ONCE = B::SIDES * B::ROUND; /* tiles */
+#pragma unroll
+    for (int r0 = 0; r0 < B::TILES; r0 += B::ROUND) {
+        const uint32_t first = B::SIDES * r0;
+        if (first >= n_tiles)
+            break;
+#pragma unroll
+        for (int r = 0; r < B::ROUND; r++)
+            if (r0 + r < B::TILES)
+                put_part<B>(room + (at.part * AT_ONCE + B::SIDES * r + at.side) * B::OUTS, at.lane,
+                            sum[r0 + r]);
+        __syncthreads();
+        const uint32_t n = min(n_tiles - first, AT_ONCE) * B::OUTS;
+        for (uint32_t i = threadIdx.x; i < n; i += LANES * B::WARPS) {
+            const float v = add_parts<B>(room, i, AT_ONCE * B::OUTS);
+            const uint32_t k = i % B::OUTS, lane = k / 4 % LANES;
+            const uint32_t row =
+                (tile + first + i / B::OUTS) * TILE_ROWS + (B::ONE ? k : lane / 4 + k % 4 / 2 * 8);
+            const uint32_t vector = B::ONE ? 0 : k / 128 * 8 + lane % 4 * 2 + k % 2;
+            if (row < j.n_rows && vector < j.n)
+                j.y[vector * j.y_stride + row] = v;
+        }
+        __syncthreads();
+    }
 }
 
 template <class RING, int GROUPS>
 static __global__ void __launch_bounds__(LANES *batch<GROUPS>::WARPS, batch<GROUPS>::BLOCKS)
-    multiply(const struct multiply_job j)
+    multiply(const __grid_constant__ struct multiply_job j)
 {
     using B = batch<GROUPS>;
-    constexpr int TILES = B::TILES, NB = B::NB, WARPS = B::WARPS;
-    extern __shared__ __align__(128) uint8_t room[];
-    __shared__ uint64_t bars[WARPS * MOST_SLOTS];
-    float *sums = (float *)room;
-    const uint32_t warp = threadIdx.x / LANES, lane = threadIdx.x % LANES;
-    const uint32_t first = (uint32_t)((uint64_t)j.n_tiles * blockIdx.x / gridDim.x);
-    const uint32_t end = (uint32_t)((uint64_t)j.n_tiles * (blockIdx.x + 1) / gridDim.x);
-    weights<RING, WARPS> w;
-    w.warp = warp;
-    w.lane = lane;
-    w.ring = room + B::SUM_BYTES + (size_t)warp * j.n_slots * RING::SLOT_BYTES;
-    w.bars = bars + warp * MOST_SLOTS;
+    extern __shared__ __align__(128) uint8_t room[]; /* sums, rings of x, rings of weights */
+    __shared__ uint64_t bars[B::WARPS * MOST_SLOTS], x_bars[B::K * 2 * X_SLOTS];
+    const uint32_t warp = __shfl_sync(~0u, threadIdx.x / LANES, 0); /* known to be uniform */
+    const struct warp_place at = {threadIdx.x % LANES, warp / B::SIDES, warp % B::SIDES,
+                                  (uint32_t)((uint64_t)j.n_tiles * blockIdx.x / gridDim.x),
+                                  (uint32_t)((uint64_t)j.n_tiles * (blockIdx.x + 1) / gridDim.x)};
+    weights<RING, B> w;
+    w.ring = shared_at(room) + B::FIXED_BYTES + warp * j.n_slots * RING::SLOT_BYTES;
+    w.bars = shared_at(bars + warp * MOST_SLOTS);
+    vectors<RING, B> x;
+    x.ring = shared_at(room) + B::SUM_BYTES + at.part * X_SLOTS * B::X_BYTES;
+    x.full = shared_at(x_bars + at.part * 2 * X_SLOTS);
+    x.empty = x.full + 8 * X_SLOTS;
     gpu_let_next_begin();
-    w.begin(j, first, end);
+    w.begin(j, at);
+    x.begin(j, at);
+    bars_are_ready();
+    if (B::SIDES > 1)
+        __syncthreads();
     if (j.fresh)
         gpu_wait_for_previous();
-    w.fetch_first(j);
+    w.fetch_first(j, at);
     if (!j.fresh)
         gpu_wait_for_previous();
-
-    uint4 next_x[2 * NB];
-    if (warp < j.n_steps)
-        load_x<GROUPS>(j, warp, lane, next_x);
+    x.fetch_first(j, at);
 #pragma unroll 1
-    for (uint32_t tile = first; tile < end; tile += j.pass_tiles) {
-        const uint32_t n_tiles = min(j.pass_tiles, end - tile);
-        float acc[TILES][NB][4] = {}, before[TILES][NB][4] = {};
-        bool last = warp >= j.n_steps;
-#pragma unroll 1
-        for (uint32_t step = warp; !last;) {
-            uint4 x[2 * NB];
-#pragma unroll
-            for (int i = 0; i < 2 * NB; i++)
-                x[i] = next_x[i];
-            const uint32_t next = step_after<WARPS>(step, warp, j.n_steps, &last);
-            load_x<GROUPS>(j, next, lane, next_x);
-#pragma unroll
-            for (int r = 0; r < TILES; r++) {
-                if (r >= n_tiles)
-                    break;
-                uint32_t a[FORM_STEPS][4];
-                w.take(j, step, a);
-#pragma unroll
-                for (int t = 0; t < FORM_STEPS; t++)
-#pragma unroll
-                    for (int q = 0; q < NB; q++) {
-                        const uint4 v = x[2 * q + t / 2];
-                        mma(acc[r][q], a[t], t % 2 ? v.z : v.x, t % 2 ? v.w : v.y);
-                    }
-            }
-            if (WARPS < PARTS && next == warp + WARPS) {
-#pragma unroll
-                for (int k = 0; k < TILES * NB * 4; k++) {
-                    before[k / NB / 4][k / 4 % NB][k % 4] = acc[k / NB / 4][k / 4 % NB][k % 4];
-                    acc[k / NB / 4][k / 4 % NB][k % 4] = 0;
-                }
-            }
-            step = next;
-        }
-        if (WARPS < PARTS) {
-#pragma unroll
-            for (int k = 0; k < TILES * NB * 4; k++)
-                acc[k / NB / 4][k / 4 % NB][k % 4] += before[k / NB / 4][k / 4 % NB][k % 4];
-        }
-#pragma unroll
-        for (int r0 = 0; r0 < TILES; r0 += B::ROUND) {
-            if (r0 >= n_tiles)
-                break;
-#pragma unroll
-            for (int r = r0; r < r0 + B::ROUND; r++)
-                put_part<GROUPS>(sums + (warp * B::ROUND + r - r0) * B::OUTS, lane, acc[r]);
-            __syncthreads();
-            add_parts<GROUPS>(j, sums, tile + r0, min(n_tiles - r0, (uint32_t)B::ROUND));
-            __syncthreads();
-        }
+    for (uint32_t tile = at.first; tile < at.end; tile += j.pass_tiles) {
+        const uint32_t n_tiles = min(j.pass_tiles, at.end - tile);
+        const uint32_t mine = (n_tiles + B::SIDES - 1 - at.side) / B::SIDES;
+        sums<B> sum = {};
+        multiply_tiles<RING, B>(j, at, w, x, mine, sum);
+        add_warps<B>(j, at, (float *)room, tile, n_tiles, sum);
     }
-}
-
-/* As many slots as there is room for. */
-template <class RING, int GROUPS>
-static weir_err launch_multiply(struct weir_gpu_stream *s, struct multiply_job *job)
-{
-    using B = batch<GROUPS>;
-    int per_block = 0, per_processor = 0, reserved = 0;
-    const int device = s->gpu->device;
-    cudaError_t e =
-        cudaDeviceGetAttribute(&per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    if (e == cudaSuccess)
-        e = cudaDeviceGetAttribute(&per_processor, cudaDevAttrMaxSharedMemoryPerMultiprocessor,
-                                   device);
-    if (e == cudaSuccess)
-        e = cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device);
-    if (e != cudaSuccess)
-        return gpu_err(e);
-    const size_t fixed = (size_t)B::WARPS * MOST_SLOTS * sizeof(uint64_t);
-    const size_t ring = (size_t)B::WARPS * RING::SLOT_BYTES; /* a slot of each warp */
-    size_t bytes = (size_t)(per_processor / B::BLOCKS - reserved);
-    if (bytes > (size_t)per_block || bytes < fixed + B::SUM_BYTES + 2 * ring)
-        bytes = (size_t)per_block;
-    bytes -= fixed;
-    const size_t slots = (bytes - B::SUM_BYTES) / ring;
-    job->n_slots = slots < MOST_SLOTS ? (uint32_t)slots : MOST_SLOTS;
-    bytes = B::SUM_BYTES + job->n_slots * ring;
-    e = cudaFuncSetAttribute(multiply<RING, GROUPS>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             (int)bytes);
-    if (e != cudaSuccess)
-        return gpu_err(e);
-    const uint32_t most = s->gpu->info.n_processors;
-    const uint32_t n_blocks = job->n_tiles < most ? job->n_tiles : most;
-    const uint32_t of_a_block = (job->n_tiles + n_blocks - 1) / n_blocks;
-    const uint32_t passes = (of_a_block + B::TILES - 1) / B::TILES;
-    job->pass_tiles = (of_a_block + passes - 1) / passes;
-    const struct gpu_grid grid = {dim3(n_blocks), dim3(LANES * B::WARPS), bytes, true};
-    return gpu_launch(s, grid, multiply<RING, GROUPS>, *job);
-}
-
-template <class RING>
-static weir_err launch_for_batch(struct weir_gpu_stream *s, struct multiply_job *job)
-{
-    if (job->n == 1)
-        return launch_multiply<RING, 0>(s, job);
-    if (job->n <= 8)
-        return launch_multiply<RING, 1>(s, job);
-    if (job->n <= 16)
-        return launch_multiply<RING, 2>(s, job);
-    if (job->n <= 32)
-        return launch_multiply<RING, 4>(s, job);
-    return launch_multiply<RING, 8>(s, job);
 }
 
 #endif

@@ -191,21 +191,19 @@ static __global__ void unpack_units(const struct packing p)
     const uint32_t *head = (const uint32_t *)(u.at + FORM_EXCEPTIONS_AT);
     const bool odd = head[0] != WEIR_FORM_NONE;
 #pragma unroll
-    for (uint32_t half = 0; half < 2; half++) {
-        const uint4 *from = (const uint4 *)(u.at + form_half_at(half)) + u.lane;
-        const uint4 w[3] = {from[0], from[LANES], from[2 * LANES]};
-        uint32_t a[FORM_STEPS][4];
-        form_decode(w, p.high, a);
+    for (uint32_t quarter = 0; quarter < 4; quarter++) { /* 32 columns */
+        const uint32_t t = quarter % 2;
+        const uint4 *from = (const uint4 *)(u.at + form_half_at(quarter / 2)) + u.lane;
+        const uint4 codes = from[2 * LANES];
+        uint32_t a[2][4];
+        form_decode(from[t * LANES], t ? codes.z : codes.x, t ? codes.w : codes.y, p.high, a);
         if (odd)
-            form_put_exceptions(head, p.lines, half, u.lane, a);
+            form_put_exceptions(head, p.lines, quarter, u.lane, a);
 #pragma unroll
-        for (uint32_t k = 0; k < 4; k++) { /* 32 columns, rows */
-            const uint32_t t = k / 2 * 2, below = k % 2;
-            put_eight(
-                p, u.first_row + u.lane / 4 + 8 * below,
-                u.first_column + 64 * half + 32 * (k / 2) + 8 * (u.lane % 4),
-                make_uint4(a[t][below], a[t][2 + below], a[t + 1][below], a[t + 1][2 + below]));
-        }
+        for (uint32_t below = 0; below < 2; below++)
+            put_eight(p, u.first_row + u.lane / 4 + 8 * below,
+                      u.first_column + 32 * quarter + 8 * (u.lane % 4),
+                      make_uint4(a[0][below], a[0][2 + below], a[1][below], a[1][2 + below]));
     }
 }
 
