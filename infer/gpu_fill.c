@@ -9,7 +9,7 @@
 #include "pool.h"
 
 enum {
-    UNIT_TILES = 8, /* of FILL_ROWS, done by one thread at a time */
+    UNIT_TILES = 4, /* of FILL_ROWS, done by one thread at a time */
     PAYLOAD_ALIGN = 16,
 };
 

@@ -69,8 +69,8 @@ static weir_err pack_piece(struct load *l, const struct gpu_piece *p, uint32_t r
 static weir_err pack_matrix(struct load *l, const struct gpu_part_matrix *m, uint8_t *at,
                             struct weir_gpu_matrix *out)
 {
-    weir_err err = weir_gpu_matrix_begin(l->w->decode, at, m->n_rows, m->n_columns, m->exceptions,
-                                         m->high, out);
+    weir_err err =
+        weir_gpu_matrix_begin(l->w->done, at, m->n_rows, m->n_columns, m->exceptions, m->high, out);
     uint32_t row = 0;
     for (uint32_t i = 0; i < m->n_pieces && !err; i++) {
         err = pack_piece(l, &m->piece[i], row, out);
@@ -157,6 +157,13 @@ static struct gpu_ring_item item_of(const struct gpu_weights *w, const struct st
         .chunk = s->chunk, .kind = gpu_fill_kind(w, s->chunk.tensor, &coding), .coding = coding};
 }
 
+/* Then the scratch is free. */
+static weir_err pack(struct gpu_weights *w, const struct step *s)
+{
+    weir_err err = weir_gpu_matrix_pack(w->done, s->pack, s->first_row, s->n_rows, s->rows);
+    return err ? err : weir_gpu_event_record(w->packed, w->done);
+}
+
 static weir_err run_steps(const struct load *l, struct weir_diag *diag)
 {
     struct gpu_ring *ring = &l->w->ring;
@@ -173,9 +180,9 @@ static weir_err run_steps(const struct load *l, struct weir_diag *diag)
         }
         const struct step *s = &l->step[i];
         if (!err)
-            err = gpu_ring_issue(ring, s->to, diag);
+            err = gpu_ring_issue(ring, s->to, s->pack ? l->w->packed : NULL, diag);
         if (!err && s->pack)
-            err = weir_gpu_matrix_pack(l->w->decode, s->pack, s->first_row, s->n_rows, s->rows);
+            err = pack(l->w, s);
     }
     return err ? err : gpu_ring_verify_wait(ring, UINT64_MAX, diag);
 }
@@ -190,7 +197,7 @@ static weir_err check_part(struct gpu_weights *w, struct gpu_part *part,
         if (laid->matrix[i].form != WEIR_GPU_PACKED)
             continue;
         weir_err err =
-            weir_gpu_matrix_check_wait(w->decode, &laid->matrix[i], &one_fits, &exceptions);
+            weir_gpu_matrix_check_wait(w->done, &laid->matrix[i], &one_fits, &exceptions);
         if (err)
             return err;
         if (one_fits)
@@ -212,7 +219,7 @@ static weir_err check_all(struct gpu_weights *w, bool *fits)
         err = check_part(w, &w->parts.output, &w->laid[n], fits);
     if (!err && w->plan.embedding != GPU_PLACE_SHARED)
         err = check_part(w, &w->parts.embedding, &w->laid[n + 1], fits);
-    return err ? err : weir_gpu_stream_wait(w->decode);
+    return err ? err : weir_gpu_stream_wait(w->done);
 }
 
 weir_err gpu_load(struct gpu_weights *w, bool *fits, struct weir_diag *diag)

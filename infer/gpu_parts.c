@@ -228,7 +228,8 @@ static uint32_t block_rows(const struct gpu_parts *p, const struct weir_matrix *
     for (uint32_t i = 0; i < p->n_layers; i++)
         if (p->part[i].bytes > most)
             most = p->part[i].bytes;
-    uint64_t rows = most > 2 * WEIR_TILE_BYTES ? (most - 2 * WEIR_TILE_BYTES) / bytes : 0;
+    const uint64_t inside = UINT64_C(2) * WEIR_TILE_BYTES; /* its first and its last tile */
+    uint64_t rows = most > inside ? (most - inside) / bytes : 0;
     rows = rows / GPU_FORM_ROWS * GPU_FORM_ROWS;
     if (rows < GPU_FORM_ROWS)
         rows = GPU_FORM_ROWS;

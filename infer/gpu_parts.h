@@ -14,7 +14,7 @@
 enum {
     GPU_MOST_MATRICES = 4, /* of a part */
     GPU_MOST_PIECES = 3,   /* of a matrix: q, k, v */
-    GPU_CHUNK_TILES = 256, /* of a chunk, at most */
+    GPU_CHUNK_TILES = 128, /* of a chunk, at most */
     GPU_REGION_ALIGN = 256,
     GPU_FORM_ROWS = 16, /* the resident form takes so many rows at once */
 };

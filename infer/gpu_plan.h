@@ -15,7 +15,7 @@
 #include "device.h"
 
 enum {
-    GPU_RING = 4, /* chunks on their way at once */
+    GPU_RING = 8, /* chunks on their way at once */
     GPU_MAX_DEPTH = 8,
 };
 

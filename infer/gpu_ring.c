@@ -171,22 +171,44 @@ void gpu_chunk_tiles(const struct gpu_chunk *c, const struct weir_gpu_coding *co
                                         .plain_bytes = gpu_tile_bytes(c->tensor, c->tile + i)};
 }
 
-static weir_err queue_decoding(struct gpu_ring *r, struct gpu_ring_slot *s, uint8_t *to)
+static weir_err queue_decoding(struct gpu_ring *r, struct gpu_ring_slot *s,
+                               struct weir_gpu_stream *stream, uint8_t *to)
 {
     const struct gpu_chunk *c = &s->item.chunk;
     if (s->item.kind == FILL_ROWS)
-        return weir_gpu_copy(r->decode, to, s->device, (size_t)plain_bytes(c));
+        return weir_gpu_copy(stream, to, s->device, (size_t)plain_bytes(c));
     gpu_chunk_tiles(c, s->item.coding, s->device, s->item.image ? s->item.image->tile : s->job.tile,
                     to, r->tile);
     weir_err err = weir_gpu_batch_set(s->batch, r->tile, c->n_tiles);
     if (!err)
-        err = weir_gpu_decode(r->decode, s->batch);
+        err = weir_gpu_decode(stream, s->batch);
     s->decoding = !err;
     r->decoded_bytes += plain_bytes(c);
     return err;
 }
 
-weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_diag *diag)
+/* From the copied bytes to rows at `to`. */
+static weir_err queue_rest(struct gpu_ring *r, struct gpu_ring_slot *s, uint8_t *to,
+                           struct weir_gpu_event *free)
+{
+    struct weir_gpu_stream *stream = r->decode[s - r->slot];
+    weir_err err = weir_gpu_event_before(s->copied, stream);
+    if (!err && free)
+        err = weir_gpu_event_before(free, stream);
+    if (!err)
+        err = gpu_ring_delay(r, stream);
+    if (!err)
+        err = queue_decoding(r, s, stream, to);
+    if (!err && r->rules->poison)
+        err = weir_gpu_fill(stream, s->device, POISON,
+                            (size_t)s->item.chunk.n_tiles * WEIR_TILE_BYTES);
+    if (!err)
+        err = weir_gpu_event_record(s->decoded, stream);
+    return err ? err : weir_gpu_event_before(s->decoded, r->done);
+}
+
+weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_gpu_event *free,
+                        struct weir_diag *diag)
 {
     struct gpu_ring_slot *s = &r->slot[r->n_issued % GPU_RING];
     weir_err err = look(s, diag);
@@ -198,14 +220,5 @@ weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_diag *diag)
     r->n_issued++;
     if (!err)
         err = queue_copies(r, s);
-    if (!err)
-        err = weir_gpu_event_before(s->copied, r->decode);
-    if (!err)
-        err = gpu_ring_delay(r, r->decode);
-    if (!err)
-        err = queue_decoding(r, s, to);
-    if (!err && r->rules->poison)
-        err = weir_gpu_fill(r->decode, s->device, POISON,
-                            (size_t)s->item.chunk.n_tiles * WEIR_TILE_BYTES);
-    return err ? err : weir_gpu_event_record(s->decoded, r->decode);
+    return err ? err : queue_rest(r, s, to, free);
 }

@@ -3,7 +3,9 @@
  * next ones are in the steps before.
  *
  * Chunks are announced in order and issued in the same order.  What is issued is queued: on `copy`,
- * then on `decode`, where whoever issued it may queue what is to be done with its rows. */
+ * then on one of the `decode` streams, and `done` waits for it: there whoever issued it may queue
+ * what is to be done with its rows.  Decoding a chunk takes 0.16 ms however small it is, three
+ * times what copying an extent takes: so several are decoded at once. */
 #ifndef WEIR_INFER_GPU_RING_PRIVATE_H
 #define WEIR_INFER_GPU_RING_PRIVATE_H
 
@@ -39,8 +41,8 @@ struct gpu_ring_slot {
 };
 
 struct gpu_ring {
-    struct weir_gpu_stream *copy, *decode; /* borrowed */
-    struct fill *fill;                     /* borrowed */
+    struct weir_gpu_stream *copy, *decode[GPU_RING], *done; /* borrowed */
+    struct fill *fill;                                      /* borrowed */
     const struct weir_device_rules *rules;
     uint64_t random;
     struct gpu_ring_slot slot[GPU_RING];
@@ -65,9 +67,10 @@ void gpu_ring_free(struct gpu_ring *r, struct weir_gpu *gpu);
 WEIR_MUST_CHECK weir_err gpu_ring_room(struct gpu_ring *r, bool wait, bool *out);
 void gpu_ring_announce(struct gpu_ring *r, const struct gpu_ring_item *item);
 
-/* The next of those announced; its first tile goes to `to`.  What bringing it, or a chunk that was
- * issued before, ended with. */
-WEIR_MUST_CHECK weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_diag *diag);
+/* The next of those announced; its first tile goes to `to`, once `free` has happened (NULL: at
+ * once).  What bringing it, or a chunk that was issued before, ended with. */
+WEIR_MUST_CHECK weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to,
+                                        struct weir_gpu_event *free, struct weir_diag *diag);
 
 /* Waits for all that was issued with a number below `number`, and looks whether it was sound. */
 WEIR_MUST_CHECK weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number,

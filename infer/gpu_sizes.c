@@ -8,7 +8,7 @@ enum {
     CODING_PART_BYTES = 16 << 10, /* cuda/decode.h */
     CODING_BYTES = 1 << 10,       /* and what is not a table */
     BATCH_TILE_BYTES = 512,
-    SMALL_CHUNK_TILES = 64,
+    SMALL_CHUNK_TILES = 32,
 };
 
 /* Sizes as a plan is made from; `layer` is owned. */

@@ -89,19 +89,19 @@ static weir_err attend(struct gpu_weights *w, struct weir_diag *diag)
     return err;
 }
 
-static weir_err queue_chunks(struct gpu_weights *w, const struct gpu_part *part, uint8_t *to,
-                             struct weir_diag *diag)
+static weir_err queue_chunks(struct gpu_weights *w, const struct gpu_part *part,
+                             const struct gpu_slot *s, struct weir_diag *diag)
 {
     weir_err err = WEIR_OK;
     for (uint64_t i = 0; i < part->n_chunks && !err; i++) {
         const struct gpu_chunk c = gpu_part_chunk(part, &w->parts.cut, i);
         err = announce(w);
         if (!err)
-            err = gpu_ring_issue(&w->ring, to + c.at, diag);
+            err = gpu_ring_issue(&w->ring, s->at + c.at, s->used, diag);
         if (!err)
             err = attend(w, diag);
     }
-    return err;
+    return err ? err : weir_gpu_event_record(s->ready, w->done);
 }
 
 /* All tiles of a part whose payloads are on the device, in one go. */
@@ -110,6 +110,7 @@ static weir_err queue_batch(struct gpu_weights *w, uint32_t number, struct gpu_s
 {
     const struct gpu_part *part = &w->parts.part[number];
     const struct gpu_stored *stored = &w->stored[number];
+    struct weir_gpu_stream *stream = w->decode[s - w->streaming.slot];
     size_t n = 0;
     weir_err err = look_at_slot(w, s, diag);
     for (uint64_t i = 0; i < part->n_chunks; i++) {
@@ -120,28 +121,28 @@ static weir_err queue_batch(struct gpu_weights *w, uint32_t number, struct gpu_s
         n += c.n_tiles;
     }
     if (!err)
-        err = gpu_ring_delay(&w->ring, w->decode);
+        err = weir_gpu_event_before(s->used, stream);
+    if (!err)
+        err = gpu_ring_delay(&w->ring, stream);
     if (!err)
         err = weir_gpu_batch_set(s->batch, w->streaming.tile, n);
     if (!err)
-        err = weir_gpu_decode(w->decode, s->batch);
+        err = weir_gpu_decode(stream, s->batch);
     s->decoding = !err;
     w->ring.decoded_bytes += part->bytes;
-    return err;
+    return err ? err : weir_gpu_event_record(s->ready, stream);
 }
 
 static weir_err queue_part(struct gpu_weights *w, uint64_t number, struct weir_diag *diag)
 {
     struct gpu_slot *s = gpu_slot_of(w, number);
     const uint32_t part = gpu_part_of(w, number);
-    weir_err err = weir_gpu_event_before(s->used, w->decode);
-    if (!err && gpu_place_of(w, part) == GPU_PLACE_WIRE)
-        err = queue_batch(w, part, s, diag);
-    else if (!err)
-        err = queue_chunks(w, &w->parts.part[part], s->at, diag);
+    weir_err err = gpu_place_of(w, part) == GPU_PLACE_WIRE
+                       ? queue_batch(w, part, s, diag)
+                       : queue_chunks(w, &w->parts.part[part], s, diag);
     s->number = number;
     s->part = &w->parts.part[part];
-    return err ? err : weir_gpu_event_record(s->ready, w->decode);
+    return err;
 }
 
 /* ---- what comes next ---- */

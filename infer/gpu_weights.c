@@ -74,7 +74,9 @@ static weir_err take_memory(struct gpu_weights *w)
     const struct gpu_ring_memory memory = {w->ring_device, w->ring_pinned, p->ring_bytes,
                                            w->ck->store && p->tier != WEIR_TIER_CPU};
     w->ring.copy = w->copy;
-    w->ring.decode = w->decode;
+    w->ring.done = w->done;
+    for (size_t i = 0; i < GPU_RING; i++)
+        w->ring.decode[i] = w->decode[i];
     w->ring.fill = w->fill;
     w->ring.rules = &w->rules;
     return gpu_ring_fill_in(&w->ring, w->gpu, &memory);
@@ -158,7 +160,11 @@ static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag 
     if (!err)
         err = weir_gpu_stream_new(w->gpu, &w->copy);
     if (!err)
-        err = weir_gpu_stream_new(w->gpu, &w->decode);
+        err = weir_gpu_stream_new(w->gpu, &w->done);
+    for (size_t i = 0; i < GPU_RING && !err; i++)
+        err = weir_gpu_stream_new(w->gpu, &w->decode[i]);
+    if (!err)
+        err = weir_gpu_event_new(w->gpu, false, &w->packed);
     if (!err)
         err = fill_new(w->ck, w->rules.n_threads, &w->fill);
     if (!err)
@@ -202,7 +208,10 @@ void gpu_weights_free(struct gpu_weights *w)
     gpu_stream_end(w);
     fill_free(w->fill);
     weir_gpu_stream_free(w->copy); /* waits */
-    weir_gpu_stream_free(w->decode);
+    for (size_t i = 0; i < GPU_RING; i++)
+        weir_gpu_stream_free(w->decode[i]);
+    weir_gpu_stream_free(w->done);
+    weir_gpu_event_free(w->packed);
     gpu_stream_free(w);
     let_memory_go(w);
     weir_reader_free(w->reader);

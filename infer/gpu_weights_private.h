@@ -21,7 +21,8 @@ struct gpu_weights {
     struct gpu_parts parts;
     struct gpu_plan plan;
 
-    struct weir_gpu_stream *copy, *decode;
+    struct weir_gpu_stream *copy, *decode[GPU_RING], *done; /* as in struct gpu_ring */
+    struct weir_gpu_event *packed;                          /* what was in the scratch */
     struct fill *fill;
     struct gpu_ring ring;
     struct weir_gpu_coding **coding; /* by number of the tensor in the checkpoint */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_STREAMS = 16, MOST_ROUNDS = 8 };
+enum { MOST_STREAMS = 24, MOST_ROUNDS = 8 };
 
 struct block {
     struct block *next;

@@ -33,8 +33,8 @@ struct weir_gpu_event {
     uint64_t recorded, done;
 };
 
-void fake_fail(const char *why); /* ends the program */
-void *fake_must(void *p);        /* fails if it is NULL */
+_Noreturn void fake_fail(const char *why); /* ends the program */
+void *fake_must(void *p);                  /* fails if it is NULL */
 
 extern pthread_mutex_t fake_lock; /* of all of it */
 

@@ -79,9 +79,10 @@ static void unpack(const struct fake_op *op)
 {
     const struct weir_gpu_matrix *m = &op->matrix;
     const size_t first = (size_t)op->first_row * m->n_columns;
-    const void *rows = (const uint16_t *)m->at + first;
-    if (m->form == WEIR_GPU_PACKED)
-        rows = aside_of(m->at)->rows + first;
+    const struct fake_aside *a = aside_of(m->at);
+    if (!a && m->form == WEIR_GPU_PACKED)
+        fake_fail("unpacked what nobody packed");
+    const void *rows = (m->form == WEIR_GPU_PACKED ? a->rows : (const uint16_t *)m->at) + first;
     memcpy(op->to, rows, 2 * (size_t)op->n_rows * m->n_columns);
 }
 
