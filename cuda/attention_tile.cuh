@@ -11,7 +11,6 @@ enum {
     ATTN_WARPS = 4,
     ATTN_THREADS = 32 * ATTN_WARPS,
     ATTN_MOST_DIM = 256,
-    ATTN_CUTS = 3,          /* BF16 that a query is the sum of */
     ATTN_NONE = -(1 << 24), /* exponent of a sum of nothing */
 };
 
@@ -56,10 +55,14 @@ static __device__ __forceinline__ void attn_multiply(float c[4], const uint4 &a,
 }
 
 /* Query rows as the tensor cores' A operand.  Step 2 u + e of quarter q holds dimensions
- * 32 u + 8 q + 4 e and the 3 after it, because load_keys() gives them so. */
-template <int DIM> struct attn_queries {
+ * 32 u + 8 q + 4 e and the 3 after it, because attn_load_keys() gives them so.
+ *
+ * HALF: there are 8 rows and no more, and where the other 8 would be lies the second cut: one
+ * multiplication does both.  (Their sums are apart in either case, so that the bits are the same.)
+ */
+template <int DIM, bool HALF> struct attn_queries {
     enum { STEPS = DIM / 16, N = STEPS * 32 };
-    uint4 at[STEPS][ATTN_CUTS][32];
+    uint4 at[STEPS][HALF ? 2 : 3][32];
 
     static __device__ __forceinline__ uint32_t step(uint32_t i) { return i / 32; }
     static __device__ __forceinline__ uint32_t row(uint32_t i) { return i % 32 / 4; }
@@ -71,8 +74,9 @@ template <int DIM> struct attn_queries {
         const uint32_t lane = threadIdx.x % 32;
         const uint32_t dim = 32 * (step / 2) + 8 * (lane % 4) + 4 * (step % 2);
         float4 v[2] = {};
+        uint4 cut[3];
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
+        for (int half = 0; half < (HALF ? 1 : 2); half++) {
             if (of[half] && dim < head_dim)
                 v[half] = *(const float4 *)(of[half] + dim);
             v[half].x *= scale;
@@ -81,11 +85,16 @@ template <int DIM> struct attn_queries {
             v[half].w *= scale;
         }
 #pragma unroll
-        for (int c = 0; c < ATTN_CUTS; c++) {
-            const uint32_t x = attn_cut(&v[0].x, &v[0].y), y = attn_cut(&v[1].x, &v[1].y);
-            const uint32_t z = attn_cut(&v[0].z, &v[0].w), w = attn_cut(&v[1].z, &v[1].w);
-            at[step][c][lane] = make_uint4(x, y, z, w);
+        for (int c = 0; c < 3; c++) {
+            cut[c].x = attn_cut(&v[0].x, &v[0].y);
+            cut[c].z = attn_cut(&v[0].z, &v[0].w);
+            cut[c].y = HALF ? 0 : attn_cut(&v[1].x, &v[1].y);
+            cut[c].w = HALF ? 0 : attn_cut(&v[1].z, &v[1].w);
         }
+        at[step][0][lane] = HALF ? make_uint4(cut[0].x, cut[1].x, cut[0].z, cut[1].z) : cut[0];
+        at[step][1][lane] = HALF ? cut[2] : cut[1];
+        if (!HALF)
+            at[step][2][lane] = cut[2];
     }
 };
 
@@ -179,17 +188,18 @@ static __device__ __forceinline__ void attn_prefetch(const struct attn_tile_job 
     }
 }
 
-/* score[j]: of positions 8 j .. 8 j + 7.  Each cut has its own sums: they are done side by side. */
-template <int DIM>
-static __device__ __forceinline__ void attn_scores(const struct attn_queries<DIM> &queries,
+/* score[j]: of positions 8 j .. 8 j + 7. */
+template <int DIM, bool HALF>
+static __device__ __forceinline__ void attn_scores(const struct attn_queries<DIM, HALF> &queries,
                                                    const struct attn_kv<DIM> &kv, float score[4][4])
 {
+    enum { PARTS = HALF ? 2 : 3 };
     const uint32_t lane = threadIdx.x % 32;
-    float part[ATTN_CUTS][4][4] = {};
+    float part[PARTS][4][4] = {};
 #pragma unroll
     for (int u = 0; u < DIM / 32; u++)
 #pragma unroll
-        for (int c = 0; c < ATTN_CUTS; c++) {
+        for (int c = 0; c < PARTS; c++) {
             const uint4 a = queries.at[2 * u][c][lane], b = queries.at[2 * u + 1][c][lane];
 #pragma unroll
             for (int j = 0; j < 4; j++)
@@ -199,9 +209,10 @@ static __device__ __forceinline__ void attn_scores(const struct attn_queries<DIM
                 attn_multiply(part[c][j], b, kv.key[j][u].z, kv.key[j][u].w);
         }
 #pragma unroll
-    for (int i = 0; i < 16; i++)
-        score[i / 4][i % 4] =
-            (part[2][i / 4][i % 4] + part[1][i / 4][i % 4]) + part[0][i / 4][i % 4];
+    for (int i = 0; i < 16; i++) {
+        const int j = i / 4, c = i % 4, second = HALF ? (c + 2) % 4 : c;
+        score[j][c] = (part[PARTS - 1][j][c] + part[HALF ? 0 : 1][j][second]) + part[0][j][c];
+    }
 }
 
 static __device__ __forceinline__ void attn_cap(float score[4][4], float cap)
@@ -231,8 +242,9 @@ static __device__ __forceinline__ struct attn_scale attn_soften(float score[8])
     return attn_scale{total == 0 ? ATTN_NONE : (int)up, total};
 }
 
-/* Scores to weights, as A operands: weight[i] of positions 16 i .., both cuts.  range: the
- * positions that each row looks at.  scale: of both rows of the lane. */
+/* Scores to weights, as A operands: weight[i][c] of positions 16 i .., cut c; HALF: [i][0] has
+ * both. range: the positions that each row looks at.  scale: of both rows of the lane. */
+template <bool HALF>
 static __device__ __forceinline__ void attn_weights(uint32_t first, const int2 range[ATTN_ROWS],
                                                     const float score[4][4], uint4 weight[2][2],
                                                     struct attn_scale scale[2])
@@ -242,7 +254,7 @@ static __device__ __forceinline__ void attn_weights(uint32_t first, const int2 r
     const int own = (int)(first + 2 * (lane % 4));
     float v[2][8];
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < (HALF ? 1 : 2); half++) {
         const int2 seen = range[lane / 4 + 8 * half];
 #pragma unroll
         for (int i = 0; i < 8; i++) {
@@ -254,20 +266,27 @@ static __device__ __forceinline__ void attn_weights(uint32_t first, const int2 r
         scale[half] = attn_soften(v[half]);
     }
 #pragma unroll
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            const uint32_t x = attn_cut(&v[0][4 * i], &v[0][4 * i + 1]);
-            const uint32_t y = attn_cut(&v[1][4 * i], &v[1][4 * i + 1]);
-            const uint32_t z = attn_cut(&v[0][4 * i + 2], &v[0][4 * i + 3]);
-            const uint32_t w = attn_cut(&v[1][4 * i + 2], &v[1][4 * i + 3]);
-            weight[i][c] = make_uint4(x, y, z, w);
+            weight[i][c].x = attn_cut(&v[0][4 * i], &v[0][4 * i + 1]);
+            weight[i][c].z = attn_cut(&v[0][4 * i + 2], &v[0][4 * i + 3]);
+            if (HALF)
+                continue;
+            weight[i][c].y = attn_cut(&v[1][4 * i], &v[1][4 * i + 1]);
+            weight[i][c].w = attn_cut(&v[1][4 * i + 2], &v[1][4 * i + 3]);
         }
+        if (HALF) {
+            weight[i][0].y = weight[i][1].x;
+            weight[i][0].w = weight[i][1].z;
+        }
+    }
 }
 
-/* sum[k]: += weights times dimensions 8 n + k of 64, for n = 0 .. 7. */
+/* sum[k]: += weights times dimensions 8 n + k of 64, for n = 0 .. 7; cuts apart. */
+template <bool HALF>
 static __device__ __forceinline__ void attn_blend(const uint4 weight[2], const uint4 v[4],
-                                                  float sum[8][4])
+                                                  float sum[HALF ? 1 : 2][8][4])
 {
 #pragma unroll
     for (int k = 0; k < 8; k++) {
@@ -278,25 +297,31 @@ static __device__ __forceinline__ void attn_blend(const uint4 weight[2], const u
             word[r] = k / 2 == 0 ? v[r].x : k / 2 == 1 ? v[r].y : k / 2 == 2 ? v[r].z : v[r].w;
         const uint32_t b0 = __byte_perm(word[0], word[1], take);
         const uint32_t b1 = __byte_perm(word[2], word[3], take);
-        attn_multiply(sum[k], weight[1], b0, b1);
-        attn_multiply(sum[k], weight[0], b0, b1);
+        attn_multiply(sum[0][k], weight[0], b0, b1);
+        if (!HALF)
+            attn_multiply(sum[HALF ? 0 : 1][k], weight[1], b0, b1);
     }
 }
 
-/* The lane's parts of 64 dimensions of rows lane / 4 and 8 more, of those below n. */
-template <int PITCH>
-static __device__ __forceinline__ void attn_put_sums(const float sum[8][4], uint32_t n,
-                                                     float (*to)[PITCH], int first)
+/* The lane's parts of 64 dimensions of rows lane / 4 and 8 more, of those below n; cuts together.
+ */
+template <bool HALF, int PITCH>
+static __device__ __forceinline__ void attn_put_sums(const float sum[HALF ? 1 : 2][8][4],
+                                                     uint32_t n, float (*to)[PITCH], int first)
 {
     const uint32_t lane = threadIdx.x % 32;
 #pragma unroll
-    for (int c = 0; c < 4; c++) {
+    for (int c = 0; c < (HALF ? 2 : 4); c++) {
         const uint32_t row = lane / 4 + 8 * (c / 2);
+        float v[8];
         if (row >= n)
             continue;
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[k] = sum[0][k][c] + (HALF ? sum[0][k][c + 2 * HALF] : sum[!HALF][k][c]);
         float4 *at = (float4 *)&to[row][first + 16 * (lane % 4) + 8 * (c % 2)];
-        at[0] = make_float4(sum[0][c], sum[1][c], sum[2][c], sum[3][c]);
-        at[1] = make_float4(sum[4][c], sum[5][c], sum[6][c], sum[7][c]);
+        at[0] = make_float4(v[0], v[1], v[2], v[3]);
+        at[1] = make_float4(v[4], v[5], v[6], v[7]);
     }
 }
 
