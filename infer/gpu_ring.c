@@ -171,17 +171,25 @@ void gpu_chunk_tiles(const struct gpu_chunk *c, const struct weir_gpu_coding *co
                                         .plain_bytes = gpu_tile_bytes(c->tensor, c->tile + i)};
 }
 
+/* Describes the chunk's tiles to the device, in front of its bytes. */
+static weir_err describe(struct gpu_ring *r, struct gpu_ring_slot *s, uint8_t *to)
+{
+    const struct gpu_chunk *c = &s->item.chunk;
+    if (s->item.kind == FILL_ROWS)
+        return WEIR_OK;
+    gpu_chunk_tiles(c, s->item.coding, s->device, s->item.image ? s->item.image->tile : s->job.tile,
+                    to, r->tile);
+    weir_err err = weir_gpu_batch_set(s->batch, r->tile, c->n_tiles);
+    return err ? err : weir_gpu_batch_upload(r->copy, s->batch);
+}
+
 static weir_err queue_decoding(struct gpu_ring *r, struct gpu_ring_slot *s,
                                struct weir_gpu_stream *stream, uint8_t *to)
 {
     const struct gpu_chunk *c = &s->item.chunk;
     if (s->item.kind == FILL_ROWS)
         return weir_gpu_copy(stream, to, s->device, (size_t)plain_bytes(c));
-    gpu_chunk_tiles(c, s->item.coding, s->device, s->item.image ? s->item.image->tile : s->job.tile,
-                    to, r->tile);
-    weir_err err = weir_gpu_batch_set(s->batch, r->tile, c->n_tiles);
-    if (!err)
-        err = weir_gpu_decode(stream, s->batch);
+    weir_err err = weir_gpu_decode(stream, s->batch);
     s->decoding = !err;
     r->decoded_bytes += plain_bytes(c);
     return err;
@@ -218,6 +226,8 @@ weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_gpu_event *
         err = err ? err : filled;
     }
     r->n_issued++;
+    if (!err)
+        err = describe(r, s, to);
     if (!err)
         err = queue_copies(r, s);
     return err ? err : queue_rest(r, s, to, free);
