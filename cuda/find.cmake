@@ -1,10 +1,10 @@
 # Whether there is a CUDA to build with: turns WEIR_CUDA=AUTO into ON or OFF.  The compiler may lie
 # outside of PATH.  Nothing is asked of a driver or a GPU: the program looks for those when it runs.
-if(WEIR_CUDA AND NOT CMAKE_CUDA_COMPILER)
-  find_program(WEIR_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATH_SUFFIXES bin
+if(WEIR_CUDA AND NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  find_program(WEIR_NVCC nvcc HINTS ENV CUDA_PATH PATH_SUFFIXES bin
     PATHS /usr/local/cuda /opt/cuda DOC "CUDA's compiler, if it is not CMAKE_CUDA_COMPILER")
   if(WEIR_NVCC)
-    set(CMAKE_CUDA_COMPILER ${WEIR_NVCC})
+    set(ENV{CUDACXX} ${WEIR_NVCC})
   endif()
 endif()
 if(WEIR_CUDA AND NOT CMAKE_CUDA_ARCHITECTURES) # one, for every day; the preset `release` has all
@@ -16,17 +16,17 @@ if(WEIR_CUDA AND NOT CMAKE_CUDA_ARCHITECTURES) # one, for every day; the preset 
 endif()
 if(WEIR_CUDA STREQUAL AUTO)
   set(WEIR_CUDA OFF)
-  if(CMAKE_CUDA_COMPILER)
+  if(CMAKE_CUDA_COMPILER OR DEFINED ENV{CUDACXX})
     include(CheckLanguage)
     check_language(CUDA) # a compiler without a host compiler that it takes is no use
     find_package(CUDAToolkit QUIET)
     if(CMAKE_CUDA_COMPILER AND CUDAToolkit_FOUND)
       set(WEIR_CUDA ON)
     else()
-      message(STATUS "nvcc does not work: no GPU")
+      message(STATUS "nvcc does not work: no `weir run --device cuda`")
     endif()
   else()
-    message(STATUS "nvcc not found: no GPU")
+    message(STATUS "nvcc not found: no `weir run --device cuda`")
   endif()
 endif()
 if(WEIR_CUDA)
