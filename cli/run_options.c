@@ -159,5 +159,6 @@ bool run_job_options(struct run_job *job, const struct cli *cli)
     job->rules.stream = cli->json ? NULL : cli->out;
     o->context = (uint32_t)context;
     o->kv_bf16 = option_given(cli, RUN_KV_BF16);
+    o->kernels = cli->value[RUN_KERNELS];
     return fine;
 }
