@@ -42,12 +42,10 @@ static const struct cli_option options[] = {
          "weights stay in memory as 'resident' (12 bits of BF16; default), 'plain', or not: "
          "'none'",
          false},
-    [RUN_KERNELS] =
-        {0, "kernels", "NAME",
-         "scalar, avx2 or avx512 (default: the best of them; all the same bits), or "
-         "avx512bf16, which rounds to BF16 what BF16 weights are multiplied with: faster "
-         "in prompts, other bits",
-         false},
+    [RUN_KERNELS] = {0, "kernels", "NAME",
+                     "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
+                     "which rounds what BF16 weights are multiplied with to BF16: other bits",
+                     false},
     {0},
 };
 

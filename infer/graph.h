@@ -33,7 +33,7 @@ struct weir_graph_options {
     uint32_t n_logits;    /* most tokens of a pass whose logits are wanted; 0: n_sequences */
     bool kv_bf16;         /* keys and values in BF16, half the memory; else F32 */
     const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the fastest of these.  "avx512bf16"
-                             rounds what BF16 is multiplied with to BF16: other bits */
+                             rounds what matrices of BF16 are multiplied with to BF16: other bits */
     uint64_t keep_bytes;  /* of weights, at most, stay in memory from one pass to the next;
                              UINT64_MAX:  all of them */
     bool keep_plain;      /* ... and BF16 as it is, not in 12 bits */

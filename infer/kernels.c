@@ -48,3 +48,12 @@ const struct math_kernels *math_kernels_named(const char *name)
             return runs_here(all[i]) ? all[i] : NULL;
     return NULL;
 }
+
+const struct math_kernels *math_kernels_exact(const struct math_kernels *k)
+{
+#ifdef WEIR_X86_KERNELS
+    if (k == &math_kernels_avx512bf16)
+        return &math_kernels_avx512;
+#endif
+    return k;
+}

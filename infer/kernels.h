@@ -93,6 +93,9 @@ const struct math_kernels *math_kernels_best(void);
  */
 const struct math_kernels *math_kernels_named(const char *name);
 
+/* k, or of those with the usual bits what is like k. */
+const struct math_kernels *math_kernels_exact(const struct math_kernels *k);
+
 static inline size_t number_bytes(enum number type)
 {
     return type == NUMBER_F32 ? 4 : 2;

@@ -1,27 +1,37 @@
 #include "measure.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "codec/huge.h"
 #include "keep.h"
 #include "kernels.h"
+#include "measure_files.h"
 #include "pool.h"
 
 enum {
-    N_COLS = 4096,
+    N_COLS = MEASURE_COLS,
     UNIT_ROWS = 64,
-    N_TIMES = 3,
+    LEAST_TIMES = 3, /* is something done, ... */
+    MOST_TIMES = 99,
+    MOST_TILES = 512, /* 64 MiB of weights in a file */
+    N_ROUNDS = 500,
     HIGH_BYTES = 256,
     ALIGNMENT = 64,
 };
 
+static const double enough_seconds = 0.3; /* ... and as often as this takes */
+
 struct bench {
-    struct pool *pool;
+    struct pool *one, *all; /* threads */
     const struct math_kernels *kernels;
     size_t n_rows;
     uint16_t *plain;
     struct weir_resident *resident;
+    struct measure_files *files;
+    size_t n_tiles;
     float *x, *to;
 };
 
@@ -85,24 +95,91 @@ static weir_err resident_unit(void *self, size_t unit, unsigned worker, struct w
     return WEIR_OK;
 }
 
-/* The least time of several, bytes a second. */
-static weir_err rate_of(struct bench *b, pool_work work, double *rate)
+/* ---- rates ---- */
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The least time and the median of several. */
+struct timing {
+    double least, median;
+};
+
+static weir_err time_of(struct pool *pool, pool_work work, void *self, size_t n_units,
+                        struct timing *out)
 {
     struct weir_diag diag;
-    double best = 0;
-    for (int i = 0; i < N_TIMES; i++) {
+    double taken[MOST_TIMES], sum = 0;
+    size_t n = 0;
+    while (n < LEAST_TIMES || (sum < enough_seconds && n < MOST_TIMES)) {
         double began = seconds();
-        weir_err err = pool_run(b->pool, work, b, b->n_rows / UNIT_ROWS, &diag);
-        double taken = seconds() - began;
+        weir_err err = pool_run(pool, work, self, n_units, &diag);
         if (err)
             return err;
-        best = i == 0 || taken < best ? taken : best;
+        taken[n] = seconds() - began;
+        sum += taken[n++];
     }
-    *rate = best > 0 ? (double)(b->n_rows * N_COLS * sizeof(uint16_t)) / best : 0;
+    qsort(taken, n, sizeof(taken[0]), compare);
+    *out = (struct timing){taken[0], taken[n / 2]};
     return WEIR_OK;
 }
 
-static weir_err fill(struct bench *b, unsigned n_threads)
+/* n_units of `unit_bytes` each.  Of what goes by memory the median, because it is shared with
+ * everybody; of what the processor does the least, which others only disturb. */
+static weir_err rate_of(const struct bench *b, pool_work work, void *self, size_t n_units,
+                        size_t unit_bytes, struct weir_rate *out)
+{
+    const double bytes = (double)(n_units * unit_bytes);
+    const bool shared = self == b;
+    struct timing one, all;
+    weir_err err = time_of(b->one, work, self, n_units, &one);
+    if (!err)
+        err = time_of(b->all, work, self, n_units, &all);
+    if (!err)
+        *out = (struct weir_rate){bytes / (shared ? one.median : one.least),
+                                  bytes / (shared ? all.median : all.least)};
+    return err;
+}
+
+static weir_err no_work(void *self, size_t unit, unsigned worker, struct weir_diag *diag)
+{
+    (void)self;
+    (void)unit;
+    (void)worker;
+    (void)diag;
+    return WEIR_OK;
+}
+
+/* With one unit for each, so that they are waited for. */
+static weir_err time_rounds(const struct bench *b, double *out)
+{
+    double began = seconds();
+    weir_err err = WEIR_OK;
+    for (int i = 0; i < N_ROUNDS && !err; i++)
+        err = pool_run(b->all, no_work, NULL, pool_threads(b->all), NULL);
+    *out = (seconds() - began) / N_ROUNDS;
+    return err;
+}
+
+static weir_err measure(struct bench *b, struct weir_measured *out)
+{
+    const size_t n_units = b->n_rows / UNIT_ROWS, bytes = sizeof(uint16_t) * UNIT_ROWS * N_COLS;
+    weir_err err = rate_of(b, plain_unit, b, n_units, bytes, &out->plain);
+    if (!err)
+        err = rate_of(b, resident_unit, b, n_units, bytes, &out->resident);
+    if (!err)
+        err = rate_of(b, measure_store_unit, b->files, b->n_tiles, WEIR_TILE_BYTES, &out->store);
+    if (!err)
+        err = rate_of(b, measure_plain_unit, b->files, b->n_tiles, WEIR_TILE_BYTES, &out->files);
+    return err ? err : time_rounds(b, &out->round_seconds);
+}
+
+/* ---- weights ---- */
+
+static weir_err fill(struct bench *b, unsigned n_threads, int fd)
 {
     struct weir_resident_code code;
     struct weir_diag diag;
@@ -112,37 +189,44 @@ static weir_err fill(struct bench *b, unsigned n_threads)
     for (size_t i = 0; i < N_COLS; i++)
         count[row[i] >> 8]++;
     (void)weir_resident_choose(count, &code);
-    weir_err err = pool_new(n_threads, &b->pool);
+    weir_err err = pool_new(1, &b->one);
+    if (!err)
+        err = pool_new(n_threads, &b->all);
     if (!err)
         err = weir_resident_new(b->n_rows, N_COLS, &code, (uint32_t)(b->n_rows * N_COLS / 16),
                                 &b->resident);
     if (err)
         return err;
-    b->plain = aligned_alloc(ALIGNMENT, b->n_rows * N_COLS * sizeof(*b->plain));
+    b->plain = huge_alloc(b->n_rows * N_COLS * sizeof(*b->plain));
     b->x = aligned_alloc(ALIGNMENT, N_COLS * sizeof(*b->x));
     b->to = calloc(b->n_rows, sizeof(*b->to));
     if (!b->plain || !b->x || !b->to)
         return WEIR_ERR_NOMEM;
     for (size_t i = 0; i < N_COLS; i++)
         b->x[i] = (float)(i % 7) - 3;
-    return pool_run(b->pool, fill_unit, b, b->n_rows / UNIT_ROWS, &diag);
+    err = pool_run(b->all, fill_unit, b, b->n_rows / UNIT_ROWS, &diag);
+    b->n_tiles = b->n_rows / MEASURE_TILE_ROWS;
+    b->n_tiles = b->n_tiles < MOST_TILES ? b->n_tiles : MOST_TILES;
+    return err ? err
+               : measure_files_new(fd, b->plain, b->n_tiles, pool_threads(b->all), b->kernels, b->x,
+                                   &b->files);
 }
 
-weir_err weir_measure(unsigned n_threads, size_t bytes, struct weir_measured *out)
+weir_err weir_measure(unsigned n_threads, size_t bytes, int fd, struct weir_measured *out)
 {
     const size_t unit_bytes = sizeof(uint16_t) * UNIT_ROWS * N_COLS;
     struct bench b = {.kernels = math_kernels_best(),
                       .n_rows = (bytes / unit_bytes + 1) * UNIT_ROWS};
-    weir_err err = fill(&b, n_threads);
+    weir_err err = fill(&b, n_threads, fd);
     if (!err)
-        err = rate_of(&b, plain_unit, &out->plain);
-    if (!err)
-        err = rate_of(&b, resident_unit, &out->resident);
+        err = measure(&b, out);
     if (!err) {
-        out->threads = pool_threads(b.pool);
+        out->threads = pool_threads(b.all);
         out->kernels = b.kernels->name;
     }
-    pool_free(b.pool);
+    pool_free(b.one);
+    pool_free(b.all);
+    measure_files_free(b.files);
     weir_resident_free(b.resident);
     free(b.plain);
     free(b.x);
