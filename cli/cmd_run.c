@@ -13,7 +13,8 @@ static const struct cli_option options[] = {
     [RUN_RAW] = {0, "raw", NULL, "--chat without a template: what is typed, as it is", false},
     [RUN_PERPLEXITY] = {0, "perplexity", "FILE", "how well the model foresees a text", false},
     [RUN_PLAN] = {0, "plan", NULL, "run nothing: say where weights would be, and how fast", false},
-    [RUN_N] = {'n', "n-predict", "N", "stop after N tokens (default: 128; of a chat: 1024)", false},
+    [RUN_N] = {'n', "n-predict", "N",
+               "stop after N tokens (default: 128; of a chat: 1024; -1: where it ends)", false},
     [RUN_CONTEXT] = {'c', "ctx-size", "N",
                      "tokens of prompt and answer (default: what -n takes; of a chat: 4096; of "
                      "--perplexity: 512)",
