@@ -217,12 +217,13 @@ weir_err weir_measure(unsigned n_threads, size_t bytes, int fd, struct weir_meas
     const size_t unit_bytes = sizeof(uint16_t) * UNIT_ROWS * N_COLS;
     struct bench b = {.kernels = math_kernels_best(),
                       .n_rows = (bytes / unit_bytes + 1) * UNIT_ROWS};
+    struct weir_measured m = {.kernels = b.kernels->name};
     weir_err err = fill(&b, n_threads, fd);
     if (!err)
-        err = measure(&b, out);
+        err = measure(&b, &m);
     if (!err) {
-        out->threads = pool_threads(b.all);
-        out->kernels = b.kernels->name;
+        m.threads = pool_threads(b.all);
+        *out = m;
     }
     pool_free(b.one);
     pool_free(b.all);

@@ -130,31 +130,39 @@ static int fill(struct bench *b)
     return 0;
 }
 
+static void free_bench(struct bench *b)
+{
+    weir_resident_free(b->resident);
+    free(b->plain);
+    free(b->x);
+    free(b->wide);
+    free(b->to);
+}
+
+static void print(const struct bench *b, const struct math_kernels *k)
+{
+    const double bytes = 2.0 * N_COLS * (double)b->n_rows;
+    const double flops = 2.0 * N_COLS * CACHE_ROWS * N_VECTORS;
+    printf("%-10s %7.1f %8.1f %16.1f %12.1f\n", k->name, bytes / best(b, k, one_plain, 1) / 1e9,
+           bytes / best(b, k, one_resident, 1) / 1e9, flops / best(b, k, many_plain, 20) / 1e9,
+           flops / best(b, k, many_resident, 20) / 1e9);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const names[] = {"scalar", "avx2", "avx512", "avx512bf16"};
     const size_t megabytes = argc > 1 ? strtoul(argv[1], NULL, 10) : 256;
     struct bench b = {.n_rows = megabytes * 1000000 / (2 * (size_t)N_COLS) + CACHE_ROWS};
-    if (fill(&b)) {
+    int failed = fill(&b);
+    if (failed)
         fprintf(stderr, "no memory\n");
-        return 1;
-    }
-    const double bytes = 2.0 * N_COLS * (double)b.n_rows,
-                 flops = 2.0 * N_COLS * CACHE_ROWS * N_VECTORS;
-    printf("kernels      plain resident  GB/s   48 plain  48 resident  GFLOP/s\n");
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    else
+        printf("kernels      plain resident  GB/s   48 plain  48 resident  GFLOP/s\n");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !failed; i++) {
         const struct math_kernels *k = math_kernels_named(names[i]);
         if (k)
-            printf("%-10s %7.1f %8.1f %16.1f %12.1f\n", k->name,
-                   bytes / best(&b, k, one_plain, 1) / 1e9,
-                   bytes / best(&b, k, one_resident, 1) / 1e9,
-                   flops / best(&b, k, many_plain, 20) / 1e9,
-                   flops / best(&b, k, many_resident, 20) / 1e9);
+            print(&b, k);
     }
-    weir_resident_free(b.resident);
-    free(b.plain);
-    free(b.x);
-    free(b.wide);
-    free(b.to);
-    return 0;
+    free_bench(&b);
+    return failed;
 }

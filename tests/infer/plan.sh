@@ -78,7 +78,7 @@ if has_usual_memory; then
         fail "$(cat "$work/out")"
     [ "$(key 'd["disk_gb_per_s"] > 0 and d["round_us"] > 0')" = True ] || fail "$(cat "$work/out")"
     expect 0 "$WEIR" doctor "$work/model.weir"
-    [ -z "$(ls -A "$work" | grep weir-doctor || true)" ] || fail "the file that was made is still there"
+    [ -z "$(find "$work" -name '*weir-doctor*')" ] || fail "the file that was made is still there"
     # Figures of a quiet machine, so that what follows does not depend on this one.
     python3 - "$work/cache/weir/doctor.json" <<'PYTHON'
 import json, sys

@@ -20,14 +20,13 @@ static struct weir_tokenizer *make_tokenizer(void)
 {
     static const struct weir_gguf_string first[FIRST_LETTER] = {S("<unk>"), S("<s>"), S("</s>"),
                                                                 S("<|im_start|>"), S("<|im_end|>")};
-    static char letters[26];
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     struct weir_gguf_string tokens[N_TOKENS];
     float scores[N_TOKENS] = {0};
     int32_t types[N_TOKENS] = {2, CONTROL, CONTROL, CONTROL, CONTROL};
     struct weir_tokenizer *t;
     memcpy(tokens, first, sizeof(first));
     for (int i = 0; i < 26; i++) {
-        letters[i] = (char)('a' + i);
         tokens[FIRST_LETTER + i] = (struct weir_gguf_string){&letters[i], 1};
         types[FIRST_LETTER + i] = NORMAL;
     }
@@ -72,6 +71,15 @@ static void say(struct fixture *f, const char *role, const char *text)
     cr_assert_eq(conversation_add(&f->c, role, text, strlen(text)), WEIR_OK);
 }
 
+static char name_of(uint32_t id)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+    return id == START          ? '<'
+           : id == END          ? '>'
+           : id >= FIRST_LETTER ? letters[id - FIRST_LETTER]
+                                : '_';
+}
+
 /* Letters as they are, "<" for im_start, ">" for im_end, "_" for all else. */
 static void expect_ids(struct fixture *f, const char *wanted)
 {
@@ -79,13 +87,8 @@ static void expect_ids(struct fixture *f, const char *wanted)
     size_t n = 0;
     weir_err err = conversation_ids(&f->c, f->t, &f->ids, &f->k.diag);
     cr_assert_eq(err, WEIR_OK, "%s", f->k.diag.text);
-    for (size_t i = 0; i < f->ids.n && n + 1 < sizeof(found); i++) {
-        uint32_t id = f->ids.id[i];
-        found[n++] = id == START          ? '<'
-                     : id == END          ? '>'
-                     : id >= FIRST_LETTER ? (char)('a' + (id - FIRST_LETTER))
-                                          : '_';
-    }
+    for (size_t i = 0; i < f->ids.n && n + 1 < sizeof(found); i++)
+        found[n++] = name_of(f->ids.id[i]);
     found[n] = 0;
     cr_expect_str_eq(found, wanted);
 }
