@@ -197,6 +197,21 @@ WEIR_MUST_CHECK weir_err weir_store_decode_extent(struct weir_store_cursor *cur,
                                                   const struct weir_tile_sink *sink,
                                                   struct weir_diag *diag);
 
+/* A tile of an extent whose bytes are at hand. */
+struct weir_extent_tile {
+    struct weir_tile_head head;
+    uint32_t payload_at; /* bytes from the extent's first byte, a multiple of 16 */
+    uint32_t object;
+    uint64_t tile; /* of the object */
+};
+
+/* What the extent's heads say, checked against the format; the payloads are not looked at.  Returns
+ * how many tiles there are into *n.  WEIR_ERR_CORRUPT. */
+WEIR_MUST_CHECK weir_err weir_store_extent_tiles(const struct weir_store *store, uint32_t extent,
+                                                 const uint8_t *bytes,
+                                                 struct weir_extent_tile tile[WEIR_EXTENT_TILES],
+                                                 size_t *n, struct weir_diag *diag);
+
 #ifdef __cplusplus
 }
 #endif

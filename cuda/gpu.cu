@@ -1,0 +1,335 @@
+#include "cuda/gpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu_private.h"
+
+enum {
+    OLDEST_MAJOR = 8,
+};
+
+struct gpu_block {
+    struct gpu_block *next;
+    void *at;
+    uint64_t bytes;
+};
+
+struct weir_gpu_graph {
+    cudaGraphExec_t cuda;
+};
+
+/* ---- the device ---- */
+
+static weir_err check_device(int device, struct weir_diag *diag)
+{
+    int n = 0, major = 0;
+    cudaError_t e = cudaGetDeviceCount(&n);
+    if (e != cudaSuccess || device < 0 || device >= n) {
+        (void)cudaGetLastError();
+        weir_diag_set(diag, "no CUDA device %d: %s", device,
+                      e != cudaSuccess ? cudaGetErrorString(e) : "there are fewer");
+        return WEIR_ERR_NOT_FOUND;
+    }
+    e = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    if (e == cudaSuccess && major < OLDEST_MAJOR) {
+        weir_diag_set(diag, "CUDA device %d is older than compute capability %d.0", device,
+                      OLDEST_MAJOR);
+        return WEIR_ERR_UNSUPPORTED;
+    }
+    return gpu_err(e);
+}
+
+static cudaError_t fill_info(struct weir_gpu *gpu)
+{
+    cudaDeviceProp prop;
+    cudaError_t e = cudaGetDeviceProperties(&prop, gpu->device);
+    if (e != cudaSuccess)
+        return e;
+    (void)snprintf(gpu->info.name, sizeof(gpu->info.name), "%s", prop.name);
+    gpu->info.memory_bytes = prop.totalGlobalMem;
+    gpu->info.n_processors = (uint32_t)prop.multiProcessorCount;
+    gpu->info.major = (uint32_t)prop.major;
+    gpu->info.minor = (uint32_t)prop.minor;
+    size_t free_bytes = 0, all = 0;
+    e = cudaMemGetInfo(&free_bytes, &all);
+    gpu->free_at_start = free_bytes;
+    return e;
+}
+
+weir_err weir_gpu_open(int device, struct weir_gpu **out, struct weir_diag *diag)
+{
+    weir_err err = check_device(device, diag);
+    if (err)
+        return err;
+    struct weir_gpu *gpu = (struct weir_gpu *)calloc(1, sizeof(*gpu));
+    if (!gpu)
+        return WEIR_ERR_NOMEM;
+    gpu->device = device;
+    gpu->limit = UINT64_MAX;
+    cudaError_t e = cudaSetDevice(device);
+    if (e == cudaSuccess)
+        e = fill_info(gpu);
+    if (e != cudaSuccess) {
+        (void)cudaGetLastError();
+        weir_diag_set(diag, "CUDA device %d: %s", device, cudaGetErrorString(e));
+        free(gpu);
+        return gpu_err(e);
+    }
+    *out = gpu;
+    return WEIR_OK;
+}
+
+void weir_gpu_close(struct weir_gpu *gpu)
+{
+    if (!gpu)
+        return;
+    while (gpu->blocks)
+        weir_gpu_free(gpu, gpu->blocks->at);
+    free(gpu);
+}
+
+void weir_gpu_info(const struct weir_gpu *gpu, struct weir_gpu_info *out)
+{
+    *out = gpu->info;
+}
+
+/* ---- memory ---- */
+
+void weir_gpu_limit(struct weir_gpu *gpu, uint64_t bytes)
+{
+    gpu->limit = bytes;
+}
+
+static void count(struct weir_gpu *gpu, uint64_t bytes)
+{
+    gpu->taken += bytes;
+    if (gpu->taken > gpu->peak)
+        gpu->peak = gpu->taken;
+}
+
+void *weir_gpu_alloc(struct weir_gpu *gpu, size_t bytes)
+{
+    if (bytes > UINT64_MAX - WEIR_GPU_ALIGN)
+        return NULL;
+    const uint64_t whole = ((uint64_t)bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
+    if (whole > gpu->limit || gpu->taken > gpu->limit - whole)
+        return NULL;
+    struct gpu_block *b = (struct gpu_block *)calloc(1, sizeof(*b));
+    if (!b)
+        return NULL;
+    if (cudaMalloc(&b->at, whole ? whole : 1) != cudaSuccess) {
+        (void)cudaGetLastError(); /* reported by NULL; not to be found again by the next launch */
+        free(b);
+        return NULL;
+    }
+    b->bytes = whole;
+    b->next = gpu->blocks;
+    gpu->blocks = b;
+    count(gpu, whole);
+    return b->at;
+}
+
+void weir_gpu_free(struct weir_gpu *gpu, void *device)
+{
+    struct gpu_block **at = &gpu->blocks;
+    while (*at && (*at)->at != device)
+        at = &(*at)->next;
+    if (!device || !*at)
+        return;
+    struct gpu_block *b = *at;
+    *at = b->next;
+    gpu->taken -= b->bytes;
+    (void)cudaFree(device);
+    free(b);
+}
+
+void weir_gpu_count_foreign(struct weir_gpu *gpu, int64_t bytes)
+{
+    if (bytes >= 0)
+        count(gpu, (uint64_t)bytes);
+    else
+        gpu->taken -= (uint64_t)-bytes;
+}
+
+void *weir_gpu_alloc_host(struct weir_gpu *gpu, size_t bytes)
+{
+    void *p = NULL;
+    (void)gpu;
+    if (cudaMallocHost(&p, bytes ? bytes : 1) == cudaSuccess)
+        return p;
+    (void)cudaGetLastError();
+    return NULL;
+}
+
+void weir_gpu_free_host(struct weir_gpu *gpu, void *pinned)
+{
+    (void)gpu;
+    if (pinned)
+        (void)cudaFreeHost(pinned);
+}
+
+weir_err weir_gpu_usage(struct weir_gpu *gpu, struct weir_gpu_usage *out)
+{
+    size_t free_bytes = 0, all = 0;
+    cudaError_t e = cudaMemGetInfo(&free_bytes, &all);
+    if (e != cudaSuccess)
+        return gpu_err(e);
+    *out = (struct weir_gpu_usage){
+        gpu->taken, gpu->peak,
+        gpu->free_at_start > free_bytes ? gpu->free_at_start - free_bytes : 0, free_bytes};
+    return WEIR_OK;
+}
+
+/* ---- streams ---- */
+
+weir_err weir_gpu_stream_new(struct weir_gpu *gpu, struct weir_gpu_stream **out)
+{
+    struct weir_gpu_stream *s = (struct weir_gpu_stream *)calloc(1, sizeof(*s));
+    if (!s)
+        return WEIR_ERR_NOMEM;
+    s->gpu = gpu;
+    cudaError_t e = cudaStreamCreateWithFlags(&s->cuda, cudaStreamNonBlocking);
+    if (e != cudaSuccess)
+        free(s);
+    else
+        *out = s;
+    return gpu_err(e);
+}
+
+void weir_gpu_stream_free(struct weir_gpu_stream *s)
+{
+    if (!s)
+        return;
+    (void)cudaStreamSynchronize(s->cuda);
+    (void)cudaStreamDestroy(s->cuda);
+    free(s);
+}
+
+weir_err weir_gpu_stream_wait(struct weir_gpu_stream *s)
+{
+    return gpu_err(cudaStreamSynchronize(s->cuda));
+}
+
+weir_err weir_gpu_to_device(struct weir_gpu_stream *s, void *device, const void *host, size_t bytes)
+{
+    return gpu_err(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, s->cuda));
+}
+
+weir_err weir_gpu_to_host(struct weir_gpu_stream *s, void *host, const void *device, size_t bytes)
+{
+    return gpu_err(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, s->cuda));
+}
+
+weir_err weir_gpu_copy(struct weir_gpu_stream *s, void *to, const void *from, size_t bytes)
+{
+    return gpu_err(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, s->cuda));
+}
+
+weir_err weir_gpu_fill(struct weir_gpu_stream *s, void *device, uint8_t byte, size_t bytes)
+{
+    return gpu_err(cudaMemsetAsync(device, byte, bytes, s->cuda));
+}
+
+static __global__ void spin(uint32_t microseconds)
+{
+    uint64_t begin, now;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+    do {
+        asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+    } while (now - begin < 1000ull * microseconds);
+}
+
+weir_err weir_gpu_delay(struct weir_gpu_stream *s, uint32_t microseconds)
+{
+    return gpu_launch(s, gpu_grid{dim3(1), dim3(1), 0, false}, spin, microseconds);
+}
+
+/* ---- events ---- */
+
+weir_err weir_gpu_event_new(struct weir_gpu *gpu, bool timed, struct weir_gpu_event **out)
+{
+    (void)gpu;
+    struct weir_gpu_event *e = (struct weir_gpu_event *)calloc(1, sizeof(*e));
+    if (!e)
+        return WEIR_ERR_NOMEM;
+    cudaError_t r =
+        cudaEventCreateWithFlags(&e->cuda, timed ? cudaEventDefault : cudaEventDisableTiming);
+    if (r != cudaSuccess)
+        free(e);
+    else
+        *out = e;
+    return gpu_err(r);
+}
+
+void weir_gpu_event_free(struct weir_gpu_event *e)
+{
+    if (!e)
+        return;
+    (void)cudaEventDestroy(e->cuda);
+    free(e);
+}
+
+weir_err weir_gpu_event_record(struct weir_gpu_event *e, struct weir_gpu_stream *s)
+{
+    return gpu_err(cudaEventRecord(e->cuda, s->cuda));
+}
+
+weir_err weir_gpu_event_before(struct weir_gpu_event *e, struct weir_gpu_stream *s)
+{
+    return gpu_err(cudaStreamWaitEvent(s->cuda, e->cuda, 0));
+}
+
+weir_err weir_gpu_event_wait(struct weir_gpu_event *e)
+{
+    return gpu_err(cudaEventSynchronize(e->cuda));
+}
+
+weir_err weir_gpu_event_done(struct weir_gpu_event *e, bool *done)
+{
+    cudaError_t r = cudaEventQuery(e->cuda);
+    *done = r == cudaSuccess;
+    return r == cudaErrorNotReady ? WEIR_OK : gpu_err(r);
+}
+
+weir_err weir_gpu_event_ms(struct weir_gpu_event *from, struct weir_gpu_event *to, float *ms)
+{
+    return gpu_err(cudaEventElapsedTime(ms, from->cuda, to->cuda));
+}
+
+/* ---- recorded work ---- */
+
+weir_err weir_gpu_record_begin(struct weir_gpu_stream *s)
+{
+    return gpu_err(cudaStreamBeginCapture(s->cuda, cudaStreamCaptureModeThreadLocal));
+}
+
+weir_err weir_gpu_record_end(struct weir_gpu_stream *s, struct weir_gpu_graph **out)
+{
+    cudaGraph_t recorded = NULL;
+    cudaError_t e = cudaStreamEndCapture(s->cuda, &recorded);
+    if (e != cudaSuccess)
+        return gpu_err(e);
+    struct weir_gpu_graph *g = (struct weir_gpu_graph *)calloc(1, sizeof(*g));
+    weir_err err = g ? gpu_err(cudaGraphInstantiate(&g->cuda, recorded, 0)) : WEIR_ERR_NOMEM;
+    (void)cudaGraphDestroy(recorded);
+    if (err)
+        free(g);
+    else
+        *out = g;
+    return err;
+}
+
+weir_err weir_gpu_graph_launch(struct weir_gpu_graph *g, struct weir_gpu_stream *s)
+{
+    return gpu_err(cudaGraphLaunch(g->cuda, s->cuda));
+}
+
+void weir_gpu_graph_free(struct weir_gpu_graph *g)
+{
+    if (!g)
+        return;
+    (void)cudaGraphExecDestroy(g->cuda);
+    free(g);
+}

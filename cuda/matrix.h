@@ -1,0 +1,135 @@
+/* matrix.h - BF16 matrices in device memory, and vectors times them: the multiplication in which a
+ * token's time goes by.
+ *
+ * A matrix lies there in one of two forms:
+ *
+ *   WEIR_GPU_ROWS    BF16, row by row, as tensors of checkpoints are
+ *   WEIR_GPU_PACKED  the resident form: 12.1 bits a weight, decoded in registers.  It is made from
+ *                    rows on the device; `form.h` is the same on the CPU and describes it
+ *
+ * The multiplication of a vector adds up its products in one order, which depends on the number of
+ * columns alone: the same bits from either form, whichever other vectors are multiplied with in the
+ * same launch, whatever the place among them, on every device of one compute capability.  Sums are
+ * F32 in the tensor cores, products exact. */
+#ifndef WEIR_CUDA_MATRIX_H
+#define WEIR_CUDA_MATRIX_H
+
+#include "cuda/gpu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    WEIR_GPU_MOST_VECTORS = 64, /* of one weir_gpu_multiply() */
+};
+
+enum weir_gpu_form { WEIR_GPU_ROWS, WEIR_GPU_PACKED };
+
+/* A matrix in device memory of the caller's.  Plain data: may be copied, and points into it. */
+struct weir_gpu_matrix {
+    enum weir_gpu_form form;
+    uint32_t n_rows, n_columns;
+    /* the first weight of the first row (aligned to 16 bytes), or the first unit */
+    void *at;
+    /* WEIR_GPU_PACKED */
+    void *lines;      /* lists of exceptions */
+    uint32_t *counts; /* [0]: lines in use, [1]: exceptions; on the device */
+    uint32_t most_lines;
+    uint8_t high[8]; /* the high bytes without sign that have codes */
+};
+
+/* ---- the resident form ---- */
+
+/* What a matrix of that form takes, all counted: bytes.  `exceptions` expected of it (in
+ * WEIR_GPU_PACKED; there is room for some more). */
+uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns,
+                               uint64_t exceptions);
+
+/* Lays a packed matrix out in weir_gpu_matrix_bytes() of device memory at `room` and queues what
+ * makes it empty.  `high` comes from weir_form_choose(). */
+WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *room,
+                                               uint32_t n_rows, uint32_t n_columns,
+                                               uint64_t exceptions, const uint8_t high[8],
+                                               struct weir_gpu_matrix *out);
+
+/* Queues the packing of rows first_row .. first_row + n_rows - 1, which lie one behind the other at
+ * `rows` (device memory, aligned to 16 bytes).  Each row once; first_row a multiple of 16, and
+ * n_rows too unless they are the last.  More exceptions than there is room for are counted. */
+WEIR_MUST_CHECK weir_err weir_gpu_matrix_pack(struct weir_gpu_stream *s,
+                                              const struct weir_gpu_matrix *m, uint32_t first_row,
+                                              uint32_t n_rows, const void *rows);
+
+/* Waits; whether all exceptions found room.  *fits false: the matrix is of no use.  *exceptions may
+ * be NULL. */
+WEIR_MUST_CHECK weir_err weir_gpu_matrix_check_wait(struct weir_gpu_stream *s,
+                                                    const struct weir_gpu_matrix *m, bool *fits,
+                                                    uint64_t *exceptions);
+
+/* Queues the way back, of either form: rows first_row .. into rows[n_rows][n_columns] of BF16, the
+ * very bits. */
+WEIR_MUST_CHECK weir_err weir_gpu_matrix_unpack(struct weir_gpu_stream *s,
+                                                const struct weir_gpu_matrix *m, uint32_t first_row,
+                                                uint32_t n_rows, void *rows);
+
+/* Rows row[0 .. n) (device memory; a row too large is taken for 0), widened to F32 and times
+ * `scale`, into to[i * to_stride]. */
+WEIR_MUST_CHECK weir_err weir_gpu_matrix_pick(struct weir_gpu_stream *s,
+                                              const struct weir_gpu_matrix *m, const uint32_t *row,
+                                              uint32_t n, float scale, float *to, size_t to_stride);
+
+/* ---- vectors ---- */
+
+/* How BF16 vectors lie for a multiplication. */
+enum weir_gpu_layout {
+    WEIR_GPU_FRAGMENTS, /* as the tensor cores take them (fragment.cuh); for weir_gpu_multiply() */
+    WEIR_GPU_LINES,     /* one behind the other, n_columns each; for weir_gpu_multiply_many() */
+};
+
+/* Bytes of n vectors (FRAGMENTS: n <= WEIR_GPU_MOST_VECTORS), padding counted.  Whoever makes
+ * vectors writes all of it, zeros as padding. */
+size_t weir_gpu_vectors_bytes(enum weir_gpu_layout layout, uint32_t n_columns, uint32_t n);
+
+/* Rounds n F32 vectors (from[i * from_stride], device memory) into a layout: for tests, and for who
+ * has nothing better to do it in. */
+WEIR_MUST_CHECK weir_err weir_gpu_vectors_make(struct weir_gpu_stream *s,
+                                               enum weir_gpu_layout layout, const float *from,
+                                               size_t from_stride, uint32_t n_columns, uint32_t n,
+                                               void *to);
+
+/* ---- products ---- */
+
+/* to[i * to_stride + r] = row r of the matrix times vector i. */
+struct weir_gpu_product {
+    const struct weir_gpu_matrix *matrix;
+    const void *vectors;
+    uint32_t n;
+    float *to;
+    size_t to_stride;
+    bool fresh; /* the weights may have been written by what was queued on this very stream last:
+                   their fetching waits for it */
+};
+
+/* 1 <= n <= WEIR_GPU_MOST_VECTORS; vectors as WEIR_GPU_FRAGMENTS.  Any numbers of rows and columns.
+ * WEIR_GPU_ROWS: a pitch of n_columns elements. */
+WEIR_MUST_CHECK weir_err weir_gpu_multiply(struct weir_gpu_stream *s,
+                                           const struct weir_gpu_product *product);
+
+struct weir_gpu_blas; /* a library's matrix multiplication, loaded when first asked for */
+
+/* Loads cuBLAS, which is no part of this program.  WEIR_ERR_NOT_FOUND: *diag says what is missing.
+ * Its workspace is counted as the device memory that it is. */
+WEIR_MUST_CHECK weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out,
+                                           struct weir_diag *diag);
+void weir_gpu_blas_free(struct weir_gpu_blas *blas); /* NULL is fine */
+
+/* Many vectors (WEIR_GPU_LINES), a matrix of WEIR_GPU_ROWS; F32 out.  The result depends on n. */
+WEIR_MUST_CHECK weir_err weir_gpu_multiply_many(struct weir_gpu_blas *blas,
+                                                struct weir_gpu_stream *s,
+                                                const struct weir_gpu_product *product);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
