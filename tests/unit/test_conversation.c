@@ -74,10 +74,11 @@ static void say(struct fixture *f, const char *role, const char *text)
 static char name_of(uint32_t id)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
-    return id == START          ? '<'
-           : id == END          ? '>'
-           : id >= FIRST_LETTER ? letters[id - FIRST_LETTER]
-                                : '_';
+    if (id == START)
+        return '<';
+    if (id == END)
+        return '>';
+    return id >= FIRST_LETTER ? letters[id - FIRST_LETTER] : '_';
 }
 
 /* Letters as they are, "<" for im_start, ">" for im_end, "_" for all else. */
