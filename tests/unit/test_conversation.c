@@ -78,7 +78,9 @@ static char name_of(uint32_t id)
         return '<';
     if (id == END)
         return '>';
-    return id >= FIRST_LETTER ? letters[id - FIRST_LETTER] : '_';
+    if (id >= FIRST_LETTER)
+        return letters[id - FIRST_LETTER];
+    return '_';
 }
 
 /* Letters as they are, "<" for im_start, ">" for im_end, "_" for all else. */
