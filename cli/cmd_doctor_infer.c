@@ -5,7 +5,7 @@
 #include "fail.h"
 #include "output.h"
 
-static const double MICRO = 1e6;
+static const double MICRO = 1e6, NANO = 1e9; /* of a second */
 
 static void print_rate(FILE *out, const char *name, const struct weir_rate *rate, const char *what)
 {
@@ -20,9 +20,10 @@ static void print(const struct cli *cli, const struct doctor *d, const char *pat
     char disk[HUMAN_BYTES];
     fprintf(cli->out,
             "processors  %u\n"
-            "threads     %u, %.1f us to hand out work\n"
+            "threads     %u, %.1f us to hand out work; %.0f ns a row\n"
             "kernels     %s; tiles %s\n",
-            d->processors, m->threads, m->round_seconds * MICRO, d->kernels, d->decoder);
+            d->processors, m->threads, m->round_seconds * MICRO, m->row_seconds * NANO, d->kernels,
+            d->decoder);
     print_rate(cli->out, "plain", &m->plain, "BF16 weights in memory");
     print_rate(cli->out, "resident", &m->resident, "of them in 12 bits");
     print_rate(cli->out, "store", &m->store, "decoded from a store");

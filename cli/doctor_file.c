@@ -16,7 +16,7 @@ enum {
     VERSION = 2, /* 1 had fewer rates */
 };
 
-static const double GIGA = 1e9, MICRO = 1e-6;
+static const double GIGA = 1e9, MICRO = 1e-6, NANO = 1e-9;
 
 /* "DIR/weir", malloc'ed; NULL: nowhere. */
 static char *folder(void)
@@ -48,10 +48,10 @@ enum { N_RATES = sizeof(rates) / sizeof(rates[0]) };
 json_t *doctor_json(const struct doctor *d)
 {
     const struct weir_measured *m = &d->measured;
-    json_t *o = json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:n}", "version", VERSION, "processors",
+    json_t *o = json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:n}", "version", VERSION, "processors",
                           (json_int_t)d->processors, "threads", (json_int_t)m->threads, "kernels",
                           d->kernels, "decoder", d->decoder, "round_us", m->round_seconds / MICRO,
-                          "disk_gb_per_s", d->disk / GIGA, "gpu");
+                          "row_ns", m->row_seconds / NANO, "disk_gb_per_s", d->disk / GIGA, "gpu");
     for (size_t i = 0; i < N_RATES && o; i++) {
         struct weir_rate r;
         memcpy(&r, (const char *)m + rates[i].at, sizeof(r));
@@ -152,6 +152,7 @@ static bool take(const json_t *o, struct doctor *d)
         if (!rate_of(o, &rates[i], &d->measured))
             return false;
     return real_of(json_object_get(o, "round_us"), MICRO, &d->measured.round_seconds) &&
+           real_of(json_object_get(o, "row_ns"), NANO, &d->measured.row_seconds) &&
            real_of(json_object_get(o, "disk_gb_per_s"), GIGA, &d->disk);
 }
 

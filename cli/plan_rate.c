@@ -1,8 +1,9 @@
 #include "plan_rate.h"
 
 const char *const plan_part_names[PLAN_PARTS] = {
-    [PLAN_MEMORY] = "memory", [PLAN_DECODE] = "decode",       [PLAN_COPY] = "copy",
-    [PLAN_DISK] = "disk",     [PLAN_ATTENTION] = "attention", [PLAN_ROUNDS] = "threads",
+    [PLAN_MEMORY] = "memory",  [PLAN_DECODE] = "decode",       [PLAN_COPY] = "copy",
+    [PLAN_DISK] = "disk",      [PLAN_ATTENTION] = "attention", [PLAN_ROWS] = "rows",
+    [PLAN_ROUNDS] = "threads",
 };
 
 static double rate_of(const struct weir_rate *r, unsigned threads, unsigned measured)
@@ -32,6 +33,7 @@ struct plan_time plan_foresee(const struct plan_load *load, const struct doctor 
     if (load->from_disk && machine->disk > 0)
         time.part[PLAN_DISK] = seconds_of(load->stored, machine->disk);
     time.part[PLAN_ATTENTION] = seconds_of(load->kept, plain);
+    time.part[PLAN_ROWS] = (double)load->rows * m->row_seconds / (t < m->threads ? t : m->threads);
     time.part[PLAN_ROUNDS] = t > 1 ? load->rounds * m->round_seconds : 0;
     return time;
 }

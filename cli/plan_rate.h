@@ -20,6 +20,7 @@ struct plan_load {
     uint64_t stored;          /* as which they lie in the file */
     bool from_disk;           /* which the page cache cannot hold */
     uint64_t kept;            /* keys and values that are looked at */
+    uint64_t rows;            /* of all its matrices */
     uint32_t rounds;
     unsigned threads;
 };
@@ -30,6 +31,7 @@ enum plan_part {              /* of a token's time */
                  PLAN_COPY,   /* weights of plain files: read, multiplied */
                  PLAN_DISK,
                  PLAN_ATTENTION,
+                 PLAN_ROWS,   /* beginning and ending rows */
                  PLAN_ROUNDS, /* handing out and waiting */
                  PLAN_PARTS,
 };

@@ -12,8 +12,8 @@
 
 enum {
     DEFAULT_CONTEXT = 4096,
-    LAYER_ROUNDS = 9, /* of infer/forward.c, in which work is handed out to the threads */
-    OTHER_ROUNDS = 2,
+    LAYER_ROUNDS = 5, /* in which infer/forward.c hands out work of one token to the threads */
+    OTHER_ROUNDS = 1,
 };
 
 enum form { RESIDENT, PLAIN, STREAMED, VECTOR, N_FORMS };
@@ -22,7 +22,7 @@ static const char *const form_names[N_FORMS] = {"resident", "plain", "streamed",
 
 struct part {
     uint64_t plain, memory; /* bytes: of the weights as they are; that they take */
-    uint64_t each;          /* of `plain`, what every token needs */
+    uint64_t each, rows;    /* of `plain`, what every token needs */
     size_t n;
 };
 
@@ -69,7 +69,10 @@ static void add_up(struct plan *p)
         part->n++;
         part->plain += t->bytes;
         part->memory += memory;
-        part->each += needed(p->job->model, t) ? t->bytes : 0;
+        if (needed(p->job->model, t)) {
+            part->each += t->bytes;
+            part->rows += t->form.n_dims > 1 ? t->form.dim[0] : 0;
+        }
     }
 }
 
@@ -108,6 +111,7 @@ static void foresee(struct plan *p)
         .from_store = opened->store != NULL,
         .stored = stored_bytes(opened->store, p->part[STREAMED].each),
         .kept = kept_bytes(p),
+        .rows = p->part[RESIDENT].rows + p->part[PLAIN].rows + p->part[STREAMED].rows,
         .rounds = LAYER_ROUNDS * p->job->model->config.n_layers + OTHER_ROUNDS,
         .threads = weir_graph_threads(p->job->graph),
     };

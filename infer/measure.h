@@ -23,6 +23,7 @@ struct weir_measured {
     struct weir_rate store;    /* tiles of a store: read, decoded, multiplied */
     struct weir_rate files;    /* of plain files: read, multiplied */
     double round_seconds;      /* to hand work out to all threads and wait for them */
+    double row_seconds;        /* of one thread for a row, beside what its weights take */
     unsigned threads;
     const char *kernels; /* static */
 };

@@ -55,7 +55,7 @@ if plan["expected_tok_per_s"] is None:
     assert plan["seconds_per_token"] is None and plan["limited_by"] is None
 else:
     parts = plan["seconds_per_token"]
-    assert set(parts) == {"memory", "decode", "copy", "disk", "attention", "threads"}
+    assert set(parts) == {"memory", "decode", "copy", "disk", "attention", "rows", "threads"}
     assert abs(plan["expected_tok_per_s"] * sum(parts.values()) - 1) < 1e-4
     assert parts[plan["limited_by"]] == max(parts.values()), "another limit"
 PYTHON
@@ -76,7 +76,7 @@ if has_usual_memory; then
     expect 0 "$WEIR" doctor --json
     [ "$(key 'all(r > 0 for k in ("plain", "resident", "store", "files") for r in d[k + "_gb_per_s"])')" = True ] ||
         fail "$(cat "$work/out")"
-    [ "$(key 'd["disk_gb_per_s"] > 0 and d["round_us"] > 0')" = True ] || fail "$(cat "$work/out")"
+    [ "$(key 'd["disk_gb_per_s"] > 0 and d["round_us"] > 0 and d["row_ns"] >= 0')" = True ] || fail "$(cat "$work/out")"
     expect 0 "$WEIR" doctor "$work/model.weir"
     [ -z "$(find "$work" -name '*weir-doctor*')" ] || fail "the file that was made is still there"
     # Figures of a quiet machine, so that what follows does not depend on this one.
@@ -84,7 +84,7 @@ if has_usual_memory; then
 import json, sys
 d = json.load(open(sys.argv[1]))
 d.update(threads=2, plain_gb_per_s=[12, 20], resident_gb_per_s=[10, 18], store_gb_per_s=[1, 2],
-         files_gb_per_s=[6, 12], disk_gb_per_s=50, round_us=10)
+         files_gb_per_s=[6, 12], disk_gb_per_s=50, round_us=10, row_ns=10)
 json.dump(d, open(sys.argv[1], "w"))
 PYTHON
     check_plans
@@ -99,7 +99,7 @@ PYTHON
     limit copy "$work/model" --keep none
     limit memory "$work/model.weir" -c 16 -t 1
     expect 0 "$WEIR" run "$work/model.weir" --plan
-    grep -qE '^expected: [0-9.e+]+ tok/s, limited by (memory|attention|threads)$' "$work/out" || fail "$(cat "$work/out")"
+    grep -qE '^expected: [0-9.e+]+ tok/s, limited by (memory|attention|rows|threads)$' "$work/out" || fail "$(cat "$work/out")"
     grep -qE '^resident +[0-9.]+ [kM]B .* model.layers.0.mlp.down_proj.weight$' "$work/out" || fail "no such line: $(tail -n 5 "$work/out")"
     expect 0 "$WEIR" run "$work/model.weir" --plan --json
     [ "$(key "d['expected_tok_per_s'] > $none")" = True ] || fail "keeping weights does not help"

@@ -29,6 +29,7 @@ Test(measure, rates_make_sense, .timeout = 60)
     cr_assert(makes_sense(&m.plain) && makes_sense(&m.resident));
     cr_assert(makes_sense(&m.store) && makes_sense(&m.files));
     cr_assert(m.round_seconds > 0 && m.round_seconds < 1);
+    cr_assert(m.row_seconds >= 0 && m.row_seconds < 1e-3);
     cr_assert_eq(m.threads, 2);
     cr_assert_not_null(m.kernels);
     /* plain tiles, and the same ones smaller */

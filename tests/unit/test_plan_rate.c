@@ -11,6 +11,7 @@ static const struct doctor machine = {
                  .store = {1e9, 4e9},
                  .files = {5e9, 10e9},
                  .round_seconds = 1e-5,
+                 .row_seconds = 4e-8,
                  .threads = 4},
     .disk = 2e9,
 };
@@ -29,6 +30,7 @@ Test(plan_rate, each_part_has_its_rate)
                                    .stored = 6000000,
                                    .from_disk = true,
                                    .kept = 3000000,
+                                   .rows = 20000,
                                    .rounds = 20,
                                    .threads = 4};
     struct plan_time t = plan_foresee(&load, &machine);
@@ -38,7 +40,8 @@ Test(plan_rate, each_part_has_its_rate)
     cr_assert(near(t.part[PLAN_DISK], 3e-3));
     cr_assert(near(t.part[PLAN_ATTENTION], 1e-4));
     cr_assert(near(t.part[PLAN_ROUNDS], 2e-4));
-    cr_assert(near(plan_seconds(&t), 7.3e-3));
+    cr_assert(near(t.part[PLAN_ROWS], 2e-4));
+    cr_assert(near(plan_seconds(&t), 7.5e-3));
     cr_assert_eq(plan_limit(&t), PLAN_DISK);
 }
 
