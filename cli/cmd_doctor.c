@@ -14,7 +14,8 @@ const struct cmd cmd_doctor = {
         "the file of 110 MB that is made for this in the current directory. Takes some seconds, "
         "and "
         "0.5 GB\n"
-        "of memory. What it finds is kept in $XDG_CACHE_HOME/weir/doctor.json, where 'weir run "
+        "of memory, 2 GB where the caches are large. What it finds is kept in "
+        "$XDG_CACHE_HOME/weir/doctor.json, where 'weir run "
         "--plan'\n"
         "looks it up.\n",
     .examples = "  weir doctor llama.weir\n"

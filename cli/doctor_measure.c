@@ -5,11 +5,15 @@
 
 #include "codec/tile.h"
 #include "doctor.h"
+#include "memory.h"
 #include "output.h"
 #include "place.h"
 
 enum {
-    DOT_BYTES = 256 << 20,
+    LEAST_DOT_BYTES = 256 << 20,
+    MOST_DOT_BYTES = 1 << 30,
+    SHARE = 8,  /* of the memory that there is; the whole takes twice as much */
+    CACHES = 8, /* as large as that many L3 caches: these keep some of what goes round in them */
     DISK_BYTES = 256 << 20, /* read at most */
     PIECE = 4 << 20,
 };
@@ -37,46 +41,50 @@ static weir_err read_file(int fd, const char *name, double *rate, struct weir_di
     return n < 0 ? WEIR_ERR_IO : WEIR_OK;
 }
 
-static weir_err measure_disk(const char *name, struct doctor *d, struct weir_diag *diag)
+static size_t dot_bytes(void)
 {
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        diag_errno(diag, name);
-        return errno == ENOENT ? WEIR_ERR_NOT_FOUND : WEIR_ERR_IO;
-    }
-    weir_err err = read_file(fd, name, &d->disk, diag);
-    (void)close(fd);
-    return err;
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    size_t n = cache > 0 && cache < MOST_DOT_BYTES / CACHES ? (size_t)cache * CACHES
+               : cache > 0                                  ? MOST_DOT_BYTES
+                                                            : 0;
+    const uint64_t most = memory_available() / SHARE;
+    n = n < most ? n : (size_t)most;
+    return n < LEAST_DOT_BYTES ? LEAST_DOT_BYTES : n;
 }
 
-/* With `made`, an empty file; -1: there is none. */
-static weir_err measure(const char *file, int made, const char *name, struct doctor *out,
+static weir_err could_not(const char *name, struct weir_diag *diag)
+{
+    diag_errno(diag, name);
+    return errno == ENOENT ? WEIR_ERR_NOT_FOUND : WEIR_ERR_IO;
+}
+
+/* made: an empty file; -1: there is none, but `file`. */
+static weir_err measure(int made, int file, const char *name, struct doctor *out,
                         struct weir_diag *diag)
 {
-    weir_err err = weir_measure(0, DOT_BYTES, made, &out->measured);
+    weir_err err = weir_measure(0, dot_bytes(), made, &out->measured);
     if (err == WEIR_ERR_IO)
         diag_errno(diag, name);
-    if (!err && file)
-        err = measure_disk(file, out, diag);
-    else if (!err)
-        err = read_file(made, name, &out->disk, diag);
-    return err;
+    return err ? err : read_file(file >= 0 ? file : made, name, &out->disk, diag);
 }
 
 weir_err doctor_measure(const char *file, struct doctor *out, struct weir_diag *diag)
 {
     char name[] = ".weir-doctor.XXXXXX";
-    int made = mkstemp(name);
     *out = (struct doctor){.processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
-    if (made < 0 && !file) {
-        diag_errno(diag, name);
-        return WEIR_ERR_IO;
-    }
+    int given = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+    if (file && given < 0)
+        return could_not(file, diag);
+    int made = mkstemp(name);
+    if (made < 0 && !file)
+        return could_not(name, diag);
     if (made >= 0)
         (void)unlink(name);
-    weir_err err = measure(file, made, name, out, diag);
+    weir_err err = measure(made, given, file ? file : name, out, diag);
     if (made >= 0)
         (void)close(made);
+    if (given >= 0)
+        (void)close(given);
     (void)snprintf(out->kernels, sizeof(out->kernels), "%s", err ? "" : out->measured.kernels);
     (void)snprintf(out->decoder, sizeof(out->decoder), "%s",
                    weir_kernels_name(weir_kernels_best()));
