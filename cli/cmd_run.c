@@ -14,7 +14,8 @@ static const struct cli_option options[] = {
     [RUN_RAW] = {0, "raw", NULL, "--chat without a template: what is typed, as it is", false},
     [RUN_PERPLEXITY] = {0, "perplexity", "FILE", "how well the model foresees a text", false},
     [RUN_PLAN] = {0, "plan", NULL, "run nothing: say where weights would be, and how fast", false},
-    [RUN_N] = {'n', "n-predict", "N", "stop after N tokens (default: 128; of a chat: 1024)", false},
+    [RUN_N] = {'n', "n-predict", "N",
+               "stop after N tokens (default: 128; of a chat: 1024; -1: where it ends)", false},
     [RUN_CONTEXT] = {'c', "ctx-size", "N",
                      "tokens of prompt and answer (default: what -n takes; of a chat: 4096; of "
                      "--perplexity: 512)",
@@ -56,6 +57,10 @@ static const struct cli_option options[] = {
                           false},
     [RUN_VRAM] = {0, "vram", "BYTES", "of a GPU's memory at most (default: what is free)", false},
     [RUN_DEPTH] = {0, "depth", "N", "layers on their way to the GPU at once (default: 2)", false},
+    [RUN_KERNELS] = {0, "kernels", "NAME",
+                     "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
+                     "which rounds what BF16 weights are multiplied with to BF16: other bits",
+                     false},
     {0},
 };
 
@@ -75,9 +80,9 @@ static void tiers(FILE *to)
         "machine's memory, or from the store, while the GPU computes; --depth layers ahead. The\n"
         "logits are the same bits with each of them, but not the processor's: a GPU multiplies\n"
         "activations in BF16, and always keeps keys and values so (--kv-bf16 changes nothing).\n"
-        "--ram is then what weights that stream may stay in, of this machine's memory; --keep is\n"
-        "of the processor, and with it 'auto' is 'cpu'; with one of --decode, --cache-layers,\n"
-        "--vram and --depth it is 'cuda'.\n\n"
+        "--ram is then what weights that stream may stay in, of this machine's memory; --keep\n"
+        "and --kernels are of the processor, and with them 'auto' is 'cpu'; with one of --decode,\n"
+        "--cache-layers, --vram and --depth it is 'cuda'.\n\n"
         "With -m A -m B both models are there at once, within one --vram or --ram. Each -p, or\n"
         "each line of a .jsonl file, is answered by one after the other.\n",
         to);

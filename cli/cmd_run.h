@@ -38,6 +38,7 @@ enum {
     RUN_CACHE_LAYERS,
     RUN_VRAM,
     RUN_DEPTH,
+    RUN_KERNELS,
 };
 
 /* Runs; in cmd_run_infer.c or cmd_run_off.c. */

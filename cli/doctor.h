@@ -7,18 +7,16 @@
 
 #include "cmd.h"
 #include "codec/err.h"
+#include "infer/measure.h"
 #include "infer/measure_device.h"
 
 enum { DOCTOR_NAME = 32 };
 
-/* Bytes a second, plain ones but for `disk`; of all threads together. */
 struct doctor {
-    unsigned processors, threads;
+    unsigned processors;
+    struct weir_measured measured; /* .kernels: not here but in `kernels` */
     char kernels[DOCTOR_NAME], decoder[DOCTOR_NAME];
-    double plain;    /* BF16 weights times a vector, as they are */
-    double resident; /* in 12 bits */
-    double decode;   /* tiles of a store */
-    double disk;     /* 0: not measured */
+    double disk; /* bytes a second; 0: not measured */
     bool has_gpu;
     struct weir_device_measured gpu; /* number 0 */
 };
