@@ -1,9 +1,10 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test test-clients lint format bench bench-mount bench-fetch bench-run install clean
+.PHONY: all demo test test-gpu test-clients lint format bench bench-mount bench-fetch bench-run bench-gpu \
+    install clean
 
 all:
 	tools/install-deps build
-	cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release
+	cmake --preset release
 	cmake --build build/release
 
 demo: all
@@ -14,6 +15,10 @@ test:
 	failed=; for preset in dev asan tsan fuzz; do \
 	    cmake --workflow --preset $$preset || failed="$$failed $$preset"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+test-gpu:
+	tools/install-deps test
+	cmake --workflow --preset cuda
 
 test-clients: all
 	tools/install-deps clients
@@ -44,6 +49,9 @@ bench-run: all
 	-tests/clients/venv.sh build/clients-venv
 	tests/bench/run.py build/release --llama build/clients-venv/bin/python \
 	    --tokenizer "$${WEIR_SHARED:-../shared}/tokenizers/tinyllama.tokenizer.json.zst"
+
+bench-gpu: all
+	tests/bench/gpu.py build/release all --csv build/bench-gpu
 
 install: all
 	cmake --install build/release

@@ -21,8 +21,15 @@ struct cli_option {
     const char *name; /* without "--" */
     const char *arg;  /* what its argument is called; NULL: it takes none */
     const char *help;
-    bool joins; /* given again, its arguments are joined, with ... */
-    char with;  /* ... this; 0: ',' */
+    bool joins;   /* given again, its arguments are joined, with ... */
+    char with;    /* ... this; 0: ',' */
+    bool repeats; /* given again, all of its arguments are kept: option_nth() */
+};
+
+/* An argument of an option that repeats. */
+struct cli_given {
+    int option;
+    char *text;
 };
 
 struct cli;
@@ -48,6 +55,8 @@ struct cli {
     int n_operands;
     char **operand;               /* NULL after the last */
     char *value[CLI_MAX_OPTIONS]; /* by position in cmd->option; "" for a flag; NULL: not given */
+    struct cli_given *given;      /* in the order of the command line */
+    size_t n_given;
 };
 
 extern const struct cmd cmd_pack, cmd_unpack, cmd_verify, cmd_ls, cmd_mount, cmd_umount, cmd_fetch,

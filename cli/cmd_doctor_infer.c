@@ -1,7 +1,9 @@
 /* cmd_doctor_infer.c - `weir doctor`: measures, says, and remembers. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "doctor.h"
+#include "env.h"
 #include "fail.h"
 #include "output.h"
 
@@ -14,7 +16,23 @@ static void print_rate(FILE *out, const char *name, const struct weir_rate *rate
             human_bytes(one, rate->one), what);
 }
 
-static void print(const struct cli *cli, const struct doctor *d, const char *path)
+/* Number 0, unless the variable says that nobody wants it.  *why: there is none, as a text. */
+static void measure_gpu(struct doctor *d, struct weir_diag *why)
+{
+    static const char *const names[] = {"WEIR_DEVICE", NULL};
+    const char *device = env_first(names);
+    weir_diag_set(why, "not looked for");
+    if (device && strcmp(device, "cpu") == 0)
+        return;
+    why->text[0] = 0;
+    weir_err err = weir_device_measure(0, &d->gpu, why);
+    d->has_gpu = !err;
+    if (err && !why->text[0])
+        weir_diag_set(why, "not measured: %s", weir_err_text(err));
+}
+
+static void print(const struct cli *cli, const struct doctor *d, const char *no_gpu,
+                  const char *path)
 {
     const struct weir_measured *m = &d->measured;
     char disk[HUMAN_BYTES];
@@ -28,29 +46,32 @@ static void print(const struct cli *cli, const struct doctor *d, const char *pat
     print_rate(cli->out, "resident", &m->resident, "of them in 12 bits");
     print_rate(cli->out, "store", &m->store, "decoded from a store");
     print_rate(cli->out, "files", &m->files, "read from plain files");
-    fprintf(cli->out,
-            "disk        %s/s\n"
-            "GPU         not looked for\n",
-            human_bytes(disk, d->disk));
+    fprintf(cli->out, "disk        %s/s\n", human_bytes(disk, d->disk));
+    if (d->has_gpu)
+        doctor_gpu_print(cli->out, &d->gpu);
+    else
+        fprintf(cli->out, "GPU         %s\n", no_gpu);
     if (!cli->quiet)
         fprintf(stderr, "kept in %s\n", path);
 }
 
 int doctor_run(struct cli *cli)
 {
-    struct weir_diag diag = {""};
+    struct weir_diag diag = {""}, no_gpu = {""};
     struct doctor d;
     char *path = NULL;
     weir_err err = doctor_measure(cli->n_operands ? cli->operand[0] : NULL, &d, &diag);
-    if (!err)
+    if (!err) {
+        measure_gpu(&d, &no_gpu);
         err = doctor_write(&d, &path, &diag);
+    }
     int code = EXIT_FINE;
     if (err)
         code = fail(cli, err, NULL, &diag);
     else if (cli->json)
         code = print_json(cli, doctor_json(&d));
     else
-        print(cli, &d, path);
+        print(cli, &d, no_gpu.text, path);
     free(path);
     return code;
 }

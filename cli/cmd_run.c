@@ -2,8 +2,9 @@
 #include "cmd_run.h"
 
 static const struct cli_option options[] = {
-    [RUN_MODEL] = {'m', "model", "SRC", "the model, if it is no operand", false},
-    [RUN_PROMPT] = {'p', "prompt", "TEXT", "what the text begins with", false},
+    [RUN_MODEL] = {'m', "model", "SRC", "the model, if it is no operand; given again, one more",
+                   .repeats = true},
+    [RUN_PROMPT] = {'p', "prompt", "TEXT", "what the text begins with", .repeats = true},
     [RUN_FILE] = {'f', "file", "FILE",
                   "the same, from a file ('-': standard input); of NAME.jsonl many", false},
     [RUN_CHAT] = {'i', "chat", NULL, "talk to it; with -p or -f: one answer", false},
@@ -21,7 +22,8 @@ static const struct cli_option options[] = {
                      false},
     [RUN_THREADS] = {'t', "threads", "N", "use N threads (default: one per processor)", false},
     [RUN_BATCH] = {'b', "batch-size", "N", "prompts of a .jsonl file at once (default: 1)", false},
-    [RUN_CHUNK] = {'u', "ubatch-size", "N", "tokens of the prompt at once (default: 256)", false},
+    [RUN_CHUNK] = {'u', "ubatch-size", "N",
+                   "tokens of the prompt at once (default: 256; on a GPU: 512)", false},
     [RUN_TEMPERATURE] = {0, "temp", "T", "0: always the likeliest token (default: 0.8)", false},
     [RUN_TOP_K] = {0, "top-k", "N", "choose among the N likeliest (default: 40; 0: all)", false},
     [RUN_TOP_P] = {0, "top-p", "P", "of these, those that make up P (default: 0.95)", false},
@@ -47,8 +49,44 @@ static const struct cli_option options[] = {
                      "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
                      "which rounds what BF16 weights are multiplied with to BF16: other bits",
                      false},
+    [RUN_DEVICE] = {0, "device", "WHERE",
+                    "'cpu', 'cuda', 'cuda:N', or 'auto': a GPU if there is one, and the model is "
+                    "BF16 (default: $WEIR_DEVICE, else auto)",
+                    false},
+    [RUN_DECODE] = {0, "decode", "TIER",
+                    "of a GPU: 'cpu', 'gpu', 'fused', 'raw' or 'auto' (default); see below", false},
+    [RUN_CACHE_LAYERS] = {0, "cache-layers", "N",
+                          "of --decode cpu and gpu: so many layers stay as BF16 once they are "
+                          "decoded; 'auto': as many as fit",
+                          false},
+    [RUN_VRAM] = {0, "vram", "BYTES", "of a GPU's memory at most (default: what is free)", false},
+    [RUN_DEPTH] = {0, "depth", "N", "layers on their way to the GPU at once (default: 2)", false},
     {0},
 };
+
+static void tiers(FILE *to)
+{
+    fputs(
+        "\nOn a GPU the weights come to the multiplication by one of these ways:\n"
+        "  --decode cpu     decoded by the processor, copied as BF16 for each pass: little\n"
+        "                   memory there, and slow\n"
+        "  --decode gpu     copied, or held, as the store has them, and decoded on the GPU a\n"
+        "                   layer at a time\n"
+        "  --cache-layers N of these two: N layers stay decoded\n"
+        "  --decode fused   held in 12 bits a weight and decoded inside of the multiplication:\n"
+        "                   faster than BF16, in three quarters of its memory\n"
+        "  --decode raw     held as BF16, decoded once: what the others are compared with\n"
+        "'auto' takes the fastest that fits. What does not fit within --vram streams from this\n"
+        "machine's memory, or from the store, while the GPU computes; --depth layers ahead. The\n"
+        "logits are the same bits with each of them, but not the processor's: a GPU multiplies\n"
+        "activations in BF16, and always keeps keys and values so (--kv-bf16 changes nothing).\n"
+        "--ram is then what weights that stream may stay in, of this machine's memory; --keep is\n"
+        "of the processor, and with it 'auto' is 'cpu'; with one of --decode, --cache-layers,\n"
+        "--vram and --depth it is 'cuda'.\n\n"
+        "With -m A -m B both models are there at once, within one --vram or --ram. Each -p, or\n"
+        "each line of a .jsonl file, is answered by one after the other.\n",
+        to);
+}
 
 const struct cmd cmd_run = {
     .name = "run",
@@ -63,7 +101,9 @@ const struct cmd cmd_run = {
         "Mistral,\n"
         "Qwen2, Qwen3, Gemma 2 and 3 (text), Phi-3, with weights in F32, F16 or BF16; what is not\n"
         "known is refused. The same model and prompt give the same logits, bit for bit, with any\n"
-        "number of threads, on any x86-64 processor, from any of these places.\n\n"
+        "number of threads, on any x86-64 processor, from any of these places; on a GPU of one "
+        "kind,\n"
+        "with any tier and any budget.\n\n"
         "-p goes on with its text as it is, whatever the model was trained for. --chat or --sys "
         "make a\n"
         "question of it, in the model's own chat template. Without -p or -f each line of standard\n"
@@ -80,8 +120,11 @@ const struct cmd cmd_run = {
         "tokens but the first of each window.\n",
     .examples = "  weir run llama.weir -p 'Once upon a time' -n 200\n"
                 "  weir run /mnt/model -p 'The capital of France is' --temp 0 --json\n"
-                "  weir run -m qwen.weir --chat --sys 'You are brief.' --ram 1G\n",
+                "  weir run -m qwen.weir --chat --sys 'You are brief.' --ram 1G\n"
+                "  weir run llama.weir -p 'Once upon a time' --device cuda --vram 4G\n"
+                "  weir run -m a.weir -m b.weir -p 'The capital of France is' --vram 12G\n",
     .option = options,
+    .more_help = tiers,
     .min_operands = 0,
     .max_operands = 1,
     .run = run_run,

@@ -1,5 +1,5 @@
 /* cmd_run_infer.c - `weir run`: one of the things that it does. */
-#include <string.h>
+#include <stdlib.h>
 
 #include "fail.h"
 #include "interrupt.h"
@@ -15,17 +15,37 @@ static int do_job(struct run_job *job)
         return run_perplexity(job);
     if (job->chats)
         return run_chat(job);
-    const char *dot = option_given(cli, RUN_FILE) ? strrchr(cli->value[RUN_FILE], '.') : NULL;
-    return dot && strcmp(dot, ".jsonl") == 0 ? run_batch(job) : run_text(job);
+    return run_prompts_are_lines(cli->value[RUN_FILE]) ? run_batch(job) : run_text(job);
+}
+
+/* At least one, which may turn out not to be given. */
+static size_t count_models(const struct cli *cli)
+{
+    size_t n = 1;
+    while (n < RUN_MOST_MODELS && option_nth(cli, RUN_MODEL, n))
+        n++;
+    return n;
 }
 
 int run_run(struct cli *cli)
 {
-    struct run_job job = {0};
+    const size_t n = count_models(cli);
+    struct run_device device = {.number = 0};
+    struct run_job *jobs = calloc(n, sizeof(*jobs));
+    if (!jobs)
+        return fail(cli, WEIR_ERR_NOMEM, NULL, NULL);
     int code = EXIT_USAGE;
     interrupt_catch();
-    if (run_job_options(&job, cli))
-        code = do_job(&job);
-    run_job_close(&job);
+    bool fine = run_device_options(&device, cli);
+    for (size_t i = 0; i < n && fine; i++) {
+        jobs[i].device = &device;
+        fine = run_job_options(&jobs[i], cli, i);
+    }
+    if (fine && run_device_open(&device, cli, &code))
+        code = n > 1 ? run_models(jobs, n) : do_job(jobs);
+    for (size_t i = 0; i < n; i++)
+        run_job_close(&jobs[i]);
+    run_device_close(&device);
+    free(jobs);
     return code;
 }

@@ -8,6 +8,7 @@
 #include "cmd.h"
 #include "codec/err.h"
 #include "infer/measure.h"
+#include "infer/measure_device.h"
 
 enum { DOCTOR_NAME = 32 };
 
@@ -16,10 +17,12 @@ struct doctor {
     struct weir_measured measured; /* .kernels: not here but in `kernels` */
     char kernels[DOCTOR_NAME], decoder[DOCTOR_NAME];
     double disk; /* bytes a second; 0: not measured */
+    bool has_gpu;
+    struct weir_device_measured gpu; /* number 0 */
 };
 
-/* doctor_measure.c.  file: what is read to measure the disk; NULL: a file made in the current
- * directory.  WEIR_ERR_NOMEM, WEIR_ERR_IO. */
+/* doctor_measure.c, all but the GPU.  file: what is read to measure the disk; NULL: a file made in
+ * the current directory.  WEIR_ERR_NOMEM, WEIR_ERR_IO. */
 WEIR_MUST_CHECK weir_err doctor_measure(const char *file, struct doctor *out,
                                         struct weir_diag *diag);
 
@@ -29,6 +32,13 @@ json_t *doctor_json(const struct doctor *d); /* NULL: no memory */
 WEIR_MUST_CHECK weir_err doctor_write(const struct doctor *d, char **path, struct weir_diag *diag);
 /* false: there is none that makes sense. */
 bool doctor_read(struct doctor *out);
+
+/* doctor_gpu.c: its part about a GPU.  NULL: no memory; false: it makes no sense. */
+json_t *doctor_gpu_json(const struct weir_device_measured *m);
+bool doctor_gpu_take(const json_t *o, struct weir_device_measured *m);
+void doctor_gpu_print(FILE *to, const struct weir_device_measured *m);
+/* Tokens of a text up to which a pass is best multiplied with as it lies; 0: unknown. */
+uint32_t doctor_gpu_piece(const struct weir_device_measured *m);
 
 /* `weir doctor`, in cmd_doctor_infer.c or cmd_run_off.c. */
 int doctor_run(struct cli *cli);

@@ -48,10 +48,11 @@ enum { N_RATES = sizeof(rates) / sizeof(rates[0]) };
 json_t *doctor_json(const struct doctor *d)
 {
     const struct weir_measured *m = &d->measured;
-    json_t *o = json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:n}", "version", VERSION, "processors",
+    json_t *o = json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:o}", "version", VERSION, "processors",
                           (json_int_t)d->processors, "threads", (json_int_t)m->threads, "kernels",
                           d->kernels, "decoder", d->decoder, "round_us", m->round_seconds / MICRO,
-                          "row_ns", m->row_seconds / NANO, "disk_gb_per_s", d->disk / GIGA, "gpu");
+                          "row_ns", m->row_seconds / NANO, "disk_gb_per_s", d->disk / GIGA, "gpu",
+                          d->has_gpu ? doctor_gpu_json(&d->gpu) : json_null());
     for (size_t i = 0; i < N_RATES && o; i++) {
         struct weir_rate r;
         memcpy(&r, (const char *)m + rates[i].at, sizeof(r));
@@ -148,6 +149,7 @@ static bool take(const json_t *o, struct doctor *d)
         return false;
     d->measured.threads = (unsigned)n;
     (void)snprintf(d->kernels, sizeof(d->kernels), "%s", kernels);
+    d->has_gpu = doctor_gpu_take(json_object_get(o, "gpu"), &d->gpu);
     for (size_t i = 0; i < N_RATES; i++)
         if (!rate_of(o, &rates[i], &d->measured))
             return false;

@@ -61,7 +61,7 @@ uint64_t memory_fixed(const struct weir_model *model, const struct weir_graph_op
 
 static bool can_shrink(const struct weir_graph_options *o)
 {
-    return o->chunk / 2 >= LEAST_CHUNK && o->chunk / 2 >= o->n_sequences;
+    return o->chunk / 2 >= LEAST_CHUNK && o->chunk / 2 > o->n_sequences;
 }
 
 static void shrink(struct weir_graph_options *o)

@@ -70,8 +70,20 @@ static int own_index(const struct cmd *cmd, int key)
     return -1;
 }
 
+static bool keep_given(struct cli *cli, int i, const char *arg)
+{
+    struct cli_given *more = realloc(cli->given, (cli->n_given + 1) * sizeof(*more));
+    if (!more)
+        return false;
+    cli->given = more;
+    more[cli->n_given] = (struct cli_given){i, strdup(arg)};
+    return more[cli->n_given].text && ++cli->n_given;
+}
+
 static bool keep_value(struct cli *cli, int i, const char *arg)
 {
+    if (cli->cmd->option[i].repeats && !keep_given(cli, i, arg))
+        return false;
     char *old = cli->value[i];
     bool join = old && cli->cmd->option[i].joins;
     size_t bytes = strlen(arg) + 1 + (join ? strlen(old) + 1 : 0);
@@ -166,6 +178,19 @@ void options_free(struct cli *cli)
         free(cli->value[i]);
         cli->value[i] = NULL;
     }
+    for (size_t i = 0; i < cli->n_given; i++)
+        free(cli->given[i].text);
+    free(cli->given);
+    cli->given = NULL;
+    cli->n_given = 0;
+}
+
+const char *option_nth(const struct cli *cli, int i, size_t n)
+{
+    for (size_t at = 0; at < cli->n_given; at++)
+        if (cli->given[at].option == i && n-- == 0)
+            return cli->given[at].text;
+    return NULL;
 }
 
 bool option_given(const struct cli *cli, int i)

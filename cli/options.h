@@ -19,6 +19,9 @@ void options_free(struct cli *cli);
 /* Whether option number i of the command's table was given. */
 bool option_given(const struct cli *cli, int i);
 
+/* The n-th argument, from 0, of an option that repeats; NULL: it was not given so often. */
+const char *option_nth(const struct cli *cli, int i, size_t n);
+
 /* A number from 1 to max, or `otherwise` when option i was not given.  false: reported. */
 bool option_number(const struct cli *cli, int i, unsigned max, unsigned otherwise, unsigned *out);
 

@@ -1,12 +1,13 @@
 /* Many texts, several at a time: each pass goes through the weights once for all of them.
  *
  * A place is a sequence of the graph with a text in it.  A pass takes one token of each text that
- * is being answered, and as many of prompts as there is room for.  When a text ends its place gets
- * the next one.  Results are printed in the order of the file, as soon as all before are. */
+ * is being answered, and as many pieces of prompts as there is room for.  A prompt is cut into
+ * pieces as it would be alone, because on a GPU its logits depend on that.  When a text ends its
+ * place gets the next one.  Results are printed in the order of the file, as soon as all before
+ * are. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/jsontree.h"
 #include "fail.h"
 #include "interrupt.h"
 #include "memory.h"
@@ -29,9 +30,10 @@ struct place {
 struct batch {
     struct run_job *job;
     struct text *text;
-    size_t n, room;
+    size_t n;
     size_t begun, printed;
     struct place *place; /* n_batch */
+    uint32_t piece;      /* tokens of a prompt that go through a pass together */
     /* a pass */
     struct weir_graph_token *token; /* chunk */
     size_t n_tokens, n_asked;
@@ -43,83 +45,31 @@ struct batch {
 
 /* ---- the file ---- */
 
-static weir_err bad_line(size_t number, const char *why, struct weir_diag *diag)
+static weir_err add_text(struct batch *b, const struct run_prompt *p, struct weir_diag *diag)
 {
-    weir_diag_set(diag,
-                  "line %zu: %s; it is a text in quotes, or an object with one under "
-                  "\"prompt\"",
-                  number, why);
-    return WEIR_ERR_INVALID;
-}
-
-static weir_err add_text(struct batch *b, const char *bytes, size_t n, struct weir_diag *diag)
-{
-    if (b->n == b->room) {
-        size_t room = b->room ? 2 * b->room : 16;
-        struct text *more = realloc(b->text, room * sizeof(*more));
-        if (!more)
-            return WEIR_ERR_NOMEM;
-        b->text = more;
-        b->room = room;
-    }
     struct text *t = &b->text[b->n++];
     *t = (struct text){.ended = false};
-    weir_err err = run_job_encode(b->job, bytes, n, &t->prompt, diag);
+    weir_err err = run_job_encode(b->job, p->text.bytes, p->text.n, &t->prompt, diag);
     if (!err && t->prompt.n == 0) {
         weir_diag_set(diag,
                       "line %zu: the prompt is empty, and this model's texts begin with "
                       "nothing",
-                      b->n);
+                      p->line);
         err = WEIR_ERR_INVALID;
     }
     return err ? err : run_job_context(b->job, t->prompt.n, &t->context, diag);
 }
 
-static weir_err read_line(struct batch *b, const char *line, size_t n, size_t number,
-                          struct weir_diag *diag)
+static weir_err read_texts(struct batch *b, struct weir_diag *diag)
 {
-    struct weir_jsontree tree = {0};
-    char *wrapped = NULL; /* a text alone is no document to every reader: it becomes an object */
-    int length = -1;
-    size_t blank = 0;
-    while (blank < n && (line[blank] == ' ' || line[blank] == '\t'))
-        blank++;
-    if (blank < n && line[blank] == '"') {
-        length = asprintf(&wrapped, "{\"prompt\":%.*s}", (int)n, line);
-        if (length < 0)
-            return WEIR_ERR_NOMEM;
-        line = wrapped;
-        n = (size_t)length;
-    }
-    weir_err err = weir_jsontree_read_reals(line, n, WEIR_JSONTREE_USUAL, &tree);
-    const json_t *prompt = err ? NULL : json_object_get(tree.root, "prompt");
-    if (err == WEIR_ERR_CORRUPT)
-        err = bad_line(number, "not JSON", diag);
-    else if (!err && !json_is_string(prompt))
-        err = bad_line(number, "no prompt", diag);
-    else if (!err)
-        err = add_text(b, json_string_value(prompt), json_string_length(prompt), diag);
-    weir_jsontree_free(&tree);
-    free(wrapped);
-    return err;
-}
-
-static weir_err read_lines(struct batch *b, struct weir_diag *diag)
-{
-    struct weir_text file = {0};
-    size_t number = 0;
-    weir_err err = run_job_text(b->job, &file, diag);
-    for (size_t at = 0; at < file.n && !err;) {
-        const char *line = file.bytes + at, *end = memchr(line, '\n', file.n - at);
-        size_t n = end ? (size_t)(end - line) : file.n - at;
-        at += n + 1;
-        number++;
-        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' '))
-            n--;
-        if (n > 0)
-            err = read_line(b, line, n, number, diag);
-    }
-    weir_text_free(&file);
+    struct run_prompts prompts = {0};
+    weir_err err = run_prompts_read(b->job->cli->value[RUN_FILE], &prompts, diag);
+    b->text = err ? NULL : calloc(prompts.n ? prompts.n : 1, sizeof(*b->text));
+    if (!err && !b->text)
+        err = WEIR_ERR_NOMEM;
+    for (size_t i = 0; i < prompts.n && !err; i++)
+        err = add_text(b, &prompts.at[i], diag);
+    run_prompts_free(&prompts);
     return err;
 }
 
@@ -136,12 +86,12 @@ static weir_err make(struct batch *b, struct weir_diag *diag)
     o->context = most;
     o->n_sequences = b->job->n_batch;
     o->n_logits = o->n_sequences;
-    if (o->chunk < o->n_sequences)
-        o->chunk = o->n_sequences;
+    o->chunk += o->n_sequences; /* a piece and a token of each text */
     b->job->rules.stream = NULL;
     weir_err err = run_job_make(b->job, diag);
     if (err)
         return err;
+    b->piece = o->chunk - o->n_sequences;
     b->place = calloc(o->n_sequences, sizeof(struct place));
     b->asked = calloc(o->n_sequences, sizeof(struct place *));
     b->token = calloc(o->chunk, sizeof(struct weir_graph_token));
@@ -201,14 +151,14 @@ static weir_err print_ended(struct batch *b, struct weir_diag *diag)
 
 static void report(const struct batch *b)
 {
-    char rss[HUMAN_BYTES], read[HUMAN_BYTES];
+    char rss[HUMAN_BYTES], read[HUMAN_BYTES], device[RUN_DEVICE_LINE];
     const size_t n = b->n_prompt + b->n_answer;
     fprintf(stderr,
             "%zu texts, %u at a time; prompts: %zu tokens; answers: %zu tokens; all: %.1f tok/s; "
-            "read %s; peak RSS %s\n",
+            "read %s; peak RSS %s; %s\n",
             b->printed, b->job->n_batch, b->n_prompt, b->n_answer, run_rate((double)n, b->seconds),
             human_bytes(read, (double)weir_graph_counts(b->job->graph).read_bytes),
-            human_bytes(rss, (double)memory_peak()));
+            human_bytes(rss, (double)memory_peak()), run_device_line(device, b->job));
 }
 
 /* ---- passes ---- */
@@ -241,21 +191,34 @@ static void add_token(struct batch *b, struct place *p, uint32_t id, bool asks)
         b->asked[b->n_asked++] = p;
 }
 
+static bool is_asked(const struct place *p)
+{
+    return p->at < p->text->prompt.n;
+}
+
+/* The next piece of a prompt, where there is room for it; it waits otherwise. */
+static void add_piece(struct batch *b, struct place *p)
+{
+    const size_t left = p->text->prompt.n - p->at, n = left < b->piece ? left : b->piece;
+    if (n > b->job->graph_options.chunk - b->n_tokens)
+        return;
+    for (const size_t end = p->at + n; p->at < end;) {
+        uint32_t id = p->text->prompt.id[p->at++];
+        add_token(b, p, id, p->at == p->text->prompt.n);
+    }
+}
+
 /* One token of each text that is being answered, then prompts. */
 static void choose_tokens(struct batch *b)
 {
-    const uint32_t n = b->job->n_batch, chunk = b->job->graph_options.chunk;
+    const uint32_t n = b->job->n_batch;
     b->n_tokens = b->n_asked = 0;
     for (uint32_t i = 0; i < n; i++)
-        if (b->place[i].text && b->place[i].at == b->place[i].text->prompt.n)
+        if (b->place[i].text && !is_asked(&b->place[i]))
             add_token(b, &b->place[i], b->place[i].id, true);
-    for (uint32_t i = 0; i < n; i++) {
-        struct place *p = &b->place[i];
-        while (p->text && p->at < p->text->prompt.n && b->n_tokens < chunk) {
-            uint32_t id = p->text->prompt.id[p->at++];
-            add_token(b, p, id, p->at == p->text->prompt.n);
-        }
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (b->place[i].text && is_asked(&b->place[i]))
+            add_piece(b, &b->place[i]);
 }
 
 static weir_err take_logits(struct batch *b, struct weir_diag *diag)
@@ -297,7 +260,7 @@ int run_batch(struct run_job *job)
     struct batch b = {.job = job};
     weir_err err = run_job_open(job, &diag);
     if (!err)
-        err = read_lines(&b, &diag);
+        err = read_texts(&b, &diag);
     if (!err)
         err = make(&b, &diag);
     double began = now_seconds();

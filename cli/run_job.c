@@ -19,10 +19,9 @@ enum {
 weir_err run_job_open(struct run_job *job, struct weir_diag *diag)
 {
     const struct cli *cli = job->cli;
-    const char *name = cli->n_operands ? cli->operand[0] : cli->value[RUN_MODEL];
     struct weir_model_config config;
     double began = now_seconds();
-    weir_err err = model_source_open(&job->source, name, cli->value[RUN_DIR], diag);
+    weir_err err = model_source_open(&job->source, job->name, cli->value[RUN_DIR], diag);
     if (!err)
         err = weir_model_config_read(job->source.checkpoint, &config, diag);
     if (!err)
@@ -36,8 +35,9 @@ weir_err run_job_open(struct run_job *job, struct weir_diag *diag)
     job->rules.end_id = job->end_id;
     for (uint32_t i = 0; i < config.n_eos && !job->ignore_eos; i++)
         job->end_id[job->rules.n_ends++] = config.eos[i];
+    err = run_device_choose(job->device, job, diag);
     job->load_seconds += now_seconds() - began;
-    return WEIR_OK;
+    return err;
 }
 
 void run_job_close(struct run_job *job)
@@ -123,16 +123,27 @@ weir_err run_job_context(const struct run_job *job, size_t n, uint32_t *context,
 
 /* ---- the graph ---- */
 
+static weir_err make_on_cpu(struct run_job *job, uint64_t ram, struct weir_diag *diag)
+{
+    weir_err err = memory_fit(ram, job->model, &job->graph_options, diag);
+    if (err)
+        return err;
+    job->fixed_bytes = memory_fixed(job->model, &job->graph_options);
+    return weir_graph_new(job->model, &job->graph_options, &job->graph, diag);
+}
+
+weir_err run_job_graph(struct run_job *job, uint64_t bytes, uint64_t ram, struct weir_diag *diag)
+{
+    double began = now_seconds();
+    weir_err err = job->on_gpu ? run_device_graph(job, bytes, diag) : make_on_cpu(job, ram, diag);
+    job->load_seconds += now_seconds() - began;
+    return err;
+}
+
 weir_err run_job_make(struct run_job *job, struct weir_diag *diag)
 {
     const char *logits = job->cli->value[RUN_LOGITS];
-    double began = now_seconds();
-    weir_err err = memory_fit(job->ram, job->model, &job->graph_options, diag);
-    if (!err)
-        job->fixed_bytes = memory_fixed(job->model, &job->graph_options);
-    if (!err)
-        err = weir_graph_new(job->model, &job->graph_options, &job->graph, diag);
-    job->load_seconds += now_seconds() - began;
+    weir_err err = run_job_graph(job, 0, job->ram, diag);
     if (err || !logits || option_given(job->cli, RUN_PLAN))
         return err;
     job->rules.logits = fopen(logits, "wbe");

@@ -110,10 +110,18 @@ static bool read_stops(struct run_job *job, const struct cli *cli)
     return true;
 }
 
-static bool ends_in_jsonl(const char *name)
+/* What several models do not do together. */
+static const char *check_models(const struct cli *cli)
 {
-    const char *dot = name ? strrchr(name, '.') : NULL;
-    return dot && strcmp(dot, ".jsonl") == 0;
+    static const int alone[] = {RUN_CHAT, RUN_SYS, RUN_PERPLEXITY, RUN_PLAN, RUN_LOGITS, RUN_BATCH};
+    if (!option_nth(cli, RUN_MODEL, 1))
+        return NULL;
+    if (option_nth(cli, RUN_MODEL, RUN_MOST_MODELS))
+        return "--model is given too many times";
+    for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
+        if (option_given(cli, alone[i]))
+            return "several models answer --prompt and --file; all else is of one model";
+    return NULL;
 }
 
 /* What it is to do: at most one thing. */
@@ -130,26 +138,35 @@ static bool check_task(struct run_job *job, const struct cli *cli)
         why = "--perplexity goes without --prompt, --file and --chat";
     else if (!text && !file && !ppl && !plan && !job->chats)
         why = "one of --prompt and --file says what the text begins with; or --chat";
-    else if (job->chats && ends_in_jsonl(cli->value[RUN_FILE]))
+    else if (job->chats && run_prompts_are_lines(cli->value[RUN_FILE]))
         why = "--chat goes without prompts in a .jsonl file";
-    else if (option_given(cli, RUN_BATCH) && !ends_in_jsonl(cli->value[RUN_FILE]))
+    else if (option_given(cli, RUN_BATCH) && !run_prompts_are_lines(cli->value[RUN_FILE]))
         why = "--batch-size is of the prompts of --file NAME.jsonl; --ubatch-size is of the tokens "
               "of one";
     else if (option_given(cli, RUN_TEMPLATE) && job->raw)
         why = "only one of --raw and --chat-template";
     else if ((option_given(cli, RUN_TEMPLATE) || job->raw) && !job->chats)
         why = "--raw and --chat-template go with --chat or --sys";
-    else if (option_given(cli, RUN_LOGITS) && (ppl || ends_in_jsonl(cli->value[RUN_FILE])))
+    else if (option_given(cli, RUN_LOGITS) && (ppl || run_prompts_are_lines(cli->value[RUN_FILE])))
         why = "--logits is of one text";
+    if (!why)
+        why = check_models(cli);
     if (why)
         (void)fail_usage(cli, "%s", why);
     return !why;
 }
 
-bool run_job_options(struct run_job *job, const struct cli *cli)
+/* The operand, or the n-th --model. */
+static const char *name_of(const struct cli *cli, size_t n)
+{
+    return cli->n_operands ? cli->operand[0] : option_nth(cli, RUN_MODEL, n);
+}
+
+bool run_job_options(struct run_job *job, const struct cli *cli, size_t number)
 {
     struct weir_graph_options *o = &job->graph_options;
     job->cli = cli;
+    job->name = name_of(cli, number);
     job->raw = option_given(cli, RUN_RAW);
     job->chats = option_given(cli, RUN_CHAT) || option_given(cli, RUN_SYS);
     job->ignore_eos = option_given(cli, RUN_IGNORE_EOS);

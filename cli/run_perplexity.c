@@ -109,26 +109,28 @@ static int say_result(const struct perplexity *p, bool cut)
     const struct cli *cli = p->job->cli;
     const double value = exp(p->sum / (double)p->n);
     const double rate = run_rate(cut ? (double)p->n : (double)p->ids.n, p->seconds);
-    char hash[RUN_HASH], rss[HUMAN_BYTES];
+    char hash[RUN_HASH], rss[HUMAN_BYTES], device[RUN_DEVICE_LINE];
     run_report_hash(hash, p->hash);
     if (cli->json) {
         int code = print_json(
             cli,
-            json_pack("{s:f,s:b,s:I,s:I,s:I,s:I,s:f,s:s,s:I,s:I,s:{s:f,s:f}}", "perplexity", value,
-                      "interrupted", (int)cut, "tokens", (json_int_t)p->ids.n, "counted",
-                      (json_int_t)p->n, "window", (json_int_t)p->job->graph_options.context,
-                      "windows", (json_int_t)p->n_windows, "tok_per_s", rate, "logits_hash", hash,
-                      "peak_rss_bytes", (json_int_t)memory_peak(), "bytes_read",
-                      (json_int_t)weir_graph_counts(p->job->graph).read_bytes, "seconds", "load",
-                      p->job->load_seconds, "run", p->seconds));
+            run_device_report(
+                p->job,
+                json_pack("{s:f,s:b,s:I,s:I,s:I,s:I,s:f,s:s,s:I,s:I,s:{s:f,s:f}}", "perplexity",
+                          value, "interrupted", (int)cut, "tokens", (json_int_t)p->ids.n, "counted",
+                          (json_int_t)p->n, "window", (json_int_t)p->job->graph_options.context,
+                          "windows", (json_int_t)p->n_windows, "tok_per_s", rate, "logits_hash",
+                          hash, "peak_rss_bytes", (json_int_t)memory_peak(), "bytes_read",
+                          (json_int_t)weir_graph_counts(p->job->graph).read_bytes, "seconds",
+                          "load", p->job->load_seconds, "run", p->seconds)));
         return cut ? EXIT_INTERRUPTED : code;
     }
     fprintf(cli->out, "perplexity %.9g of %zu tokens, %llu of them counted, windows of %u%s\n",
             value, p->ids.n, (unsigned long long)p->n, p->job->graph_options.context,
             cut ? "; interrupted" : "");
     if (!cli->quiet)
-        fprintf(stderr, "%.1f tok/s; peak RSS %s; logits %s\n", rate,
-                human_bytes(rss, (double)memory_peak()), hash);
+        fprintf(stderr, "%.1f tok/s; peak RSS %s; %s; logits %s\n", rate,
+                human_bytes(rss, (double)memory_peak()), run_device_line(device, p->job), hash);
     return cut ? EXIT_INTERRUPTED : EXIT_FINE;
 }
 

@@ -217,6 +217,8 @@ int run_plan(struct run_job *job)
         const uint32_t most = job->model->config.context;
         o->context = most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
     }
+    if (!err && job->on_gpu)
+        return run_device_plan(job);
     if (!err)
         err = run_job_make(job, &diag);
     if (err)

@@ -45,29 +45,31 @@ const char *run_report_hash(char buf[RUN_HASH], const struct weir_logits_hash *h
 json_t *run_report_json(const struct run_job *job, struct generation *g)
 {
     char hash[RUN_HASH];
-    return json_pack("{s:o,s:o,s:I,s:I,s:s,s:f,s:f,s:f,s:s,s:I,s:I,s:I,s:I,s:{s:f,s:f,s:f}}",
-                     "text", run_report_text(&g->text), "tokens", run_report_ids(&g->ids),
-                     "prompt_tokens", (json_int_t)g->n_prompt, "prompt_reused",
-                     (json_int_t)g->n_known, "end", g->end, "prompt_tok_per_s",
-                     run_rate((double)(g->n_prompt - g->n_known), g->prompt_seconds),
-                     "gen_tok_per_s", run_rate(passes(g), g->answer_seconds), "gb_per_s",
-                     run_rate((double)g->answer_bytes / 1e9, g->answer_seconds), "logits_hash",
-                     run_report_hash(hash, g->hash), "peak_rss_bytes", (json_int_t)memory_peak(),
-                     "peak_vram_bytes", (json_int_t)0, "bytes_read",
-                     (json_int_t)weir_graph_counts(job->graph).read_bytes, "threads",
-                     (json_int_t)weir_graph_threads(job->graph), "seconds", "load",
-                     job->load_seconds, "prompt", g->prompt_seconds, "generate", g->answer_seconds);
+    json_t *o = json_pack(
+        "{s:o,s:o,s:I,s:I,s:s,s:f,s:f,s:f,s:s,s:I,s:I,s:I,s:{s:f,s:f,s:f}}", "text",
+        run_report_text(&g->text), "tokens", run_report_ids(&g->ids), "prompt_tokens",
+        (json_int_t)g->n_prompt, "prompt_reused", (json_int_t)g->n_known, "end", g->end,
+        "prompt_tok_per_s", run_rate((double)(g->n_prompt - g->n_known), g->prompt_seconds),
+        "gen_tok_per_s", run_rate(passes(g), g->answer_seconds), "gb_per_s",
+        run_rate((double)g->answer_bytes / 1e9, g->answer_seconds), "logits_hash",
+        run_report_hash(hash, g->hash), "peak_rss_bytes", (json_int_t)memory_peak(), "bytes_read",
+        (json_int_t)weir_graph_counts(job->graph).read_bytes, "threads",
+        (json_int_t)weir_graph_threads(job->graph), "seconds", "load", job->load_seconds, "prompt",
+        g->prompt_seconds, "generate", g->answer_seconds);
+    return run_device_report(job, o);
 }
 
 void run_report_line(const struct run_job *job, const struct generation *g)
 {
     char rss[HUMAN_BYTES], speed[HUMAN_BYTES], read[HUMAN_BYTES], hash[RUN_HASH];
+    char device[RUN_DEVICE_LINE];
     fprintf(stderr,
             "prompt: %zu tokens, %.1f tok/s; answer: %zu tokens, %.1f tok/s, %s/s of weights; "
-            "read %s; peak RSS %s; logits %s; end: %s\n",
+            "read %s; peak RSS %s; %s; logits %s; end: %s\n",
             g->n_prompt, run_rate((double)(g->n_prompt - g->n_known), g->prompt_seconds), g->ids.n,
             run_rate(passes(g), g->answer_seconds),
             human_bytes(speed, run_rate((double)g->answer_bytes, g->answer_seconds)),
             human_bytes(read, (double)weir_graph_counts(job->graph).read_bytes),
-            human_bytes(rss, (double)memory_peak()), run_report_hash(hash, g->hash), g->end);
+            human_bytes(rss, (double)memory_peak()), run_device_line(device, job),
+            run_report_hash(hash, g->hash), g->end);
 }

@@ -122,6 +122,52 @@ weir_err extent_heads_parse(const struct weir_store *store, uint32_t extent, con
                          : bad_extent(diag, extent, "heads and payloads do not fill it exactly");
 }
 
+/* What a head says that its object forbids (docs/format.md, 5), or NULL. */
+static const char *misfit(const struct weir_object *o, const struct weir_tile_head *head,
+                          uint32_t plain)
+{
+    uint32_t elem_bytes = o->coding ? o->coding->elem_bytes : 1;
+    if (head->mode == WEIR_TILE_RAW && head->payload_bytes != plain)
+        return "raw, but not as long as its plain bytes";
+    if (head->mode == WEIR_TILE_CONST && head->payload_bytes != elem_bytes)
+        return "constant, but not one element";
+    if (head->mode == WEIR_TILE_SPLIT && !o->coding)
+        return "split, but its object has no coding";
+    if ((head->mode == WEIR_TILE_CONST || head->mode == WEIR_TILE_SPLIT) && plain % elem_bytes)
+        return "not whole elements";
+    return NULL;
+}
+
+weir_err weir_store_extent_tiles(const struct weir_store *store, uint32_t extent,
+                                 const uint8_t *bytes,
+                                 struct weir_extent_tile tile[WEIR_EXTENT_TILES], size_t *n,
+                                 struct weir_diag *diag)
+{
+    struct extent_heads heads;
+    size_t heads_bytes;
+    weir_err err = extent_heads_bytes(store, extent, &heads_bytes, diag);
+    if (!err)
+        err = extent_heads_parse(store, extent, bytes, &heads, diag);
+    if (err)
+        return err;
+    const uint32_t n_tiles = weir_store_extent(store, extent).n_tiles;
+    uint64_t store_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
+    uint32_t object = store_object_of(store, store_tile);
+    for (uint32_t slot = 0; slot < n_tiles; slot++, store_tile++) {
+        const struct weir_object *o = &store->index->object[object];
+        if (store_tile == o->first_tile + o->n_tiles)
+            o = &store->index->object[++object];
+        tile[slot] = (struct weir_extent_tile){heads.tile[slot], heads.payload_at[slot], object,
+                                               store_tile - o->first_tile};
+        const char *what =
+            misfit(o, &tile[slot].head, weir_store_tile_bytes(store, object, tile[slot].tile));
+        if (what)
+            return bad_tile(diag, extent, slot, what);
+    }
+    *n = n_tiles;
+    return WEIR_OK;
+}
+
 static bool all_zero(const uint8_t *bytes, size_t n)
 {
     return n == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0);
@@ -186,6 +232,11 @@ weir_err weir_store_check_extent(const struct weir_store *store, uint32_t extent
 bool store_is_told(const struct weir_store *store)
 {
     return store->src.expect != NULL;
+}
+
+bool weir_store_fetches(const struct weir_store *store)
+{
+    return store_is_told(store);
 }
 
 void store_expect_extents(const struct weir_store *store, uint32_t extent, uint32_t n)

@@ -163,6 +163,9 @@ WEIR_MUST_CHECK weir_err weir_store_read_stored(struct weir_store_cursor *cur, u
 void weir_store_expect_tiles(const struct weir_store *store, uint32_t object, uint64_t tile,
                              uint64_t n);
 
+/* Whether that is of use: reading an extent may mean fetching all of it. */
+bool weir_store_fetches(const struct weir_store *store);
+
 /* How a tile is stored, without decoding it: for listings and statistics.  Errors as above. */
 WEIR_MUST_CHECK weir_err weir_store_tile_head(struct weir_store_cursor *cur, uint64_t store_tile,
                                               struct weir_tile_head *out);

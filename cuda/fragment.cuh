@@ -3,10 +3,11 @@
  *
  * The tensor cores' B operand of mma.m16n8k16, 64 columns (a step of the weights) after the other:
  * [step][group of 8 vectors][half of 32 columns][lane][4 words of 2 columns].  Word r of lane l in
- * half h holds columns 64 step + 32 h + 16 (r / 2) + 8 (r % 2) + 2 (l % 4) and the next one, of
- * vector 8 group + l / 4.  Groups are 1, 2, 4 or 8.  A single vector has no group and four lanes:
- * [step][half][lane % 4][4 words].  Columns are filled up with zeros to a multiple of
- * FRAGMENT_COLUMNS, vectors to whole groups. */
+ * half h holds columns 64 step + 32 h + 8 (l % 4) + 2 r and the next one, of vector
+ * 8 group + l / 4: a lane's 16 bytes are 8 columns in a row, so that weights are read 16 bytes at
+ * a time too, and the products are the same, in another order of columns.  Groups are 1, 2, 4 or
+ * 8.  A single vector has no groups: it lies column by column.  Columns are filled up with zeros to
+ * a multiple of FRAGMENT_COLUMNS, vectors to whole groups. */
 #ifndef WEIR_CUDA_FRAGMENT_CUH
 #define WEIR_CUDA_FRAGMENT_CUH
 
@@ -35,15 +36,12 @@ static inline __host__ __device__ uint32_t fragment_columns(uint32_t n_columns)
  * neighbours. */
 static inline __host__ __device__ size_t fragment_at(uint32_t column, uint32_t vector, uint32_t n)
 {
-    const uint32_t step = column / 64, half = column / 32 % 2, r = column / 8 % 4;
-    const uint32_t quarter = column % 8 / 2;
-    const size_t word = n == 1
-                            ? (((size_t)step * 2 + half) * 4 + quarter) * 4 + r
-                            : ((((size_t)step * fragment_groups(n) + vector / 8) * 2 + half) * 32 +
-                               vector % 8 * 4 + quarter) *
-                                      4 +
-                                  r;
-    return 2 * word + column % 2;
+    if (n == 1)
+        return column;
+    const uint32_t step = column / 64, half = column / 32 % 2,
+                   lane = vector % 8 * 4 + column / 8 % 4;
+    const size_t group = (size_t)step * fragment_groups(n) + vector / 8;
+    return ((group * 2 + half) * 32 + lane) * 8 + column % 8;
 }
 
 #endif

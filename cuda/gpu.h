@@ -5,7 +5,10 @@
  * or do nothing on it.  Work of one stream is done in order; between streams only events order it.
  *
  * "Device memory" is what weir_gpu_alloc() returns, "pinned" what weir_gpu_alloc_host() returns.
- * A weir_gpu and all that belongs to it is for one thread at a time; pinned memory is anybody's.
+ * A weir_gpu and all that belongs to it is for one thread at a time, but for this: while one thread
+ * uses it, another that has called weir_gpu_use() may queue work on streams, record events and wait
+ * for them, if nobody else uses those streams, or records those events, meanwhile.  Pinned memory
+ * is anybody's.
  * A fault of queued work shows in a later call as WEIR_ERR_IO; the device is of no use then. */
 #ifndef WEIR_CUDA_GPU_H
 #define WEIR_CUDA_GPU_H
@@ -32,6 +35,9 @@ enum { WEIR_GPU_ALIGN = 256 }; /* of device memory */
 WEIR_MUST_CHECK weir_err weir_gpu_open(int device, struct weir_gpu **out, struct weir_diag *diag);
 /* Everything of it has been freed before.  NULL is fine. */
 void weir_gpu_close(struct weir_gpu *gpu);
+
+/* Lets the calling thread use it, too. */
+WEIR_MUST_CHECK weir_err weir_gpu_use(struct weir_gpu *gpu);
 
 struct weir_gpu_info {
     char name[128];

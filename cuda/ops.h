@@ -4,7 +4,14 @@
  * All arrays are device memory unless said otherwise.  A pass has n tokens ("rows"), of any
  * sequences; which row is which token lies in device memory, so that a recorded pass is good for
  * the next token too.  What is computed of a row depends on its own sequence alone: not on n, not
- * on its place.  F32 but where BF16 is said.  All calls queue work and nothing more. */
+ * on its place.  F32 but where BF16 is said.  All calls queue work and nothing more.
+ *
+ * Arrays are aligned to 16 bytes; strides count numbers and are even.  What belongs to the model
+ * (weights of norms, which are fetched ahead of the work queued before) has been there since before
+ * that work was queued.
+ * WEIR_ERR_INVALID: a count of 0 or one that does not fit the others, too many vectors for their
+ * layout, an odd stride.  WEIR_ERR_UNSUPPORTED: a shape that no kernel is made for.  WEIR_ERR_IO:
+ * the launch failed. */
 #ifndef WEIR_CUDA_OPS_H
 #define WEIR_CUDA_OPS_H
 
@@ -25,7 +32,7 @@ struct weir_gpu_pass {
  *   x[n][x_stride], sum[n][sum_stride]    hidden numbers each
  *   normed value = v / sqrt(mean(v^2) + eps) * weight */
 struct weir_gpu_norm {
-    uint32_t hidden;
+    uint32_t hidden; /* even, at most 65536 */
     float eps;
     float *x;
     size_t x_stride;
@@ -36,16 +43,19 @@ struct weir_gpu_norm {
     const float *weight;     /* [hidden]; NULL: only the addition, no out */
     void *out;               /* weir_gpu_vectors_bytes(layout, hidden, n) */
     enum weir_gpu_layout layout;
-    const uint32_t *row; /* out's vector i is of row row[i], and only these rows are touched;
-                            [pass n] entries; NULL: all in order */
+    const uint32_t *row; /* [n]: vector i of out is of row row[i], each at most once, and only
+                            these rows are touched; NULL: all in order */
 };
 WEIR_MUST_CHECK weir_err weir_gpu_op_norm(struct weir_gpu_stream *s, uint32_t n,
                                           const struct weir_gpu_norm *o);
 
-/* Keys and values: [sequence][head][position][head_dim] of BF16 each, of one layer. */
+/* Keys and values: [sequence][head][position][head_dim] of BF16 each, of one layer.  What lies at
+ * positions that no row has had yet may be anything. */
 struct weir_gpu_kv {
     void *keys, *values;
-    uint32_t n_heads, head_dim, context; /* context: positions that there is room for */
+    uint32_t n_heads;
+    uint32_t head_dim; /* a multiple of 8, at most 256 */
+    uint32_t context;  /* positions that there is room for */
 };
 
 /* q, k, v of each row as the matrices gave them; q is turned in place, k is turned and stored with
@@ -69,18 +79,20 @@ WEIR_MUST_CHECK weir_err weir_gpu_op_heads(struct weir_gpu_stream *s,
                                            const struct weir_gpu_heads *o);
 
 /* Each row's heads look at the positions up to its own (at most `window` of them, itself counted;
- * 0: all): softmax(scale * q k, capped) v. */
+ * 0: all): softmax(scale * q k, capped) v.  Time goes by positions, and a little by
+ * most_positions, which is no part of the result. */
 struct weir_gpu_attention {
-    const float *q; /* as weir_gpu_op_heads() left it */
-    size_t stride;
+    const float *q;   /* as weir_gpu_op_heads() left it */
+    size_t stride;    /* a multiple of 4 */
     uint32_t n_heads; /* a multiple of kv.n_heads */
     float scale, cap; /* cap c: s becomes c tanh(s / c); 0: none */
     uint32_t window;
-    uint32_t most_positions; /* no row of the pass has position >= this */
-    float *scratch;          /* weir_gpu_attention_bytes() */
+    uint32_t most_positions; /* no row of the pass has position >= this; at most kv.context */
+    float *scratch;          /* weir_gpu_attention_bytes(), zeros when first used; for one stream */
     void *out;               /* n vectors of n_heads * head_dim, BF16 */
     enum weir_gpu_layout layout;
 };
+/* Enough for fewer rows and positions too. */
 size_t weir_gpu_attention_bytes(uint32_t n, uint32_t n_heads, uint32_t head_dim,
                                 uint32_t most_positions);
 WEIR_MUST_CHECK weir_err weir_gpu_op_attention(struct weir_gpu_stream *s,
@@ -88,11 +100,20 @@ WEIR_MUST_CHECK weir_err weir_gpu_op_attention(struct weir_gpu_stream *s,
                                                const struct weir_gpu_kv *kv,
                                                const struct weir_gpu_attention *o);
 
+/* weir_gpu_op_heads() and weir_gpu_op_attention() at once, with the same results in `out` and in
+ * kv: for a pass of up to WEIR_GPU_MOST_VECTORS rows, no two of one sequence.  q stays as it was;
+ * o->q and o->stride are not looked at (o->stride: any multiple of 4). */
+WEIR_MUST_CHECK weir_err weir_gpu_op_heads_attention(struct weir_gpu_stream *s,
+                                                     const struct weir_gpu_pass *pass,
+                                                     const struct weir_gpu_kv *kv,
+                                                     const struct weir_gpu_heads *heads,
+                                                     const struct weir_gpu_attention *o);
+
 /* out = activation(gate) * up, BF16. */
 struct weir_gpu_gate {
     const float *gate_up; /* [n][stride]: gate, then up, `width` numbers each */
     size_t stride;
-    uint32_t width;
+    uint32_t width;    /* even */
     const float *bias; /* [2 width]; NULL: none */
     bool gelu_tanh;    /* else silu */
     void *out;
@@ -101,7 +122,7 @@ struct weir_gpu_gate {
 WEIR_MUST_CHECK weir_err weir_gpu_op_gate(struct weir_gpu_stream *s, uint32_t n,
                                           const struct weir_gpu_gate *o);
 
-/* logits[i][j] += bias (NULL: none), then c tanh(l / c) where cap is not 0. */
+/* Each logit l becomes c tanh(l / c), c = cap; 0: it stays. */
 WEIR_MUST_CHECK weir_err weir_gpu_op_cap(struct weir_gpu_stream *s, float *logits, size_t stride,
                                          uint32_t n, uint32_t width, float cap);
 
@@ -115,8 +136,8 @@ struct weir_gpu_top {
     const float *logits;
     size_t stride;
     uint32_t n, width, k;
-    float penalty; /* 1: none */
-    const uint32_t *recent, *n_recent;
+    float penalty;                     /* 1 or 0: none */
+    const uint32_t *recent, *n_recent; /* NULL: none */
     size_t recent_stride;
     uint32_t *id;  /* [n][k] */
     float *logit;  /* [n][k] */
@@ -124,6 +145,21 @@ struct weir_gpu_top {
 };
 size_t weir_gpu_top_bytes(uint32_t n, uint32_t width, uint32_t k);
 WEIR_MUST_CHECK weir_err weir_gpu_op_top(struct weir_gpu_stream *s, const struct weir_gpu_top *o);
+
+/* One of the k that weir_gpu_op_top() found of each line, as infer/sample.h draws it with top_k =
+ * k: as few as have top_p together, of these those with min_p of the likeliest one's probability,
+ * of these one at the temperature.  Sums are doubles, in that order; e^x is the device's. */
+struct weir_gpu_draw {
+    const uint32_t *id;    /* [n][k] */
+    const float *logit;    /* [n][k] */
+    uint32_t n, k;         /* k <= WEIR_GPU_MOST_TOP */
+    float temperature;     /* 0: the likeliest; it takes no number then */
+    float top_p;           /* 1 and above: all */
+    float min_p;           /* 0: all */
+    const double *uniform; /* [n]: a number of 0 <= u < 1 for each line */
+    uint32_t *chosen;      /* [n]; UINT32_MAX where there is none to choose */
+};
+WEIR_MUST_CHECK weir_err weir_gpu_op_draw(struct weir_gpu_stream *s, const struct weir_gpu_draw *o);
 
 #ifdef __cplusplus
 }

@@ -55,10 +55,15 @@ struct weir_device_rules {
                               decoded; WEIR_CACHE_AUTO: as many as fit */
     uint32_t depth;        /* layers that are on their way at once; 0: 2 */
     unsigned n_threads;    /* that read and decode on the host; 0: one per processor */
+    uint32_t small_piece;  /* up to so many tokens of a text in a pass are multiplied as single
+                              ones are; more, by cuBLAS.  At most 64; 0: 64 */
+    uint64_t host_bytes;   /* of memory of the host that weights which stream may stay in (pinned);
+                              0: half of what is available */
     /* for tests */
     uint32_t delay_us; /* up to so long before each copy, decode and layer, at random */
     uint64_t delay_seed;
-    bool poison; /* what a layer leaves is filled with NaNs */
+    bool no_recording; /* each pass is queued anew */
+    bool poison;       /* what a layer leaves is filled with NaNs */
 };
 
 /* A graph that computes on the GPU; used and freed as every other (graph.h).
@@ -97,6 +102,9 @@ struct weir_device_counts {
     uint64_t copied_bytes;     /* from host to device for weights, since the graph was made */
     uint64_t decoded_bytes;    /* plain, by the device */
     uint64_t weight_bytes;     /* device memory that weights take */
+    bool has_blas;             /* there is cuBLAS; without, pieces of 64 tokens are the largest */
+    uint32_t n_recordings;     /* passes that were recorded and may be replayed */
+    uint64_t n_replays;        /* passes that were */
 };
 struct weir_device_counts weir_device_graph_counts(const struct weir_graph *g);
 

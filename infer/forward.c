@@ -2,29 +2,29 @@
  * matrices, and none of them computes anything that depends on how. */
 #include <string.h>
 
-#include "graph_private.h"
+#include "graph_cpu.h"
 #include "ops.h"
 
-static const struct weir_layer *layer_of(const struct weir_graph *g)
+static const struct weir_layer *layer_of(const struct graph_cpu *g)
 {
     return &g->model->layer[g->layer];
 }
 
-static bool is_windowed(const struct weir_graph *g)
+static bool is_windowed(const struct graph_cpu *g)
 {
     return g->model->config.windowed[g->layer];
 }
 
-static void norm(const struct weir_graph *g, const float *x, const float *weight, float *to)
+static void norm(const struct graph_cpu *g, const float *x, const float *weight, float *to)
 {
     op_norm(x, weight, g->model->config.hidden, g->model->config.norm_eps, to);
 }
 
 static weir_err begin_row(void *self, size_t row, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     const struct weir_model_config *c = &g->model->config;
-    const struct weir_graph_token *t = &g->token[row];
+    const struct weir_graph_token *t = &g->pass.token[row];
     float *x = line(&g->x, row);
     weir_err err = linear_row(g->linear, worker, &g->model->embedding, t->id, x, diag);
     if (err)
@@ -32,12 +32,13 @@ static weir_err begin_row(void *self, size_t row, unsigned worker, struct weir_d
     if (c->embedding_scale != 1)
         op_scale(x, c->embedding_scale, c->hidden);
     norm(g, x, g->model->layer[0].attention_norm, line(&g->normed, row));
-    rope_turn(&g->rope, g->position[row], g->is_long[t->sequence], line(&g->turn, row));
-    rope_turn(&g->local_rope, g->position[row], g->is_long[t->sequence], line(&g->local_turn, row));
+    rope_turn(&g->rope, g->pass.position[row], g->pass.is_long[t->sequence], line(&g->turn, row));
+    rope_turn(&g->local_rope, g->pass.position[row], g->pass.is_long[t->sequence],
+              line(&g->local_turn, row));
     return WEIR_OK;
 }
 
-static void turn_heads(const struct weir_graph *g, size_t row, float *heads, uint32_t n,
+static void turn_heads(const struct graph_cpu *g, size_t row, float *heads, uint32_t n,
                        const float *norm_weight)
 {
     const struct weir_model_config *c = &g->model->config;
@@ -54,7 +55,7 @@ static void turn_heads(const struct weir_graph *g, size_t row, float *heads, uin
 
 static weir_err turn_row(void *self, size_t row, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     const struct weir_model_config *c = &g->model->config;
     float *k = line(&g->k, row), *v = line(&g->v, row);
     (void)worker;
@@ -62,9 +63,9 @@ static weir_err turn_row(void *self, size_t row, unsigned worker, struct weir_di
     turn_heads(g, row, line(&g->q, row), c->n_heads, layer_of(g)->q_norm);
     turn_heads(g, row, k, c->n_kv_heads, layer_of(g)->k_norm);
     for (uint32_t h = 0; h < c->n_kv_heads; h++) {
-        struct kv_place place = {g->layer, g->token[row].sequence, h};
+        struct kv_place place = {g->layer, g->pass.token[row].sequence, h};
         size_t at = (size_t)h * c->head_dim;
-        kv_store(&g->kv, place, g->position[row], k + at, v + at);
+        kv_store(&g->kv, place, g->pass.position[row], k + at, v + at);
     }
     return WEIR_OK;
 }
@@ -72,20 +73,20 @@ static weir_err turn_row(void *self, size_t row, unsigned worker, struct weir_di
 /* unit: a row and a head of keys and values */
 static weir_err look(void *self, size_t unit, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     const struct weir_model_config *c = &g->model->config;
     const size_t row = unit / c->n_kv_heads;
     const uint32_t head = (uint32_t)(unit % c->n_kv_heads);
     const size_t at = (size_t)head * (c->n_heads / c->n_kv_heads) * c->head_dim;
     const struct attention a = {math_kernels_exact(g->kernels), c, &g->kv};
-    const struct kv_place place = {g->layer, g->token[row].sequence, head};
+    const struct kv_place place = {g->layer, g->pass.token[row].sequence, head};
     (void)diag;
-    attention_head(&a, place, g->position[row], is_windowed(g) ? c->window : 0,
+    attention_head(&a, place, g->pass.position[row], is_windowed(g) ? c->window : 0,
                    line(&g->q, row) + at, line(&g->looked, row) + at, line(&g->scratch, worker));
     return WEIR_OK;
 }
 
-static void add_sum(const struct weir_graph *g, size_t row, const float *norm_weight)
+static void add_sum(const struct graph_cpu *g, size_t row, const float *norm_weight)
 {
     float *sum = line(&g->sum, row);
     if (norm_weight)
@@ -95,7 +96,7 @@ static void add_sum(const struct weir_graph *g, size_t row, const float *norm_we
 
 static weir_err after_attention(void *self, size_t row, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     (void)worker;
     (void)diag;
     add_sum(g, row, layer_of(g)->after_attention_norm);
@@ -105,7 +106,7 @@ static weir_err after_attention(void *self, size_t row, unsigned worker, struct 
 
 static weir_err gate_row(void *self, size_t row, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     (void)worker;
     (void)diag;
     op_gate(g->model->config.activation, line(&g->gate, row), line(&g->up, row), g->gate.n);
@@ -115,7 +116,7 @@ static weir_err gate_row(void *self, size_t row, unsigned worker, struct weir_di
 /* And the norm that the next layer begins with. */
 static weir_err after_mlp(void *self, size_t row, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     (void)worker;
     (void)diag;
     add_sum(g, row, layer_of(g)->after_mlp_norm);
@@ -126,50 +127,50 @@ static weir_err after_mlp(void *self, size_t row, unsigned worker, struct weir_d
 
 static weir_err cap_logits(void *self, size_t i, unsigned worker, struct weir_diag *diag)
 {
-    struct weir_graph *g = self;
+    struct graph_cpu *g = self;
     (void)worker;
     (void)diag;
     op_cap(line(&g->logits, i), g->model->config.logit_cap, g->logits.n);
     return WEIR_OK;
 }
 
-static weir_err for_rows(struct weir_graph *g, pool_work work, struct weir_diag *diag)
+static weir_err for_rows(struct graph_cpu *g, pool_work work, struct weir_diag *diag)
 {
-    return pool_run(g->pool, work, g, g->n_rows, diag);
+    return pool_run(g->pool, work, g, g->pass.n_rows, diag);
 }
 
 /* to = matrix times each row of `from`. */
-static weir_err multiply(struct weir_graph *g, const struct weir_matrix *m,
-                         const struct lines *from, const struct lines *to, struct weir_diag *diag)
+static weir_err multiply(struct graph_cpu *g, const struct weir_matrix *m, const struct lines *from,
+                         const struct lines *to, struct weir_diag *diag)
 {
     const struct linear_job job = {m, to->at, to->stride};
-    const struct vectors x = {from->at, from->stride, g->n_rows};
+    const struct vectors x = {from->at, from->stride, g->pass.n_rows};
     return linear_run(g->linear, &job, 1, &x, diag);
 }
 
-static weir_err attend(struct weir_graph *g, struct weir_diag *diag)
+static weir_err attend(struct graph_cpu *g, struct weir_diag *diag)
 {
     const struct weir_layer *l = layer_of(g);
     const struct linear_job job[] = {{&l->q, g->q.at, g->q.stride},
                                      {&l->k, g->k.at, g->k.stride},
                                      {&l->v, g->v.at, g->v.stride}};
-    const struct vectors x = {g->normed.at, g->normed.stride, g->n_rows};
+    const struct vectors x = {g->normed.at, g->normed.stride, g->pass.n_rows};
     weir_err err = linear_run(g->linear, job, 3, &x, diag);
     if (!err)
         err = for_rows(g, turn_row, diag);
     if (!err)
-        err = pool_run(g->pool, look, g, g->n_rows * g->model->config.n_kv_heads, diag);
+        err = pool_run(g->pool, look, g, g->pass.n_rows * g->model->config.n_kv_heads, diag);
     if (!err)
         err = multiply(g, &l->o, &g->looked, &g->sum, diag);
     return err ? err : for_rows(g, after_attention, diag);
 }
 
-static weir_err think(struct weir_graph *g, struct weir_diag *diag)
+static weir_err think(struct graph_cpu *g, struct weir_diag *diag)
 {
     const struct weir_layer *l = layer_of(g);
     const struct linear_job job[] = {{&l->gate, g->gate.at, g->gate.stride},
                                      {&l->up, g->up.at, g->up.stride}};
-    const struct vectors x = {g->normed.at, g->normed.stride, g->n_rows};
+    const struct vectors x = {g->normed.at, g->normed.stride, g->pass.n_rows};
     weir_err err = linear_run(g->linear, job, 2, &x, diag);
     if (!err)
         err = for_rows(g, gate_row, diag);
@@ -178,22 +179,22 @@ static weir_err think(struct weir_graph *g, struct weir_diag *diag)
     return err ? err : for_rows(g, after_mlp, diag);
 }
 
-static weir_err answer(struct weir_graph *g, struct weir_diag *diag)
+static weir_err answer(struct graph_cpu *g, struct weir_diag *diag)
 {
-    if (g->n_asked == 0)
+    if (g->pass.n_asked == 0)
         return WEIR_OK;
-    for (size_t i = 0; i < g->n_asked; i++)
-        norm(g, line(&g->x, g->asked_row[i]), g->model->norm, line(&g->asked, i));
+    for (size_t i = 0; i < g->pass.n_asked; i++)
+        norm(g, line(&g->x, g->pass.asked_row[i]), g->model->norm, line(&g->asked, i));
     const struct linear_job job = {&g->model->output, g->logits.at, g->logits.stride};
-    const struct vectors x = {g->asked.at, g->asked.stride, g->n_asked};
+    const struct vectors x = {g->asked.at, g->asked.stride, g->pass.n_asked};
     weir_err err = linear_run(g->linear, &job, 1, &x, diag);
     if (err || g->model->config.logit_cap == 0)
         return err;
-    return pool_run(g->pool, cap_logits, g, g->n_asked, diag);
+    return pool_run(g->pool, cap_logits, g, g->pass.n_asked, diag);
 }
 
 /* What comes after this layer, for weights that have to be fetched. */
-static void expect_next(const struct weir_graph *g)
+static void expect_next(const struct graph_cpu *g)
 {
     if (g->layer + 1 == g->model->config.n_layers) {
         linear_expect(g->linear, &g->model->output);
@@ -206,7 +207,7 @@ static void expect_next(const struct weir_graph *g)
         linear_expect(g->linear, all[i]);
 }
 
-weir_err graph_forward(struct weir_graph *g, struct weir_diag *diag)
+weir_err graph_forward(struct graph_cpu *g, struct weir_diag *diag)
 {
     weir_err err = for_rows(g, begin_row, diag);
     for (g->layer = 0; g->layer < g->model->config.n_layers && !err; g->layer++) {

@@ -2,11 +2,14 @@
  * layer by layer.
  *
  * All device memory and pinned memory for it is taken when it is made.  Layers are asked for in
- * order, 0 to n_layers - 1, then the blocks of the output matrix in order, then 0 again; a part
- * that was asked for is given back before the pass ends, and at most two are out at once.  Where
- * parts stream, the next `depth` are on their way meanwhile.
+ * order, 0 to n_layers - 1, then the blocks of the output matrix in order, then 0 again; each is
+ * given back before the next is asked for.  A pass that ends early (it failed, or wants no logits)
+ * may begin with layer 0 again: what was on its way is let go.  Where parts stream, the next are on
+ * their way meanwhile.
  *
- * What is given is the same numbers whatever the way. */
+ * What is given is the same numbers whatever the way.  Where it streams, its checksums are compared
+ * on the device while it is in use: gpu_weights_verify_wait() has to be asked before a pass hands
+ * on what it computed. */
 #ifndef WEIR_INFER_GPU_WEIGHTS_PRIVATE_H
 #define WEIR_INFER_GPU_WEIGHTS_PRIVATE_H
 
@@ -16,8 +19,12 @@
 
 struct gpu_weights; /* opaque */
 
-/* `bytes` of device memory at most.  Reads the store: what stays is brought there.
- * `cancelled` may be NULL; where it says true loading ends with WEIR_ERR_CANCELLED. */
+/* `bytes` of device memory at most.  Reads the store: what stays is brought there.  `model` and
+ * `gpu` are borrowed.
+ *
+ * WEIR_ERR_UNSUPPORTED   a matrix is not BF16; *diag names it
+ * WEIR_ERR_NOMEM         *diag has the least that would do
+ * What reading ends with. */
 WEIR_MUST_CHECK weir_err gpu_weights_new(struct weir_gpu *gpu, const struct weir_model *model,
                                          const struct weir_device_rules *rules, uint64_t bytes,
                                          struct gpu_weights **out, struct weir_diag *diag);
@@ -45,6 +52,11 @@ WEIR_MUST_CHECK weir_err gpu_weights_layer(struct gpu_weights *w, uint32_t layer
 WEIR_MUST_CHECK weir_err gpu_weights_layer_done(struct gpu_weights *w, uint32_t layer,
                                                 struct weir_gpu_stream *s);
 
+/* Whether all that was given since the last time was sound; waits for it to have come.  Nothing to
+ * wait for where every part stays.
+ * WEIR_ERR_CORRUPT, WEIR_ERR_CHANGED, ...: *diag names it; what was computed with it is wrong. */
+WEIR_MUST_CHECK weir_err gpu_weights_verify_wait(struct gpu_weights *w, struct weir_diag *diag);
+
 /* The output matrix in blocks of rows, likewise. */
 uint32_t gpu_weights_n_blocks(const struct gpu_weights *w);
 struct gpu_block_rows {
@@ -67,7 +79,7 @@ bool gpu_weights_embedding(const struct gpu_weights *w, struct weir_gpu_matrix *
 WEIR_MUST_CHECK weir_err gpu_weights_embed(struct gpu_weights *w, const uint32_t *id, size_t n,
                                            float scale, float *to, struct weir_diag *diag);
 
-/* Fills in n_packed, n_rows, n_wire, bytes and tier. */
-void gpu_weights_counts(const struct gpu_weights *w, struct weir_device_counts *out);
+/* Fills in all of it. */
+void gpu_weights_counts(struct gpu_weights *w, struct weir_device_counts *out);
 
 #endif

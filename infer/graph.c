@@ -1,7 +1,6 @@
 #include "graph.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "graph_private.h"
 
@@ -9,89 +8,12 @@ enum {
     DEFAULT_CHUNK = 256,
     MAX_CHUNK = 1 << 16,
     MAX_SEQUENCES = 1 << 12,
-    ALIGNMENT = 64,
 };
-
-/* ---- memory ---- */
-
-enum { N_NEEDS = 14 };
-
-struct need {
-    struct lines *lines;
-    size_t n, rows;
-};
-
-static void list_needs(struct weir_graph *g, unsigned n_threads, struct need need[N_NEEDS])
-{
-    const struct weir_model_config *c = &g->model->config;
-    const size_t chunk = g->options.chunk, n_logits = g->options.n_logits;
-    const size_t heads = (size_t)c->n_heads * c->head_dim;
-    const size_t kv_heads = (size_t)c->n_kv_heads * c->head_dim;
-    const struct need all[N_NEEDS] = {
-        {&g->x, c->hidden, chunk},
-        {&g->normed, c->hidden, chunk},
-        {&g->q, heads, chunk},
-        {&g->k, kv_heads, chunk},
-        {&g->v, kv_heads, chunk},
-        {&g->looked, heads, chunk},
-        {&g->gate, c->intermediate, chunk},
-        {&g->up, c->intermediate, chunk},
-        {&g->sum, c->hidden, chunk},
-        {&g->turn, c->rope.n_dims, chunk},
-        {&g->local_turn, c->local_rope.n_dims, chunk},
-        {&g->asked, c->hidden, n_logits},
-        {&g->logits, c->vocab, n_logits},
-        {&g->scratch, attention_scratch(c, g->options.context), n_threads},
-    };
-    memcpy(need, all, sizeof(all));
-}
-
-/* Elements of all lines; 0: too many. */
-static size_t count_elements(const struct need need[N_NEEDS])
-{
-    size_t sum = 0, part;
-    for (size_t i = 0; i < N_NEEDS; i++)
-        if (__builtin_mul_overflow(whole_lanes(need[i].n), need[i].rows, &part) ||
-            __builtin_add_overflow(sum, part, &sum) || sum > SIZE_MAX / sizeof(float) - ALIGNMENT)
-            return 0;
-    return sum;
-}
-
-static weir_err allocate_lines(struct weir_graph *g)
-{
-    struct need need[N_NEEDS];
-    list_needs(g, pool_threads(g->pool), need);
-    size_t n = count_elements(need);
-    if (!n)
-        return WEIR_ERR_NOMEM;
-    size_t bytes = (n * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    g->memory = aligned_alloc(ALIGNMENT, bytes);
-    if (!g->memory)
-        return WEIR_ERR_NOMEM;
-    memset(g->memory, 0, bytes);
-    float *at = g->memory;
-    for (size_t i = 0; i < N_NEEDS; i++) {
-        *need[i].lines = (struct lines){at, need[i].n, whole_lanes(need[i].n)};
-        at += whole_lanes(need[i].n) * need[i].rows;
-    }
-    return WEIR_OK;
-}
-
-static struct kv_shape shape_of(const struct weir_graph *g)
-{
-    const struct weir_model_config *c = &g->model->config;
-    return (struct kv_shape){.type = g->options.kv_bf16 ? NUMBER_BF16 : NUMBER_F32,
-                             .n_layers = c->n_layers,
-                             .n_sequences = g->options.n_sequences,
-                             .n_heads = c->n_kv_heads,
-                             .context = g->options.context,
-                             .head_dim = c->head_dim};
-}
 
 /* ---- making ---- */
 
-static void fill_options(const struct weir_model *model, const struct weir_graph_options *from,
-                         struct weir_graph_options *to)
+void graph_fill_options(const struct weir_model *model, const struct weir_graph_options *from,
+                        struct weir_graph_options *to)
 {
     *to = *from;
     if (!to->n_sequences)
@@ -116,36 +38,13 @@ static weir_err check_options(const struct weir_graph *g, struct weir_diag *diag
         weir_diag_set(diag, "more than %d tokens at once or %d texts", MAX_CHUNK, MAX_SEQUENCES);
         return WEIR_ERR_INVALID;
     }
-    if (!g->kernels) {
-        weir_diag_set(diag, "this processor has no %s", o->kernels);
-        return WEIR_ERR_INVALID;
-    }
     return WEIR_OK;
-}
-
-static size_t most_cols(const struct weir_model_config *c)
-{
-    size_t n = (size_t)c->n_heads * c->head_dim;
-    n = n < c->hidden ? c->hidden : n;
-    return n < c->intermediate ? c->intermediate : n;
 }
 
 static weir_err fill(struct weir_graph *g, struct weir_diag *diag)
 {
     const struct weir_graph_options *o = &g->options;
-    const struct kv_shape shape = shape_of(g);
     weir_err err = check_options(g, diag);
-    if (!err)
-        err = pool_new(o->n_threads, &g->pool);
-    if (!err && o->keep_bytes)
-        err = keep_new(g->model, o->keep_bytes, o->keep_plain, &g->keep, diag);
-    if (!err)
-        err = linear_new(g->model, g->pool, g->kernels, g->keep, most_cols(&g->model->config),
-                         &g->linear);
-    if (!err)
-        err = kv_init(&g->kv, &shape);
-    if (!err)
-        err = allocate_lines(g);
     if (err)
         return err;
     g->length = calloc(o->n_sequences, sizeof(*g->length));
@@ -154,22 +53,19 @@ static weir_err fill(struct weir_graph *g, struct weir_diag *diag)
     g->asked_row = calloc(o->n_logits, sizeof(*g->asked_row));
     if (!g->length || !g->is_long || !g->position || !g->asked_row)
         return WEIR_ERR_NOMEM;
-    rope_init(&g->rope, &g->model->config.rope);
-    rope_init(&g->local_rope, &g->model->config.local_rope);
     for (uint32_t s = 0; s < o->n_sequences; s++)
         weir_graph_begin(g, s, 0);
     return WEIR_OK;
 }
 
-weir_err weir_graph_new(const struct weir_model *model, const struct weir_graph_options *options,
-                        struct weir_graph **out, struct weir_diag *diag)
+weir_err graph_front_new(const struct weir_model *model, const struct weir_graph_options *options,
+                         struct weir_graph **out, struct weir_diag *diag)
 {
     struct weir_graph *g = calloc(1, sizeof(*g));
     if (!g)
         return WEIR_ERR_NOMEM;
     g->model = model;
-    fill_options(model, options, &g->options);
-    g->kernels = options->kernels ? math_kernels_named(options->kernels) : math_kernels_best();
+    graph_fill_options(model, options, &g->options);
     weir_err err = fill(g, diag);
     if (err)
         weir_graph_free(g);
@@ -182,32 +78,13 @@ void weir_graph_free(struct weir_graph *g)
 {
     if (!g)
         return;
-    linear_free(g->linear);
-    keep_free(g->keep);
-    pool_free(g->pool);
-    kv_free(&g->kv);
-    free(g->memory);
+    if (g->back)
+        g->back->free(g->self);
     free(g->length);
     free(g->is_long);
     free(g->position);
     free(g->asked_row);
     free(g);
-}
-
-uint64_t weir_graph_bytes(const struct weir_model *model, const struct weir_graph_options *options)
-{
-    struct weir_graph g = {.model = model};
-    struct need need[N_NEEDS];
-    fill_options(model, options, &g.options);
-    const struct kv_shape shape = shape_of(&g);
-    const unsigned n_threads = pool_threads_for(options->n_threads);
-    list_needs(&g, n_threads, need);
-    uint64_t lines = count_elements(need) * sizeof(float), kv = kv_bytes(&shape), sum;
-    uint64_t hands = n_threads * (uint64_t)linear_hand_bytes(model, most_cols(&model->config));
-    if (!lines || !kv || __builtin_add_overflow(lines, kv, &sum) ||
-        __builtin_add_overflow(sum, hands, &sum))
-        return 0;
-    return sum;
 }
 
 /* ---- sequences ---- */
@@ -258,48 +135,41 @@ weir_err weir_graph_run(struct weir_graph *g, const struct weir_graph_token *tok
         return WEIR_ERR_INVALID;
     }
     weir_err err = WEIR_OK;
-    g->token = token;
+    size_t row;
     g->n_asked = 0;
-    for (g->n_rows = 0; g->n_rows < n; g->n_rows++) {
-        err = place_token(g, g->n_rows, &token[g->n_rows], diag);
+    for (row = 0; row < n; row++) {
+        err = place_token(g, row, &token[row], diag);
         if (err)
             break;
     }
-    if (!err)
-        err = graph_forward(g, diag);
-    if (g->keep)
-        keep_settle(g->keep);
+    if (!err) {
+        const struct graph_pass pass = {token,        n,         g->n_asked, g->position,
+                                        g->asked_row, g->is_long};
+        err = g->back->run(g->self, &pass, diag);
+    }
     if (err)
-        while (g->n_rows-- > 0)
-            g->length[token[g->n_rows].sequence]--;
+        while (row-- > 0)
+            g->length[token[row].sequence]--;
     return err;
 }
 
 float *weir_graph_logits(const struct weir_graph *g, size_t i)
 {
-    return line(&g->logits, i);
+    return g->back->logits(g->self, i);
 }
 
 unsigned weir_graph_threads(const struct weir_graph *g)
 {
-    return pool_threads(g->pool);
+    return g->back->threads(g->self);
 }
 
 struct weir_graph_counts weir_graph_counts(const struct weir_graph *g)
 {
-    return (struct weir_graph_counts){.used_bytes = linear_used_bytes(g->linear),
-                                      .read_bytes = linear_read_bytes(g->linear),
-                                      .kept_bytes = g->keep ? keep_bytes(g->keep) : 0};
+    return g->back->counts(g->self);
 }
 
 enum weir_place weir_graph_place(const struct weir_graph *g, const struct weir_checkpoint_tensor *t,
                                  uint64_t *bytes)
 {
-    enum keep_form form = KEEP_NOTHING;
-    *bytes = 0;
-    if (g->keep)
-        form = keep_form_of(g->keep, t, bytes);
-    return form == KEEP_RESIDENT ? WEIR_PLACE_RESIDENT
-           : form == KEEP_PLAIN  ? WEIR_PLACE_PLAIN
-                                 : WEIR_PLACE_STREAMED;
+    return g->back->place(g->self, t, bytes);
 }

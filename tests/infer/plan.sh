@@ -98,6 +98,14 @@ PYTHON
     }
     limit decode "$work/model.weir" --keep none
     none=$(key 'd["expected_tok_per_s"]')
+    # What is wrong about a GPU says nothing about the processor; nor does a GPU.
+    for gpu in None 5 '{}' '{"name": "a", "memory_bytes": 1e11, "copy_gb_per_s": 4e3, "to_device_gb_per_s": 55.0,
+        "to_host_gb_per_s": 50.0, "decode_gb_per_s": 1e3, "shapes": [3, {"rows": 1}]}'; do
+        python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); d["gpu"] = eval(sys.argv[2])
+json.dump(d, open(sys.argv[1], "w"))' "$work/cache/weir/doctor.json" "$gpu"
+        limit decode "$work/model.weir" --keep none
+        [ "$(key 'd["expected_tok_per_s"]')" = "$none" ] || fail "another rate with \"gpu\": $gpu"
+    done
     limit copy "$work/model" --keep none
     limit memory "$work/model.weir" -c 16 -t 1
     expect 0 "$WEIR" run "$work/model.weir" --plan

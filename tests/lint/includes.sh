@@ -27,7 +27,7 @@ check() { # check FOLDER "SIBLING..." "LIBRARY-HEADER-PATTERN..."
 
 check codec "" "zstd(_errors)? openssl/[a-z0-9_]+ xxhash jansson"
 check fetch "codec" "curl/[a-z]+ openssl/[a-z0-9_]+ jansson"
-check cuda "codec" "cuda[a-z0-9_]* mma cooperative_groups(/[a-z_]+)? cub/.*"
+check cuda "codec" "dlfcn cuda[a-z0-9_]* mma cooperative_groups(/[a-z_]+)? cub/.*"
 check fs "codec" "jansson fuse[a-z0-9_]* fuse3/fuse[a-z0-9_]*"
 check infer "codec cuda" "jansson pcre2 utf8proc xxhash"
 exit "$status"

@@ -1,0 +1,151 @@
+/* cuBLAS, found when the program runs.  Its types and numbers are written down here, so that
+ * building needs no cuBLAS, and a program that never multiplies many vectors does not load it. */
+#include "cuda/matrix.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "gpu_private.h"
+
+enum {
+    OP_N = 0,
+    OP_T = 1,
+    COMPUTE_F32 = 68,
+    ALGORITHM_DEFAULT = -1,
+    MATH_NO_REDUCED_PRECISION = 16, /* parts of a sum are added in F32 */
+    STATUS_NOT_INITIALIZED = 1,
+    STATUS_ALLOC_FAILED = 3,
+    WORKSPACE_BYTES = 32 << 20,
+};
+
+static const char *const NAMES[] = {"libcublas.so.13", "libcublas.so.12",
+                                    "/usr/local/cuda/lib64/libcublas.so.13",
+                                    "/usr/local/cuda/lib64/libcublas.so.12"};
+
+struct functions {
+    int (*create)(void **handle);
+    int (*destroy)(void *handle);
+    int (*set_stream)(void *handle, cudaStream_t stream);
+    int (*set_workspace)(void *handle, void *device, size_t bytes);
+    int (*set_math)(void *handle, int mode);
+    int (*gemm)(void *handle, int op_a, int op_b, int m, int n, int k, const void *alpha,
+                const void *a, cudaDataType type_a, int lda, const void *b, cudaDataType type_b,
+                int ldb, const void *beta, void *c, cudaDataType type_c, int ldc, int compute,
+                int algorithm);
+};
+
+struct weir_gpu_blas {
+    struct weir_gpu *gpu;
+    void *library, *handle, *workspace;
+    int64_t foreign_bytes; /* that the library took */
+    struct functions f;
+};
+
+static weir_err blas_err(int status)
+{
+    if (status == 0)
+        return WEIR_OK;
+    return status == STATUS_NOT_INITIALIZED || status == STATUS_ALLOC_FAILED ? WEIR_ERR_NOMEM
+                                                                             : WEIR_ERR_IO;
+}
+
+/* POSIX lets a function's address be an object's. */
+template <class F> static bool find(void *library, const char *name, F *out)
+{
+    *out = (F)dlsym(library, name);
+    return *out != NULL;
+}
+
+static bool find_functions(void *library, struct functions *f)
+{
+    return find(library, "cublasCreate_v2", &f->create) &&
+           find(library, "cublasDestroy_v2", &f->destroy) &&
+           find(library, "cublasSetStream_v2", &f->set_stream) &&
+           find(library, "cublasSetWorkspace_v2", &f->set_workspace) &&
+           find(library, "cublasSetMathMode", &f->set_math) &&
+           find(library, "cublasGemmEx", &f->gemm);
+}
+
+static weir_err load(struct weir_gpu_blas *blas, struct weir_diag *diag)
+{
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES) && !blas->library; i++)
+        blas->library = dlopen(NAMES[i], RTLD_NOW | RTLD_LOCAL);
+    if (!blas->library) {
+        weir_diag_set(diag, "cuBLAS is missing: %s", NAMES[0]);
+        return WEIR_ERR_NOT_FOUND;
+    }
+    if (find_functions(blas->library, &blas->f))
+        return WEIR_OK;
+    weir_diag_set(diag, "cuBLAS lacks a function that is needed");
+    return WEIR_ERR_NOT_FOUND;
+}
+
+/* What its handle takes of the device's memory shows as free memory less. */
+static weir_err create(struct weir_gpu_blas *blas)
+{
+    size_t before = 0, after = 0, all = 0;
+    weir_err err = gpu_err(cudaMemGetInfo(&before, &all));
+    if (!err)
+        err = blas_err(blas->f.create(&blas->handle));
+    if (!err)
+        err = gpu_err(cudaMemGetInfo(&after, &all));
+    if (err)
+        return err;
+    blas->foreign_bytes = before > after ? (int64_t)(before - after) : 0;
+    weir_gpu_count_foreign(blas->gpu, blas->foreign_bytes);
+    blas->workspace = weir_gpu_alloc(blas->gpu, WORKSPACE_BYTES);
+    if (!blas->workspace)
+        return WEIR_ERR_NOMEM;
+    return blas_err(blas->f.set_math(blas->handle, MATH_NO_REDUCED_PRECISION));
+}
+
+weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out, struct weir_diag *diag)
+{
+    struct weir_gpu_blas *blas = (struct weir_gpu_blas *)calloc(1, sizeof(*blas));
+    if (!blas)
+        return WEIR_ERR_NOMEM;
+    blas->gpu = gpu;
+    weir_err err = load(blas, diag);
+    if (!err)
+        err = create(blas);
+    if (err)
+        weir_gpu_blas_free(blas);
+    else
+        *out = blas;
+    return err;
+}
+
+void weir_gpu_blas_free(struct weir_gpu_blas *blas)
+{
+    if (!blas)
+        return;
+    if (blas->handle)
+        (void)blas->f.destroy(blas->handle);
+    if (blas->workspace)
+        weir_gpu_free(blas->gpu, blas->workspace);
+    weir_gpu_count_foreign(blas->gpu, -blas->foreign_bytes);
+    if (blas->library)
+        (void)dlclose(blas->library);
+    free(blas);
+}
+
+/* The library counts by columns: its matrix is ours turned over. */
+weir_err weir_gpu_multiply_many(struct weir_gpu_blas *blas, struct weir_gpu_stream *s,
+                                const struct weir_gpu_product *product)
+{
+    const struct weir_gpu_matrix *m = product->matrix;
+    if (m->form != WEIR_GPU_ROWS || !product->n || m->n_rows > INT32_MAX ||
+        m->n_columns > INT32_MAX || product->n > INT32_MAX || product->to_stride > INT32_MAX)
+        return WEIR_ERR_INVALID;
+    const float one = 1, zero = 0;
+    const int n_columns = (int)m->n_columns;
+    int status = blas->f.set_stream(blas->handle, s->cuda);
+    if (!status) /* setting the stream takes the workspace away */
+        status = blas->f.set_workspace(blas->handle, blas->workspace, WORKSPACE_BYTES);
+    if (!status)
+        status = blas->f.gemm(blas->handle, OP_T, OP_N, (int)m->n_rows, (int)product->n, n_columns,
+                              &one, m->at, CUDA_R_16BF, n_columns, product->vectors, CUDA_R_16BF,
+                              n_columns, &zero, product->to, CUDA_R_32F, (int)product->to_stride,
+                              COMPUTE_F32, ALGORITHM_DEFAULT);
+    return blas_err(status);
+}

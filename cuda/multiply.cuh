@@ -1,0 +1,30 @@
+/* multiply.cuh - the kernel of weir_gpu_multiply(), for both forms, any number of vectors. */
+#ifndef WEIR_CUDA_MULTIPLY_CUH
+#define WEIR_CUDA_MULTIPLY_CUH
+
+#include <stdint.h>
+
+/* What a launch is about; on the host and as the kernel's parameter. */
+struct multiply_job {
+    const uint8_t *weights; /* the first unit, or the first row */
+    const uint32_t *lines;
+    uint2 high;
+    uint32_t n_rows, n_columns;
+    uint32_t n_tiles, n_steps; /* of 16 rows; of 64 columns */
+    uint32_t pass_tiles;       /* that a block does side by side, at most */
+    uint32_t n_slots;          /* of a warp's ring */
+    const uint4 *x;            /* of the first group that this launch is about */
+    uint32_t x_stride;         /* from a step to the next, in 16 bytes */
+    float *y;
+    size_t y_stride;
+    uint32_t n; /* vectors from that group on; more than the kernel is made for are left */
+    bool fresh;
+};
+
+/* Queues it for vectors in `groups` groups of 8. */
+struct weir_gpu_stream;
+weir_err multiply_packed(struct weir_gpu_stream *s, const struct multiply_job *job,
+                         uint32_t groups);
+weir_err multiply_rows(struct weir_gpu_stream *s, const struct multiply_job *job, uint32_t groups);
+
+#endif

@@ -1,0 +1,165 @@
+/* gpu_graph.h - the back end on a GPU from inside: its memory, and how a pass is put together.
+ *
+ * A pass's tokens become rows, in an order of their own, and rows become groups: up to 64 rows that
+ * are multiplied together, whosever they are, because each row's sums are the same in any company;
+ * and long pieces of one text, by themselves, because what the library computes depends on how many
+ * vectors it gets.  A group goes through a layer alone.  So everything between x, which all rows
+ * have, and the logits is as large as a group. */
+#ifndef WEIR_INFER_GPU_GRAPH_PRIVATE_H
+#define WEIR_INFER_GPU_GRAPH_PRIVATE_H
+
+#include "cuda/ops.h"
+#include "gpu_device.h"
+#include "gpu_weights.h"
+#include "graph_private.h"
+
+enum {
+    GPU_SMALL = WEIR_GPU_MOST_VECTORS, /* rows of a small group */
+    GPU_LARGE = 1024,                  /* rows of a large one */
+    GPU_LARGE_STEP = 64,               /* it is padded to a multiple of */
+    GPU_ROWS_BYTES = 64 << 20,         /* of a matrix that the library gets at once */
+    GPU_ROWS_STEP = 128,               /* ... in multiples of so many rows */
+    GPU_MOST_RECORDINGS = 16,
+    GPU_LEAST_BUCKET = 256, /* positions */
+    GPU_POISON = 0xff,      /* bytes of a NaN, in F32 and in BF16 */
+};
+
+/* What a layer has besides its matrices, in device memory; NULL: none. */
+struct gpu_layer_vectors {
+    const float *attention_norm, *mlp_norm, *after_attention_norm, *after_mlp_norm;
+    const float *q_norm, *k_norm;
+    const float *qkv_bias, *o_bias, *gate_up_bias, *down_bias;
+};
+
+/* Cosines and sines of all positions. */
+struct gpu_turn {
+    const float *at, *long_at; /* long_at: NULL: the same for all lengths */
+    uint32_t n_pairs;
+};
+
+struct gpu_vectors {
+    struct gpu_layer_vectors *layer; /* [n_layers] */
+    const float *norm;
+    struct gpu_turn turn, local_turn;
+};
+
+/* gpu_graph_vectors.c: bytes of device memory; then its filling.  Waits.  WEIR_ERR_NOMEM, _IO. */
+uint64_t gpu_vectors_bytes(const struct weir_model *model, uint32_t context);
+WEIR_MUST_CHECK weir_err gpu_vectors_init(struct gpu_vectors *v, const struct weir_model *model,
+                                          uint32_t context, struct weir_gpu_stream *s, void *room);
+void gpu_vectors_free(struct gpu_vectors *v);
+
+/* How large everything is; by the model and the options alone. */
+struct gpu_sizes {
+    uint32_t most_small; /* tokens of a text in a pass that go into small groups */
+    uint32_t group;      /* rows of a group at most, padding counted */
+    uint32_t large;      /* of a large one; 0: there are none */
+    uint32_t x, qkv, gate_up, looked, intermediate, logits; /* floats of a row, padding counted */
+};
+
+/* Device memory of a graph.  Bytes each, one behind the other. */
+struct gpu_room {
+    char *at;
+    float *x, *sum, *qkv, *gate_up, *logits, *attention;
+    void *vectors, *asked; /* BF16 */
+    void *rows;            /* of a packed matrix, unpacked */
+    char *kv;
+    void *small; /* gpu_vectors */
+    uint32_t *params;
+};
+
+/* Where a pass's parameters are, in 32-bit words; it depends on n_rows alone. */
+struct gpu_params {
+    size_t sequence, position, id, asked, is_long, words;
+};
+
+struct gpu_group {
+    uint32_t first, n;
+    bool large;
+    bool apart; /* no two rows are of one text */
+};
+
+struct gpu_recording {
+    uint32_t n_rows, most_positions;
+    uint64_t used; /* when */
+    struct weir_gpu_graph *graph;
+};
+
+struct graph_gpu {
+    struct weir_device *device;
+    struct weir_gpu *gpu;
+    const struct weir_model *model;
+    struct weir_graph_options options; /* the front's */
+    struct weir_device_rules rules;
+    struct gpu_sizes sizes;
+    struct gpu_room room;
+    struct gpu_vectors vectors;
+    struct gpu_weights *weights;
+    struct weir_gpu_blas *blas; /* the device's; NULL: none */
+    struct weir_gpu_stream *stream;
+    struct weir_gpu_event *done;
+    uint64_t random; /* of delays */
+
+    /* pinned */
+    uint32_t *params;
+    float *embedded; /* NULL: the embeddings are on the device */
+    float *logits;
+    struct weir_gpu_matrix embedding;
+
+    /* the pass */
+    uint32_t n_rows, n_asked, most_positions;
+    struct gpu_params at;
+    struct gpu_group *group; /* [chunk] */
+    uint32_t n_groups;
+    uint32_t *row_of;   /* [chunk]: the token that is in a row */
+    uint32_t *place;    /* [chunk]: the row that a token is in */
+    uint32_t *n_of;     /* [n_sequences]: tokens in the pass; zero between passes */
+    uint32_t last_rows; /* of the pass before, if it could have been recorded */
+
+    struct gpu_recording recording[GPU_MOST_RECORDINGS];
+    uint64_t n_replays;
+    uint64_t used_bytes; /* plain, of matrices */
+};
+
+/* ---- gpu_graph_room.c ---- */
+
+void gpu_sizes_fill(const struct weir_model *model, const struct weir_graph_options *options,
+                    const struct weir_device_rules *rules, bool has_blas, struct gpu_sizes *out);
+
+/* Bytes of device memory; 0: more than there can be. */
+uint64_t gpu_room_bytes(const struct weir_model *model, const struct weir_graph_options *options,
+                        const struct gpu_sizes *sizes);
+
+/* WEIR_ERR_NOMEM.  Freed with weir_gpu_free(room.at). */
+WEIR_MUST_CHECK weir_err gpu_room_take(struct graph_gpu *g);
+
+/* Queues what it holds at first: zeros, or NaNs where nothing may depend on it. */
+WEIR_MUST_CHECK weir_err gpu_room_clear(struct graph_gpu *g);
+
+/* Keys and values of a layer. */
+struct weir_gpu_kv gpu_room_kv(const struct graph_gpu *g, uint32_t layer);
+
+struct gpu_params gpu_params_at(uint32_t n_rows, uint32_t n_sequences);
+
+/* ---- gpu_graph_pass.c: rows and groups, and their parameters in pinned memory ---- */
+
+void gpu_pass_arrange(struct graph_gpu *g, const struct graph_pass *pass);
+
+/* ---- gpu_graph_layer.c, gpu_graph_queue.c ---- */
+
+/* Queues a group's way through a layer.  `chained`: it is the only one of the pass, and what the
+ * layer before it had to add is added here. */
+WEIR_MUST_CHECK weir_err gpu_layer_queue(struct graph_gpu *g, const struct gpu_group *group,
+                                         uint32_t layer, const struct gpu_layer *weights,
+                                         bool chained);
+
+/* Queues the pass, from parameters to logits in pinned memory. */
+WEIR_MUST_CHECK weir_err gpu_pass_queue(struct graph_gpu *g, struct weir_diag *diag);
+
+/* ---- gpu_graph_record.c ---- */
+
+/* The same, from a recording where there is one and making one where it pays. */
+WEIR_MUST_CHECK weir_err gpu_pass_start(struct graph_gpu *g, struct weir_diag *diag);
+void gpu_recordings_free(struct graph_gpu *g);
+
+#endif

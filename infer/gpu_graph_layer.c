@@ -1,0 +1,185 @@
+/* A group's way through a layer. */
+#include "gpu_graph.h"
+
+enum { BF16_BYTES = 2 };
+
+struct step {
+    struct graph_gpu *g;
+    const struct gpu_group *group;
+    const struct gpu_layer *weights;
+    const struct gpu_layer_vectors *vectors;
+    uint32_t layer;
+    enum weir_gpu_layout layout;
+};
+
+static float *x_of(const struct step *t)
+{
+    return t->g->room.x + (size_t)t->group->first * t->g->sizes.x;
+}
+
+static struct weir_gpu_pass rows_of(const struct step *t)
+{
+    const uint32_t *params = t->g->room.params + t->group->first;
+    return (struct weir_gpu_pass){t->group->n, params + t->g->at.sequence,
+                                  params + t->g->at.position};
+}
+
+/* ---- products ---- */
+
+/* The library gets a matrix in blocks of rows, and as many vectors as make whole steps: what it
+ * computes depends on both, so both depend on shapes alone. */
+static weir_err multiply_large(const struct step *t, const struct weir_gpu_matrix *m,
+                               struct weir_gpu_product product)
+{
+    struct graph_gpu *g = t->g;
+    const size_t row_bytes = (size_t)m->n_columns * BF16_BYTES;
+    const uint32_t most = (uint32_t)(GPU_ROWS_BYTES / row_bytes / GPU_ROWS_STEP * GPU_ROWS_STEP);
+    weir_err err = WEIR_OK;
+    product.n = (product.n + GPU_LARGE_STEP - 1) / GPU_LARGE_STEP * GPU_LARGE_STEP;
+    for (uint32_t row = 0; row < m->n_rows && !err; row += most) {
+        struct weir_gpu_matrix block = {.form = WEIR_GPU_ROWS,
+                                        .n_rows = m->n_rows - row < most ? m->n_rows - row : most,
+                                        .n_columns = m->n_columns,
+                                        .at = g->room.rows};
+        if (m->form == WEIR_GPU_ROWS)
+            block.at = (char *)m->at + row * row_bytes;
+        else
+            err = weir_gpu_matrix_unpack(g->stream, m, row, block.n_rows, block.at);
+        product.matrix = &block;
+        if (!err)
+            err = weir_gpu_multiply_many(g->blas, g->stream, &product);
+        product.to += block.n_rows;
+    }
+    return err;
+}
+
+/* `to`: a line for each row of the group. */
+static weir_err multiply(const struct step *t, const struct weir_gpu_matrix *m, float *to,
+                         uint32_t stride)
+{
+    const struct weir_gpu_product product = {.matrix = m,
+                                             .vectors = t->g->room.vectors,
+                                             .n = t->group->n,
+                                             .to = to,
+                                             .to_stride = stride,
+                                             .fresh = t->weights->fresh};
+    return t->group->large ? multiply_large(t, m, product)
+                           : weir_gpu_multiply(t->g->stream, &product);
+}
+
+/* ---- between products ---- */
+
+/* x += sum, where there is one; vectors = x normed, where there is a weight. */
+struct addition {
+    const float *sum, *bias, *after, *weight;
+};
+
+static weir_err add_and_norm(const struct step *t, const struct addition *a)
+{
+    const struct graph_gpu *g = t->g;
+    const struct weir_gpu_norm o = {.hidden = g->model->config.hidden,
+                                    .eps = g->model->config.norm_eps,
+                                    .x = x_of(t),
+                                    .x_stride = g->sizes.x,
+                                    .sum = a->sum,
+                                    .sum_stride = g->sizes.x,
+                                    .sum_bias = a->bias,
+                                    .sum_weight = a->after,
+                                    .weight = a->weight,
+                                    .out = g->room.vectors,
+                                    .layout = t->layout};
+    return weir_gpu_op_norm(g->stream, t->group->n, &o);
+}
+
+/* Queries and keys turn, keys and values are stored, then each row looks at those before it. */
+static weir_err look(const struct step *t)
+{
+    const struct graph_gpu *g = t->g;
+    const struct weir_model_config *c = &g->model->config;
+    const bool windowed = c->windowed[t->layer];
+    const struct gpu_turn *turns = windowed ? &g->vectors.local_turn : &g->vectors.turn;
+    const struct weir_gpu_kv kv = gpu_room_kv(g, t->layer);
+    const struct weir_gpu_pass rows = rows_of(t);
+    const struct weir_gpu_heads heads = {.qkv = g->room.qkv,
+                                         .stride = g->sizes.qkv,
+                                         .n_heads = c->n_heads,
+                                         .bias = t->vectors->qkv_bias,
+                                         .q_norm = t->vectors->q_norm,
+                                         .k_norm = t->vectors->k_norm,
+                                         .norm_eps = c->norm_eps,
+                                         .turn = turns->at,
+                                         .long_turn = turns->long_at,
+                                         .is_long = (uint8_t *)(g->room.params + g->at.is_long),
+                                         .n_pairs = turns->n_pairs,
+                                         .pairs = c->rope_pairs};
+    const struct weir_gpu_attention attention = {.q = g->room.qkv,
+                                                 .stride = g->sizes.qkv,
+                                                 .n_heads = c->n_heads,
+                                                 .scale = c->attention_scale,
+                                                 .cap = c->attention_cap,
+                                                 .window = windowed ? c->window : 0,
+                                                 .most_positions = g->most_positions,
+                                                 .scratch = g->room.attention,
+                                                 .out = g->room.vectors,
+                                                 .layout = t->layout};
+    if (t->group->apart)
+        return weir_gpu_op_heads_attention(g->stream, &rows, &kv, &heads, &attention);
+    weir_err err = weir_gpu_op_heads(g->stream, &rows, &kv, &heads);
+    return err ? err : weir_gpu_op_attention(g->stream, &rows, &kv, &attention);
+}
+
+static weir_err gate(const struct step *t)
+{
+    const struct graph_gpu *g = t->g;
+    const struct weir_model_config *c = &g->model->config;
+    const struct weir_gpu_gate o = {.gate_up = g->room.gate_up,
+                                    .stride = g->sizes.gate_up,
+                                    .width = c->intermediate,
+                                    .bias = t->vectors->gate_up_bias,
+                                    .gelu_tanh = c->activation == WEIR_GELU_TANH,
+                                    .out = g->room.vectors,
+                                    .layout = t->layout};
+    return weir_gpu_op_gate(g->stream, t->group->n, &o);
+}
+
+/* ---- the layer ---- */
+
+static weir_err attend(const struct step *t)
+{
+    struct graph_gpu *g = t->g;
+    weir_err err = multiply(t, &t->weights->qkv, g->room.qkv, g->sizes.qkv);
+    if (!err)
+        err = look(t);
+    return err ? err : multiply(t, &t->weights->o, g->room.sum, g->sizes.x);
+}
+
+static weir_err think(const struct step *t)
+{
+    struct graph_gpu *g = t->g;
+    weir_err err = multiply(t, &t->weights->gate_up, g->room.gate_up, g->sizes.gate_up);
+    if (!err)
+        err = gate(t);
+    return err ? err : multiply(t, &t->weights->down, g->room.sum, g->sizes.x);
+}
+
+weir_err gpu_layer_queue(struct graph_gpu *g, const struct gpu_group *group, uint32_t layer,
+                         const struct gpu_layer *weights, bool chained)
+{
+    const struct gpu_layer_vectors *v = &g->vectors.layer[layer];
+    const struct step t = {g, group, weights,
+                           v, layer, group->large ? WEIR_GPU_LINES : WEIR_GPU_FRAGMENTS};
+    struct addition before = {.weight = v->attention_norm};
+    if (chained && layer > 0)
+        before = (struct addition){g->room.sum, v[-1].down_bias, v[-1].after_mlp_norm,
+                                   v->attention_norm};
+    const struct addition between = {g->room.sum, v->o_bias, v->after_attention_norm, v->mlp_norm};
+    const struct addition behind = {g->room.sum, v->down_bias, v->after_mlp_norm, NULL};
+    weir_err err = add_and_norm(&t, &before);
+    if (!err)
+        err = attend(&t);
+    if (!err)
+        err = add_and_norm(&t, &between);
+    if (!err)
+        err = think(&t);
+    return err || chained ? err : add_and_norm(&t, &behind);
+}

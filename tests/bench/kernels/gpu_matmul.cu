@@ -1,0 +1,279 @@
+/* Vectors times matrices on the GPU: checks bits, then times both forms beside cublasGemmEx in the
+ * same run.
+ *
+ *     gpu_matmul [--check [--brief]] [--crossing] [--shape N] [BATCH...]      CSV on stdout
+ *
+ * --check stops before the timing; it is the test gpu.matmul, and with --brief what
+ * compute-sanitizer is run on. Times are device time in microseconds, medians of 7 graphs of at
+ * least 20 launches that rotate over 0.4 GB of copies, so that nothing is found in the L2 cache;
+ * cuBLAS reads BF16 and writes BF16, and adds up in F32.  Bits are counted from allocated bytes.
+ * --crossing: up to which batch the kernel beats unpacking and cuBLAS. */
+#include <algorithm>
+#include <cublas_v2.h>
+#include <functional>
+
+#include "gpu_private.h"
+#include "matmul_kit.h"
+
+namespace
+{
+
+enum { EXIT_SKIPPED = 77, N_RUNS = 7, N_WARM = 2, LEAST_LAUNCHES = 20 };
+const size_t ROTATED_BYTES = 400000000, N_DISTINCT = 1 << 22;
+
+const uint32_t SHAPES[][2] = {{14336, 4096}, {4096, 14336}, {28672, 8192}, {4096, 4096},
+                              {5632, 2048},  {2048, 5632},  {2048, 2048}};
+
+/* Microseconds of a launch. */
+double time_us(const Bench &b, int n, const std::function<void(int)> &launch)
+{
+    weir_gpu_graph *g = nullptr;
+    weir_gpu_event *from = nullptr, *to = nullptr;
+    for (int i = 0; i < 3; i++)
+        launch(i);
+    must(weir_gpu_stream_wait(b.s), "wait");
+    must(weir_gpu_record_begin(b.s), "record");
+    for (int i = 0; i < n; i++)
+        launch(i);
+    must(weir_gpu_record_end(b.s, &g), "record");
+    must(weir_gpu_event_new(b.gpu, true, &from), "event");
+    must(weir_gpu_event_new(b.gpu, true, &to), "event");
+    std::vector<float> ms;
+    for (int i = 0; i < N_WARM + N_RUNS; i++) {
+        float t = 0;
+        must(weir_gpu_event_record(from, b.s), "event");
+        must(weir_gpu_graph_launch(g, b.s), "launch");
+        must(weir_gpu_event_record(to, b.s), "event");
+        must(weir_gpu_event_wait(to), "wait");
+        must(weir_gpu_event_ms(from, to, &t), "time");
+        if (i >= N_WARM)
+            ms.push_back(t);
+    }
+    std::sort(ms.begin(), ms.end());
+    weir_gpu_event_free(from);
+    weir_gpu_event_free(to);
+    weir_gpu_graph_free(g);
+    return ms[ms.size() / 2] * 1000 / n;
+}
+
+/* One matrix, several times, in both forms. */
+struct Weights {
+    uint32_t n_rows, n_columns;
+    uint64_t packed_bytes;
+    std::vector<Room> rooms;
+    std::vector<weir_gpu_matrix> rows, packed;
+};
+
+Weights make_weights(const Bench &b, uint32_t n_rows, uint32_t n_columns)
+{
+    static std::vector<uint16_t> some;
+    Random random;
+    while (some.size() < N_DISTINCT)
+        some.push_back(to_bf16((float)(0.02 * random.normal())));
+    std::vector<uint16_t> w((size_t)n_rows * n_columns);
+    for (size_t i = 0; i < w.size(); i++)
+        w[i] = some[(i + i / N_DISTINCT * 977) % N_DISTINCT];
+    Weights out{n_rows, n_columns, 0, {}, {}, {}};
+    uint8_t high[8];
+    const uint64_t n_odd = choose_high(w, high);
+    out.packed_bytes = weir_gpu_matrix_bytes(WEIR_GPU_PACKED, n_rows, n_columns, n_odd);
+    const size_t n_copies = std::max<size_t>(2, ROTATED_BYTES / (2 * w.size()) + 1);
+    for (size_t i = 0; i < n_copies; i++) {
+        out.rooms.push_back(to_room(b, w));
+        out.rows.push_back(rows_matrix(out.rooms.back(), n_rows, n_columns));
+        Room room(b.gpu, out.packed_bytes);
+        weir_gpu_matrix m;
+        bool fits = false;
+        must(weir_gpu_matrix_begin(b.s, room.at, n_rows, n_columns, n_odd, high, &m), "begin");
+        must(weir_gpu_matrix_pack(b.s, &m, 0, n_rows, out.rows.back().at), "pack");
+        must(weir_gpu_matrix_check_wait(b.s, &m, &fits, nullptr), "check");
+        if (!fits)
+            must(WEIR_ERR_NOMEM, "pack");
+        out.packed.push_back(m);
+        out.rooms.push_back(std::move(room));
+    }
+    return out;
+}
+
+double time_form(const Bench &b, const std::vector<weir_gpu_matrix> &m, const void *x, uint32_t n,
+                 float *y)
+{
+    const int launches = std::max<int>(LEAST_LAUNCHES, (int)m.size());
+    return time_us(b, launches, [&](int i) {
+        const weir_gpu_matrix &a = m[(size_t)i % m.size()];
+        const weir_gpu_product p{&a, x, n, y, a.n_rows, false};
+        must(weir_gpu_multiply(b.s, &p), "multiply");
+    });
+}
+
+double time_cublas(const Bench &b, cublasHandle_t h, const Weights &w, const void *x, uint32_t n,
+                   void *y)
+{
+    const float one = 1, zero = 0;
+    const int rows = (int)w.n_rows, columns = (int)w.n_columns;
+    return time_us(b, std::max<int>(LEAST_LAUNCHES, (int)w.rows.size()), [&](int i) {
+        if (cublasGemmEx(h, CUBLAS_OP_T, CUBLAS_OP_N, rows, (int)n, columns, &one,
+                         w.rows[(size_t)i % w.rows.size()].at, CUDA_R_16BF, columns, x, CUDA_R_16BF,
+                         columns, &zero, y, CUDA_R_16BF, rows, CUBLAS_COMPUTE_32F,
+                         CUBLAS_GEMM_DEFAULT) != CUBLAS_STATUS_SUCCESS)
+            must(WEIR_ERR_IO, "cuBLAS");
+    });
+}
+
+std::vector<float> make_x(uint32_t n, uint32_t n_columns)
+{
+    Random random;
+    std::vector<float> x((size_t)n * n_columns);
+    for (auto &v : x)
+        v = (float)random.normal();
+    return x;
+}
+
+void time_shape(const Bench &b, cublasHandle_t h, const Weights &w, uint32_t n)
+{
+    const size_t weights = (size_t)w.n_rows * w.n_columns;
+    Room x = to_room(b, make_x(n, w.n_columns)), y(b.gpu, 4ull * n * w.n_rows),
+         y2(b.gpu, 4ull * n * w.n_rows);
+    Room lines(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_LINES, w.n_columns, n));
+    Room fragments(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_FRAGMENTS, w.n_columns, n));
+    must(weir_gpu_vectors_make(b.s, WEIR_GPU_LINES, x.floats(), w.n_columns, w.n_columns, n,
+                               lines.at),
+         "vectors");
+    must(weir_gpu_vectors_make(b.s, WEIR_GPU_FRAGMENTS, x.floats(), w.n_columns, w.n_columns, n,
+                               fragments.at),
+         "vectors");
+    const double cublas = time_cublas(b, h, w, lines.at, n, y.at);
+    const double rows = time_form(b, w.rows, fragments.at, n, y.floats());
+    const double packed = time_form(b, w.packed, fragments.at, n, y2.floats());
+    const bool same = from_device<uint32_t>(b, y.at, (size_t)n * w.n_rows) ==
+                      from_device<uint32_t>(b, y2.at, (size_t)n * w.n_rows);
+    printf("%u,%u,%u,%.2f,%.2f,%.2f,%.3f,%.3f,%.2f,%.3f,%s\n", w.n_rows, w.n_columns, n, cublas,
+           rows, packed, cublas / rows, cublas / packed, (double)w.packed_bytes / packed / 1e6,
+           8.0 * (double)w.packed_bytes / (double)weights, same ? "same" : "DIFFER");
+    fflush(stdout);
+}
+
+/* Vectors in lots of 64 through the kernel, against all of them through unpacked rows. */
+void time_crossing(const Bench &b, weir_gpu_blas *blas, const Weights &w, uint32_t n)
+{
+    Room x = to_room(b, make_x(n, w.n_columns)), y(b.gpu, 4ull * n * w.n_rows);
+    Room lines(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_LINES, w.n_columns, n));
+    Room rows(b.gpu, 2ull * w.n_rows * w.n_columns);
+    must(weir_gpu_vectors_make(b.s, WEIR_GPU_LINES, x.floats(), w.n_columns, w.n_columns, n,
+                               lines.at),
+         "vectors");
+    const uint32_t lot = std::min<uint32_t>(n, WEIR_GPU_MOST_VECTORS);
+    Room fragments(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_FRAGMENTS, w.n_columns, lot));
+    must(weir_gpu_vectors_make(b.s, WEIR_GPU_FRAGMENTS, x.floats(), w.n_columns, w.n_columns, lot,
+                               fragments.at),
+         "vectors");
+    const double kernel =
+        time_form(b, w.packed, fragments.at, lot, y.floats()) * ((n + lot - 1) / lot);
+    weir_gpu_matrix unpacked = rows_matrix(rows, w.n_rows, w.n_columns);
+    const auto unpack = [&](int i) {
+        const weir_gpu_matrix &m = w.packed[(size_t)i % w.packed.size()];
+        must(weir_gpu_matrix_unpack(b.s, &m, 0, w.n_rows, rows.at), "unpack");
+    };
+    const double many = time_us(b, LEAST_LAUNCHES, [&](int i) {
+        unpack(i);
+        const weir_gpu_product p{&unpacked, lines.at, n, y.floats(), w.n_rows, false};
+        must(weir_gpu_multiply_many(blas, b.s, &p), "many");
+    });
+    const double alone = time_us(b, LEAST_LAUNCHES, unpack);
+    printf("crossing,%u,%u,%u,%.2f,%.2f,%.2f,%s\n", w.n_rows, w.n_columns, n, kernel, many, alone,
+           kernel <= many ? "kernel" : "unpack");
+    fflush(stdout);
+}
+
+/* Read and written bytes of copies on the device; the best of a few. */
+void print_copy_rate(const Bench &b)
+{
+    const size_t n = (size_t)1 << 30;
+    Room a(b.gpu, n), c(b.gpu, n);
+    weir_gpu_event *from = nullptr, *to = nullptr;
+    must(weir_gpu_event_new(b.gpu, true, &from), "event");
+    must(weir_gpu_event_new(b.gpu, true, &to), "event");
+    must(weir_gpu_fill(b.s, a.at, 1, n), "fill");
+    float best = 1e9f;
+    for (int i = 0; i < N_WARM + N_RUNS; i++) {
+        float ms = 0;
+        must(weir_gpu_event_record(from, b.s), "event");
+        must(weir_gpu_copy(b.s, c.at, a.at, n), "copy");
+        must(weir_gpu_event_record(to, b.s), "event");
+        must(weir_gpu_event_wait(to), "wait");
+        must(weir_gpu_event_ms(from, to, &ms), "time");
+        best = std::min(best, ms);
+    }
+    weir_gpu_event_free(from);
+    weir_gpu_event_free(to);
+    struct weir_gpu_info info;
+    weir_gpu_info(b.gpu, &info);
+    printf("# %s, %u processors, copy %.2f TB/s\n", info.name, info.n_processors,
+           2.0 * (double)n / (double)best / 1e9);
+}
+
+void time_all(const Bench &b, const std::vector<uint32_t> &batches, bool crossing, int only)
+{
+    cublasHandle_t h = nullptr;
+    const size_t workspace = 64 << 20;
+    Room room(b.gpu, workspace);
+    if (cublasCreate(&h) != CUBLAS_STATUS_SUCCESS ||
+        cublasSetStream(h, b.s->cuda) != CUBLAS_STATUS_SUCCESS ||
+        cublasSetWorkspace(h, room.at, workspace) != CUBLAS_STATUS_SUCCESS)
+        must(WEIR_ERR_IO, "cuBLAS");
+    weir_gpu_blas *blas = nullptr;
+    weir_diag diag{};
+    must(weir_gpu_blas_new(b.gpu, &blas, &diag), diag.text);
+    print_copy_rate(b);
+    printf("rows,columns,batch,cublas_us,rows_us,packed_us,rows_ratio,packed_ratio,packed_tb_s,"
+           "bits,differ\n");
+    for (auto &shape : SHAPES) {
+        if (only >= 0 && &shape != &SHAPES[only])
+            continue;
+        const Weights w = make_weights(b, shape[0], shape[1]);
+        for (uint32_t n : batches)
+            time_shape(b, h, w, n);
+        if (crossing)
+            for (uint32_t n : {16, 32, 64, 128, 256, 512})
+                time_crossing(b, blas, w, n);
+    }
+    weir_gpu_blas_free(blas);
+    (void)cublasDestroy(h);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    bool only_check = false, brief = false, crossing = false;
+    int only = -1;
+    std::vector<uint32_t> batches;
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--check"))
+            only_check = true;
+        else if (!strcmp(argv[i], "--brief"))
+            brief = true;
+        else if (!strcmp(argv[i], "--shape") && i + 1 < argc)
+            only = (int)strtol(argv[++i], nullptr, 10) % (int)(sizeof(SHAPES) / sizeof(*SHAPES));
+        else if (!strcmp(argv[i], "--crossing"))
+            crossing = true;
+        else
+            batches.push_back((uint32_t)strtoul(argv[i], nullptr, 10));
+    if (batches.empty())
+        batches = {1, 8, 16, 32, 64};
+    Bench b;
+    weir_diag diag{};
+    const weir_err err = weir_gpu_open(0, &b.gpu, &diag);
+    if (err == WEIR_ERR_NOT_FOUND || err == WEIR_ERR_UNSUPPORTED) {
+        fprintf(stderr, "skipped: %s\n", diag.text);
+        return EXIT_SKIPPED;
+    }
+    must(err, diag.text);
+    must(weir_gpu_stream_new(b.gpu, &b.s), "stream");
+    const int bad = only < 0 ? check_matmul(b, brief) : 0;
+    if (!only_check)
+        time_all(b, batches, crossing, only);
+    weir_gpu_stream_free(b.s);
+    weir_gpu_close(b.gpu);
+    return bad ? 1 : 0;
+}

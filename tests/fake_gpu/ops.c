@@ -1,0 +1,246 @@
+#include "cuda/ops.h"
+
+#include "fake.h"
+
+static void put(void *out, size_t width, size_t row, size_t i, float v)
+{
+    ((uint16_t *)out)[row * width + i] = fake_round(v);
+}
+
+static float norm_scale(const float *x, size_t n, float eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return (float)(1 / sqrt(sum / (double)n + (double)eps));
+}
+
+/* ---- norm ---- */
+
+struct norming {
+    struct weir_gpu_norm o;
+    uint32_t n;
+};
+
+static void add_sum(const struct weir_gpu_norm *o, float *x, const float *sum)
+{
+    float whole[1 << 12];
+    for (uint32_t i = 0; i < o->hidden; i++)
+        whole[i] = sum[i] + (o->sum_bias ? o->sum_bias[i] : 0);
+    const float scale = o->sum_weight ? norm_scale(whole, o->hidden, o->eps) : 1;
+    for (uint32_t i = 0; i < o->hidden; i++)
+        x[i] += o->sum_weight ? whole[i] * scale * o->sum_weight[i] : whole[i];
+}
+
+static void do_norm(const void *what)
+{
+    const struct norming *n = what;
+    const struct weir_gpu_norm *o = &n->o;
+    for (uint32_t i = 0; i < n->n; i++) {
+        const size_t row = o->row ? o->row[i] : i;
+        float *x = o->x + row * o->x_stride;
+        if (o->sum)
+            add_sum(o, x, o->sum + row * o->sum_stride);
+        if (!o->weight)
+            continue;
+        const float scale = norm_scale(x, o->hidden, o->eps);
+        for (uint32_t j = 0; j < o->hidden; j++)
+            put(o->out, o->hidden, i, j, x[j] * scale * o->weight[j]);
+    }
+}
+
+weir_err weir_gpu_op_norm(struct weir_gpu_stream *s, uint32_t n, const struct weir_gpu_norm *o)
+{
+    return fake_queue(s, do_norm, &(struct norming){*o, n}, sizeof(struct norming));
+}
+
+/* ---- heads ---- */
+
+struct turning {
+    struct weir_gpu_pass pass;
+    struct weir_gpu_kv kv;
+    struct weir_gpu_heads o;
+};
+
+static void turn_head(const struct weir_gpu_heads *o, float *head, uint32_t dim, const float *norm,
+                      const float *turn)
+{
+    const float scale = norm ? norm_scale(head, dim, o->norm_eps) : 1;
+    for (uint32_t i = 0; norm && i < dim; i++)
+        head[i] = head[i] * scale * norm[i];
+    for (size_t i = 0; i < o->n_pairs; i++) {
+        float *a = o->pairs ? head + 2 * i : head + i;
+        float *b = o->pairs ? head + 2 * i + 1 : head + i + o->n_pairs;
+        const float x = *a, y = *b, c = turn[2 * i], d = turn[2 * i + 1];
+        *a = x * c - y * d;
+        *b = y * c + x * d;
+    }
+}
+
+static uint16_t *kv_at(void *base, const struct weir_gpu_kv *kv, uint32_t sequence, uint32_t head,
+                       uint32_t position)
+{
+    const size_t line = ((size_t)sequence * kv->n_heads + head) * kv->context + position;
+    return (uint16_t *)base + line * kv->head_dim;
+}
+
+static void turn_row(const struct turning *t, uint32_t row)
+{
+    const struct weir_gpu_heads *o = &t->o;
+    const uint32_t dim = t->kv.head_dim, n_all = o->n_heads + 2 * t->kv.n_heads;
+    const uint32_t sequence = t->pass.sequence[row], position = t->pass.position[row];
+    const bool is_long = o->long_turn && o->is_long[sequence];
+    const float *turn = (is_long ? o->long_turn : o->turn) + (size_t)position * o->n_pairs * 2;
+    float *q = o->qkv + row * o->stride;
+    for (uint32_t i = 0; o->bias && i < n_all * dim; i++)
+        q[i] += o->bias[i];
+    for (uint32_t h = 0; h < o->n_heads; h++)
+        turn_head(o, q + (size_t)h * dim, dim, o->q_norm, turn);
+    for (uint32_t h = 0; h < t->kv.n_heads; h++) {
+        float *k = q + (size_t)(o->n_heads + h) * dim, *v = k + (size_t)t->kv.n_heads * dim;
+        turn_head(o, k, dim, o->k_norm, turn);
+        for (uint32_t i = 0; i < dim; i++) {
+            kv_at(t->kv.keys, &t->kv, sequence, h, position)[i] = fake_round(k[i]);
+            kv_at(t->kv.values, &t->kv, sequence, h, position)[i] = fake_round(v[i]);
+        }
+    }
+}
+
+static void do_heads(const void *what)
+{
+    const struct turning *t = what;
+    for (uint32_t row = 0; row < t->pass.n; row++)
+        turn_row(t, row);
+}
+
+weir_err weir_gpu_op_heads(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
+                           const struct weir_gpu_kv *kv, const struct weir_gpu_heads *o)
+{
+    return fake_queue(s, do_heads, &(struct turning){*pass, *kv, *o}, sizeof(struct turning));
+}
+
+/* ---- attention ---- */
+
+struct looking {
+    struct weir_gpu_pass pass;
+    struct weir_gpu_kv kv;
+    struct weir_gpu_attention o;
+};
+
+size_t weir_gpu_attention_bytes(uint32_t n, uint32_t n_heads, uint32_t head_dim,
+                                uint32_t most_positions)
+{
+    return ((size_t)n * n_heads * head_dim + most_positions) * sizeof(float);
+}
+
+static void look(const struct looking *l, uint32_t row, uint32_t head)
+{
+    const struct weir_gpu_attention *o = &l->o;
+    const uint32_t dim = l->kv.head_dim, own = head / (o->n_heads / l->kv.n_heads);
+    const uint32_t sequence = l->pass.sequence[row], end = l->pass.position[row] + 1;
+    const uint32_t first = o->window && end > o->window ? end - o->window : 0;
+    const float *q = o->q + row * o->stride + (size_t)head * dim;
+    float *score = o->scratch, most = -INFINITY, sum = 0;
+    for (uint32_t p = first; p < end; p++) {
+        const uint16_t *k = kv_at(l->kv.keys, &l->kv, sequence, own, p);
+        float dot = 0;
+        for (uint32_t i = 0; i < dim; i++)
+            dot += q[i] * fake_widen(k[i]);
+        score[p] = dot * o->scale;
+        if (o->cap > 0)
+            score[p] = o->cap * tanhf(score[p] / o->cap);
+        most = score[p] > most ? score[p] : most;
+    }
+    for (uint32_t p = first; p < end; p++)
+        sum += score[p] = expf(score[p] - most);
+    for (uint32_t i = 0; i < dim; i++) {
+        float v = 0;
+        for (uint32_t p = first; p < end; p++)
+            v += score[p] * fake_widen(kv_at(l->kv.values, &l->kv, sequence, own, p)[i]);
+        put(o->out, (size_t)o->n_heads * dim, row, (size_t)head * dim + i, v / sum);
+    }
+}
+
+static void do_attention(const void *what)
+{
+    const struct looking *l = what;
+    for (uint32_t row = 0; row < l->pass.n; row++)
+        for (uint32_t head = 0; head < l->o.n_heads; head++)
+            look(l, row, head);
+}
+
+weir_err weir_gpu_op_attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
+                               const struct weir_gpu_kv *kv, const struct weir_gpu_attention *o)
+{
+    return fake_queue(s, do_attention, &(struct looking){*pass, *kv, *o}, sizeof(struct looking));
+}
+
+weir_err weir_gpu_op_heads_attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
+                                     const struct weir_gpu_kv *kv,
+                                     const struct weir_gpu_heads *heads,
+                                     const struct weir_gpu_attention *o)
+{
+    struct weir_gpu_attention turned = *o;
+    turned.q = heads->qkv;
+    turned.stride = heads->stride;
+    weir_err err = weir_gpu_op_heads(s, pass, kv, heads);
+    return err ? err : weir_gpu_op_attention(s, pass, kv, &turned);
+}
+
+/* ---- gate ---- */
+
+struct gating {
+    struct weir_gpu_gate o;
+    uint32_t n;
+};
+
+static float activation(const struct weir_gpu_gate *o, float x)
+{
+    const float y = o->gelu_tanh ? 1.5957691216F * (x + 0.044715F * x * x * x) : x;
+    return x / (1 + expf(-y));
+}
+
+static void do_gate(const void *what)
+{
+    const struct gating *g = what;
+    const struct weir_gpu_gate *o = &g->o;
+    for (uint32_t row = 0; row < g->n; row++)
+        for (uint32_t i = 0; i < o->width; i++) {
+            const float *gate = o->gate_up + row * o->stride + i, *up = gate + o->width;
+            const float *bias = o->bias;
+            const float a = *gate + (bias ? bias[i] : 0);
+            const float b = *up + (bias ? bias[o->width + i] : 0);
+            put(o->out, o->width, row, i, activation(o, a) * b);
+        }
+}
+
+weir_err weir_gpu_op_gate(struct weir_gpu_stream *s, uint32_t n, const struct weir_gpu_gate *o)
+{
+    return fake_queue(s, do_gate, &(struct gating){*o, n}, sizeof(struct gating));
+}
+
+/* ---- logits ---- */
+
+struct capping {
+    float *logits;
+    size_t stride;
+    uint32_t n, width;
+    float cap;
+};
+
+static void do_cap(const void *what)
+{
+    const struct capping *c = what;
+    for (uint32_t row = 0; row < c->n; row++)
+        for (uint32_t i = 0; i < c->width; i++) {
+            float *l = c->logits + row * c->stride + i;
+            *l = c->cap * tanhf(*l / c->cap);
+        }
+}
+
+weir_err weir_gpu_op_cap(struct weir_gpu_stream *s, float *logits, size_t stride, uint32_t n,
+                         uint32_t width, float cap)
+{
+    return fake_queue(s, do_cap, &(struct capping){logits, stride, n, width, cap},
+                      sizeof(struct capping));
+}

@@ -1,0 +1,198 @@
+/* gpu_errors.c - what a graph on a GPU that is no GPU (fake_gpu/) says when it cannot go on, and
+ * that it goes on afterwards as if nothing had been.
+ *
+ *     infer_gpu_errors FOLDER */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_gpu/fake.h"
+#include "infer/device.h"
+#include "tiny.h"
+
+enum { N_TOKENS = 5, N_STEPS = 3, VOCAB = 61, CONTEXT = 32 };
+
+static int status;
+
+static void expect(bool fine, const char *what, long number)
+{
+    if (fine)
+        return;
+    printf("FAILED %s: %ld\n", what, number);
+    status = 1;
+}
+
+static void end_if(weir_err err, const struct weir_diag *diag)
+{
+    if (!err)
+        return;
+    fprintf(stderr, "%s: %s\n", weir_err_text(err), diag->text);
+    exit(1);
+}
+
+struct opened {
+    struct tiny_bytes config, list, weights;
+    struct weir_source source[2];
+    struct weir_checkpoint *ck;
+    struct weir_model *model;
+    struct weir_device *device;
+};
+
+static void open_all(const char *folder, struct opened *m)
+{
+    struct weir_model_config c;
+    struct weir_diag diag = {""};
+    struct weir_checkpoint_file file[2] = {{"config.json", &m->source[0]},
+                                           {"model.safetensors", &m->source[1]}};
+    m->config = tiny_read(folder, "config.json");
+    m->list = tiny_read(folder, "tensors.txt");
+    m->weights = tiny_safetensors(&m->list, "BF16", "");
+    weir_source_from_memory(m->config.at, m->config.n, &m->source[0]);
+    weir_source_from_memory(m->weights.at, m->weights.n, &m->source[1]);
+    end_if(weir_checkpoint_from_files(file, 2, NULL, &m->ck, &diag), &diag);
+    end_if(weir_model_config_read(m->ck, &c, &diag), &diag);
+    end_if(weir_model_open(m->ck, &c, &m->model, &diag), &diag);
+    end_if(weir_device_open(0, &m->device, &diag), &diag);
+}
+
+static void close_all(struct opened *m)
+{
+    weir_device_close(m->device);
+    weir_model_free(m->model);
+    weir_checkpoint_free(m->ck);
+    free(m->weights.at);
+    free(m->list.at);
+    free(m->config.at);
+}
+
+static const struct weir_graph_options options = {
+    .n_sequences = 2, .context = CONTEXT, .chunk = 16};
+
+static struct weir_graph *new_graph(const struct opened *m, enum weir_tier tier)
+{
+    struct weir_graph *g;
+    struct weir_diag diag = {""};
+    const struct weir_device_rules rules = {.tier = tier, .small_piece = 4};
+    end_if(weir_device_graph_new(m->device, m->model, &options, &rules, &g, &diag), &diag);
+    return g;
+}
+
+/* Step 0: a long piece and a single token; then single tokens of both, so that one is queued, one
+ * recorded, one replayed. */
+static size_t fill_step(int step, struct weir_graph_token *token)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; step == 0 && i < N_TOKENS; i++)
+        token[n++] = (struct weir_graph_token){0, 3 * i + 1, false};
+    token[n++] = (struct weir_graph_token){0, 7, true};
+    token[n++] = (struct weir_graph_token){1, 9 + (uint32_t)step, true};
+    return n;
+}
+
+static void add_logits(const struct weir_graph *g, float *to)
+{
+    memcpy(to, weir_graph_logits(g, 0), VOCAB * sizeof(float));
+    memcpy(to + VOCAB, weir_graph_logits(g, 1), VOCAB * sizeof(float));
+}
+
+static bool same_bits(const void *a, const void *b, size_t n)
+{
+    return memcmp(a, b, n) == 0;
+}
+
+/* All steps; where call `failing` of a step fails it is done again.  Whether any did. */
+static bool run_steps(struct weir_graph *g, long failing, float *logits)
+{
+    bool any = false;
+    struct weir_diag diag = {""};
+    weir_graph_begin(g, 0, 0);
+    weir_graph_begin(g, 1, 0);
+    for (int step = 0; step < N_STEPS; step++) {
+        struct weir_graph_token token[N_TOKENS + 2];
+        const size_t n = fill_step(step, token);
+        const uint32_t before[] = {weir_graph_length(g, 0), weir_graph_length(g, 1)};
+        fake_gpu_fail(failing);
+        weir_err err = weir_graph_run(g, token, n, &diag);
+        fake_gpu_fail(0);
+        if (err) {
+            any = true;
+            expect(err == WEIR_ERR_IO, "another error", failing);
+            expect(weir_graph_length(g, 0) == before[0] && weir_graph_length(g, 1) == before[1],
+                   "lengths after an error", failing);
+            end_if(weir_graph_run(g, token, n, &diag), &diag);
+        }
+        add_logits(g, logits + (size_t)step * 2 * VOCAB);
+    }
+    return any;
+}
+
+static void calls_that_fail(const struct opened *m, enum weir_tier tier)
+{
+    static float expected[N_STEPS * 2 * VOCAB], got[N_STEPS * 2 * VOCAB];
+    struct weir_graph *g = new_graph(m, tier);
+    bool any = true;
+    (void)run_steps(g, 0, expected);
+    weir_graph_free(g);
+    for (long i = 1; any; i++) {
+        g = new_graph(m, tier);
+        any = run_steps(g, i, got);
+        expect(same_bits(expected, got, sizeof(got)), "other logits after an error", i);
+        weir_graph_free(g);
+        expect(i < 1000, "it never ends", i);
+    }
+}
+
+/* The least budget is enough, and less is refused by its name. */
+static void budgets(const struct opened *m)
+{
+    struct weir_device_needs needs;
+    struct weir_device_info info;
+    struct weir_graph *g = NULL;
+    struct weir_diag diag = {""};
+    struct weir_device_rules rules = {.tier = WEIR_TIER_RAW};
+    end_if(weir_device_graph_needs(m->model, &options, &rules, &needs, &diag), &diag);
+    rules.bytes = needs.fixed + needs.least_weights;
+    end_if(weir_device_graph_new(m->device, m->model, &options, &rules, &g, &diag), &diag);
+    weir_graph_free(g);
+    end_if(weir_device_info(m->device, &info), &diag);
+    expect(info.taken_bytes == 0, "memory that is left", (long)info.taken_bytes);
+    rules.bytes--;
+    expect(weir_device_graph_new(m->device, m->model, &options, &rules, &g, &diag) ==
+                   WEIR_ERR_NOMEM &&
+               strstr(diag.text, "would be"),
+           "a budget too small", (long)rules.bytes);
+    rules.bytes = 0;
+    weir_device_limit(m->device, needs.fixed + needs.least_weights - 1);
+    expect(weir_device_graph_new(m->device, m->model, &options, &rules, &g, &diag) ==
+               WEIR_ERR_NOMEM,
+           "a limit too small", (long)needs.fixed);
+    weir_device_limit(m->device, UINT64_MAX);
+}
+
+static void bad_options(const struct opened *m)
+{
+    const struct weir_graph_options bad[] = {
+        {.context = 100000}, {.chunk = 1 << 20}, {.n_sequences = 1 << 20}};
+    const struct weir_device_rules rules = {.tier = WEIR_TIER_RAW};
+    struct weir_graph *g;
+    struct weir_diag diag;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        expect(weir_device_graph_new(m->device, m->model, &bad[i], &rules, &g, &diag) ==
+                   WEIR_ERR_INVALID,
+               "bad options", (long)i);
+}
+
+int main(int argc, char **argv)
+{
+    struct opened m = {.ck = NULL};
+    if (argc != 2)
+        return 2;
+    open_all(argv[1], &m);
+    calls_that_fail(&m, WEIR_TIER_RAW);
+    calls_that_fail(&m, WEIR_TIER_GPU);
+    budgets(&m);
+    bad_options(&m);
+    close_all(&m);
+    printf("%ld calls\n", fake_gpu_calls());
+    return status;
+}

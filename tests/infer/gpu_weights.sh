@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Weights brought to a GPU are the checkpoint's, in every way: on a GPU where this build has CUDA, and
+# else on one that does what is queued as late as it may be, or at random.
+# shellcheck source=tests/infer/lib.sh
+. "$(dirname "$0")/lib.sh"
+[ -n "${GPU_WEIGHTS:-}" ] || {
+    echo "skipped: not built"
+    exit 77
+}
+
+"$WEIR_GEN" "$work/small" --megabytes 3 --seed 5
+"$WEIR" pack -q "$work/small" "$work/small.weir"
+run() {
+    local code=0
+    "$GPU_WEIGHTS" -q "$@" >"$work/out" || code=$?
+    [ $code = 77 ] && exit 77
+    [ $code = 0 ] || fail "$(grep -v 'fine$' "$work/out")"
+}
+golden=$WEIR_SOURCE/tests/infer/golden
+FAKE_GPU_SEED=0 run "$work/small.weir" "$golden/phi3"
+FAKE_GPU_SEED=1 run "$work/small.weir" "$work/small" "$golden/llama-gqa4-tied" "$golden/qwen2"
+FAKE_GPU_SEED=2 run "$golden/gemma2" "$golden/llama"

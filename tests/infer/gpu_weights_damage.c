@@ -1,0 +1,159 @@
+#include "gpu_weights_damage.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu_weights.h"
+#include "opened.h"
+
+enum { PLACES = 4, EARLY_PASSES = 12 };
+
+/* A store in memory, to be spoilt. */
+struct spoilt {
+    uint8_t *bytes;
+    struct weir_source source;
+    struct weir_store *store;
+    struct weir_checkpoint *ck;
+    struct weir_model *model;
+};
+
+static void open_spoilt(struct spoilt *s, const char *src)
+{
+    struct weir_diag diag = {""};
+    struct weir_model_config config;
+    struct weir_source file;
+    opened_check(weir_source_open_file(src, &file, &diag), &diag, src);
+    s->bytes = malloc((size_t)file.size);
+    opened_check(s->bytes ? WEIR_OK : WEIR_ERR_NOMEM, &diag, src);
+    opened_check(weir_source_read(&file, 0, s->bytes, (size_t)file.size), &diag, src);
+    weir_source_from_memory(s->bytes, (size_t)file.size, &s->source);
+    weir_source_close(&file);
+    opened_check(weir_store_open(&s->source, &s->store, &diag), &diag, src);
+    opened_check(weir_checkpoint_from_store(s->store, "", NULL, &s->ck, &diag), &diag, src);
+    opened_check(weir_model_config_read(s->ck, &config, &diag), &diag, src);
+    opened_check(weir_model_open(s->ck, &config, &s->model, &diag), &diag, src);
+}
+
+static void close_spoilt(struct spoilt *s)
+{
+    weir_model_free(s->model);
+    weir_checkpoint_free(s->ck);
+    weir_store_free(s->store);
+    free(s->bytes);
+}
+
+/* Layers 0 .. n - 1, and the output matrix where that is all of them. */
+static weir_err pass(struct gpu_weights *w, uint32_t n, uint32_t n_layers,
+                     struct weir_gpu_stream *s, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    for (uint32_t i = 0; i < n && !err; i++) {
+        struct gpu_layer l;
+        err = gpu_weights_layer(w, i, s, &l, diag);
+        if (!err)
+            err = gpu_weights_layer_done(w, i, s);
+    }
+    for (uint32_t i = 0; n == n_layers && i < gpu_weights_n_blocks(w) && !err; i++) {
+        struct gpu_block_rows b;
+        err = gpu_weights_block(w, i, s, &b, diag);
+        if (!err)
+            err = gpu_weights_block_done(w, i, s);
+    }
+    weir_err waited = weir_gpu_stream_wait(s);
+    weir_err sound = err ? WEIR_OK : gpu_weights_verify_wait(w, diag);
+    return err ? err : waited ? waited : sound;
+}
+
+static weir_err load_and_pass(struct weir_gpu *gpu, const struct spoilt *s,
+                              const struct weir_device_rules *rules, uint64_t bytes)
+{
+    const uint32_t n = s->model->config.n_layers;
+    struct weir_diag diag = {""};
+    struct weir_gpu_stream *stream;
+    struct gpu_weights *w;
+    opened_check(weir_gpu_stream_new(gpu, &stream), &diag, "stream");
+    weir_err err = gpu_weights_new(gpu, s->model, rules, bytes, &w, &diag);
+    if (!err) {
+        err = pass(w, n, n, stream, &diag);
+        if (err && pass(w, n, n, stream, NULL) != err) /* it is still damaged */
+            err = WEIR_OK;
+        gpu_weights_free(w);
+    }
+    weir_gpu_stream_free(stream);
+    return err;
+}
+
+/* The byte in the middle of an extent of which the pass needs something. */
+static bool find_damage(struct weir_gpu *gpu, struct spoilt *s,
+                        const struct weir_device_rules *rules, uint64_t bytes)
+{
+    const uint32_t n_layers = s->model->config.n_layers;
+    bool fine = true;
+    for (uint32_t i = 0; i < PLACES; i++) {
+        const struct weir_layer *l = &s->model->layer[n_layers * i / PLACES];
+        const struct weir_object *o = weir_store_object(s->store, l->down.tensor->object);
+        const uint32_t extent = (uint32_t)(o->first_tile / WEIR_EXTENT_TILES);
+        const struct weir_extent e = weir_store_extent(s->store, extent);
+        struct weir_extent_tile tile[WEIR_EXTENT_TILES];
+        struct weir_diag diag = {""};
+        size_t n;
+        opened_check(weir_store_extent_tiles(s->store, extent, s->bytes + e.at, tile, &n, &diag),
+                     &diag, "extent");
+        const struct weir_extent_tile *t = &tile[o->first_tile % WEIR_EXTENT_TILES];
+        uint8_t *byte = s->bytes + e.at + t->payload_at + t->head.payload_bytes / 2;
+        *byte ^= 4;
+        const weir_err err = load_and_pass(gpu, s, rules, bytes);
+        *byte ^= 4;
+        if (err != WEIR_ERR_CORRUPT) {
+            printf("tier %d, %llu bytes: damage of layer %u gave: %s\n", rules->tier,
+                   (unsigned long long)bytes, n_layers * i / PLACES, weir_err_text(err));
+            fine = false;
+        }
+    }
+    return fine;
+}
+
+static bool end_early(struct weir_gpu *gpu, const struct spoilt *s,
+                      const struct weir_device_rules *rules, uint64_t bytes)
+{
+    const uint32_t n = s->model->config.n_layers;
+    struct weir_diag diag = {""};
+    struct weir_gpu_stream *stream;
+    struct gpu_weights *w;
+    opened_check(weir_gpu_stream_new(gpu, &stream), &diag, "stream");
+    opened_check(gpu_weights_new(gpu, s->model, rules, bytes, &w, &diag), &diag, "weights");
+    weir_err err = WEIR_OK;
+    for (uint32_t i = 0; i < EARLY_PASSES && !err; i++)
+        err = pass(w, i * 7 % (n + 1), n, stream, &diag);
+    if (err)
+        printf("tier %d: after passes that ended early: %s: %s\n", rules->tier, weir_err_text(err),
+               diag.text);
+    gpu_weights_free(w);
+    weir_gpu_stream_free(stream);
+    return !err;
+}
+
+bool damage_check(struct weir_gpu *gpu, const char *src)
+{
+    static const enum weir_tier tier[] = {WEIR_TIER_RAW, WEIR_TIER_FUSED, WEIR_TIER_GPU,
+                                          WEIR_TIER_CPU};
+    struct spoilt s = {.bytes = NULL};
+    bool fine = true;
+    open_spoilt(&s, src);
+    for (size_t i = 0; i < 4 * sizeof(tier) / sizeof(tier[0]); i++) {
+        const struct weir_device_rules rules = {.tier = tier[i / 4],
+                                                .host_bytes = i % 2 ? 1 : 0,
+                                                .cache_layers = 0,
+                                                .depth = 1 + (uint32_t)i % 3};
+        struct weir_diag diag = {""};
+        uint64_t least, most;
+        opened_check(gpu_weights_needs(s.model, &rules, &least, &most, &diag), &diag, "needs");
+        const uint64_t bytes = i % 4 < 2 ? least : most;
+        fine = find_damage(gpu, &s, &rules, bytes) && fine;
+        fine = end_early(gpu, &s, &rules, bytes) && fine;
+    }
+    close_spoilt(&s);
+    printf("%s, damaged and read in part: %s\n", src, fine ? "fine" : "WRONG");
+    return fine;
+}
