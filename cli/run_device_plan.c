@@ -88,7 +88,7 @@ static void foresee(struct plan *p)
     if (!p->measured)
         return;
     p->copy = (double)p->copied / gpu->to_device;
-    p->host = decodes_here ? streamed / p->machine.decode : 0;
+    p->host = decodes_here ? streamed / p->machine.measured.store.all : 0;
     p->device = (double)p->each / multiply_rate(p);
     if (!decodes_here)
         p->device += streamed / gpu->decode;
