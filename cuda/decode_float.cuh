@@ -5,8 +5,8 @@
  * warp and row.  Eight rows, a block of XXH3, stay in registers until patches have been put in
  * and they have been stored and added to the checksum, so that no byte is read again.
  *
- * The loop is kept short: twice as long, it no longer fits the cache that instructions are fetched
- * from, and a tile takes half as long again. */
+ * The loop is kept short, and 60 instructions a row; one warp takes four cycles for each of them.
+ */
 #ifndef WEIR_CUDA_DECODE_FLOAT_CUH
 #define WEIR_CUDA_DECODE_FLOAT_CUH
 
@@ -169,12 +169,10 @@ struct float_tile {
     struct float_hash hash;
 };
 
-/* Block HALF of a step, from item `first` on.  Raw bits that are done with make room for the next
- * step's, `next`, if there is one (more). */
+/* Block HALF of a step, from item `first` on. */
 template <int R, bool ZERO, int HALF>
-static __device__ __forceinline__ void decode_block(struct float_tile *t,
-                                                    uint32_t (&raw)[float_step<R>::N_WORDS],
-                                                    const uint32_t *next, bool more, uint32_t first)
+static __device__ __forceinline__ void
+decode_block(struct float_tile *t, const uint32_t (&raw)[float_step<R>::N_WORDS], uint32_t first)
 {
     uint32_t w[ROWS_AT_ONCE];
     ring_advance(&t->ring);
@@ -183,9 +181,6 @@ static __device__ __forceinline__ void decode_block(struct float_tile *t,
         const uint2 e = decode_row(t->table, t->below, t->x, &t->ring);
         w[row] = join_floats<R, ZERO>(e, t->base, raw_of_row<R>(raw, HALF * ROWS_AT_ONCE + row));
     }
-#pragma unroll
-    for (int j = HALF * R / 2; j < (HALF + 1) * R / 2; j++)
-        raw[j] = more ? __ldcs(next + WEIR_LANES / 2 * j) : 0;
     if (t->patches.next < first + BLOCK_ITEMS)
         patches_apply(&t->patches, first, w);
 #pragma unroll
@@ -195,25 +190,32 @@ static __device__ __forceinline__ void decode_block(struct float_tile *t,
     hash_block(&t->hash, w, first + BLOCK_ITEMS == t->n_items);
 }
 
-/* Whole steps; returns the first row that is left. */
+/* Whole steps; returns the first row that is left.  Raw bits are loaded a step ahead of their use.
+ */
 template <int R, bool ZERO>
 static __device__ __forceinline__ uint32_t decode_steps(struct float_tile *t, const uint8_t *bits)
 {
     typedef struct float_step<R> step;
     const uint32_t step_items = BLOCK_ITEMS * step::N_BLOCKS;
     const uint32_t end = t->n_items / step_items * step_items;
-    const uint32_t *next = (const uint32_t *)bits + threadIdx.x % 32;
-    uint32_t raw[step::N_WORDS];
+    const uint32_t *from = (const uint32_t *)bits + threadIdx.x % 32;
+    uint32_t next[step::N_WORDS];
 #pragma unroll
     for (int j = 0; j < step::N_WORDS; j++)
-        raw[j] = end ? __ldcs(next + WEIR_LANES / 2 * j) : 0;
+        next[j] = end ? __ldcs(from + WEIR_LANES / 2 * j) : 0;
 #pragma unroll 1
     for (uint32_t first = 0; first < end; first += step_items) {
-        next += WEIR_LANES / 2 * step::N_WORDS;
+        uint32_t raw[step::N_WORDS];
+        from += WEIR_LANES / 2 * step::N_WORDS;
         const bool more = first + step_items < end;
-        decode_block<R, ZERO, 0>(t, raw, next, more, first);
+#pragma unroll
+        for (int j = 0; j < step::N_WORDS; j++) {
+            raw[j] = next[j];
+            next[j] = more ? __ldcs(from + WEIR_LANES / 2 * j) : 0;
+        }
+        decode_block<R, ZERO, 0>(t, raw, first);
         if (step::N_BLOCKS == 2)
-            decode_block<R, ZERO, step::N_BLOCKS - 1>(t, raw, next, more, first + BLOCK_ITEMS);
+            decode_block<R, ZERO, step::N_BLOCKS - 1>(t, raw, first + BLOCK_ITEMS);
     }
     return end / WEIR_LANES;
 }

@@ -19,7 +19,9 @@ template <> struct wide<uint64_t> {
     typedef uint64_t type;
 };
 
-/* ---- raw bits of a thread's two lanes, a few numbers ahead ---- */
+/* ---- raw bits of a thread's two lanes ---- */
+
+enum { NUMBERS_AHEAD = 16 }; /* on their way into the L2 cache */
 
 template <class T> struct alignas(2 * sizeof(T)) lane_pair {
     T lane[2];
@@ -29,12 +31,14 @@ template <class T> struct raw_reader {
     const lane_pair<T> *at; /* the next number to load */
     uint32_t left;          /* how many there are from there on */
     uint32_t shift;         /* of the row's bits in ahead[0] */
-    lane_pair<T> ahead[4];  /* loaded; zeros behind the last */
+    lane_pair<T> ahead[2];  /* loaded; zeros behind the last */
 };
 
 template <class T> static __device__ lane_pair<T> raw_load(struct raw_reader<T> *r)
 {
     lane_pair<T> v = {{0, 0}};
+    if (r->left > NUMBERS_AHEAD)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(r->at + NUMBERS_AHEAD * (WEIR_LANES / 2)));
     if (r->left) {
         v = *r->at;
         r->at += WEIR_LANES / 2;
@@ -53,8 +57,8 @@ static __device__ void raw_start(struct raw_reader<T> *r, const struct item_plac
     r->at = (const lane_pair<T> *)v->raw + bit / width * (WEIR_LANES / 2) + threadIdx.x % 32;
     r->left = n_numbers - bit / width;
     r->shift = bit % width;
-    for (int i = 0; i < 4; i++)
-        r->ahead[i] = raw_load(r);
+    r->ahead[0] = raw_load(r);
+    r->ahead[1] = raw_load(r);
 }
 
 /* A lane's raw bits in this row, with anything above. */
@@ -75,9 +79,8 @@ template <class T> static __device__ void raw_next_row(struct raw_reader<T> *r, 
     if (r->shift < 8 * sizeof(T))
         return;
     r->shift -= 8 * sizeof(T);
-    for (int i = 0; i < 3; i++)
-        r->ahead[i] = r->ahead[i + 1];
-    r->ahead[3] = raw_load(r);
+    r->ahead[0] = r->ahead[1];
+    r->ahead[1] = raw_load(r);
 }
 
 /* ---- places ---- */
