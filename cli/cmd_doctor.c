@@ -14,12 +14,13 @@ const struct cmd cmd_doctor = {
         "the file of 110 MB that is made for this in the current directory. Takes some seconds, "
         "and "
         "0.5 GB\n"
-        "of memory, 2 GB where the caches are large. Of a GPU: how fast it copies, to it and "
-        "back,\n"
-        "decodes and multiplies, and from how many vectors on it is better to unpack a matrix for\n"
-        "cuBLAS (1.2 GB of its memory; not with WEIR_DEVICE=cpu). What it finds is kept in\n"
-        "$XDG_CACHE_HOME/weir/doctor.json, where 'weir run' looks it up, for --plan and on a "
-        "GPU.\n",
+        "of memory, 2 GB where the caches are large. Of a GPU: how fast it copies, to it and back, "
+        "decodes\n"
+        "and multiplies, and from how many vectors on it is better to unpack a matrix for cuBLAS "
+        "(1.2 GB\n"
+        "of its memory; not with WEIR_DEVICE=cpu). What it finds is kept in "
+        "$XDG_CACHE_HOME/weir/doctor.json,\n"
+        "where 'weir run' looks it up, for --plan and on a GPU.\n",
     .examples = "  weir doctor llama.weir\n"
                 "  weir run llama.weir --plan --ram 1G\n",
     .min_operands = 0,

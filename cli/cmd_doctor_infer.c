@@ -7,6 +7,15 @@
 #include "fail.h"
 #include "output.h"
 
+static const double MICRO = 1e6, NANO = 1e9; /* of a second */
+
+static void print_rate(FILE *out, const char *name, const struct weir_rate *rate, const char *what)
+{
+    char one[HUMAN_BYTES], all[HUMAN_BYTES];
+    fprintf(out, "%-11s %s/s, one thread %s/s: %s\n", name, human_bytes(all, rate->all),
+            human_bytes(one, rate->one), what);
+}
+
 /* Number 0, unless the variable says that nobody wants it.  *why: there is none, as a text. */
 static void measure_gpu(struct doctor *d, struct weir_diag *why)
 {

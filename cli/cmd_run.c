@@ -45,6 +45,10 @@ static const struct cli_option options[] = {
          "weights stay in memory as 'resident' (12 bits of BF16; default), 'plain', or not: "
          "'none'",
          false},
+    [RUN_KERNELS] = {0, "kernels", "NAME",
+                     "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
+                     "which rounds what BF16 weights are multiplied with to BF16: other bits",
+                     false},
     [RUN_DEVICE] = {0, "device", "WHERE",
                     "'cpu', 'cuda', 'cuda:N', or 'auto': a GPU if there is one, and the model is "
                     "BF16 (default: $WEIR_DEVICE, else auto)",
@@ -57,10 +61,6 @@ static const struct cli_option options[] = {
                           false},
     [RUN_VRAM] = {0, "vram", "BYTES", "of a GPU's memory at most (default: what is free)", false},
     [RUN_DEPTH] = {0, "depth", "N", "layers on their way to the GPU at once (default: 2)", false},
-    [RUN_KERNELS] = {0, "kernels", "NAME",
-                     "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
-                     "which rounds what BF16 weights are multiplied with to BF16: other bits",
-                     false},
     {0},
 };
 

@@ -33,12 +33,12 @@ enum {
     RUN_PERPLEXITY,
     RUN_PLAN,
     RUN_KEEP,
+    RUN_KERNELS,
     RUN_DEVICE,
     RUN_DECODE,
     RUN_CACHE_LAYERS,
     RUN_VRAM,
     RUN_DEPTH,
-    RUN_KERNELS,
 };
 
 /* Runs; in cmd_run_infer.c or cmd_run_off.c. */

@@ -42,7 +42,7 @@ static void make_table(const struct weir_part *part, uint32_t *entry)
     uint32_t slot = 0;
     for (uint32_t j = 0; j < 256; j++)
         for (uint32_t i = 0; i < part->freq[j]; i++)
-            entry[slot++] = j << 24 | (uint32_t)part->freq[j] << 12 | i;
+            entry[slot++] = (uint32_t)part->freq[j] << ENTRY_FREQUENCY | j << ENTRY_INDEX | i;
 }
 
 static uint8_t way_of(const struct weir_coding *coding)

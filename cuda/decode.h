@@ -38,7 +38,7 @@ struct weir_gpu_tile {
     uint32_t plain_bytes;       /* at most WEIR_TILE_BYTES */
 };
 
-/* Room for up to `most` tiles at once, in device and pinned memory. */
+/* Room for up to `most` tiles at once, in device and pinned memory: 200 bytes a tile in each. */
 WEIR_MUST_CHECK weir_err weir_gpu_batch_new(struct weir_gpu *gpu, size_t most,
                                             struct weir_gpu_batch **out);
 void weir_gpu_batch_free(struct weir_gpu *gpu, struct weir_gpu_batch *batch); /* NULL is fine */
@@ -55,11 +55,16 @@ WEIR_MUST_CHECK weir_err weir_gpu_batch_set(struct weir_gpu_batch *batch,
 WEIR_MUST_CHECK weir_err weir_gpu_batch_upload(struct weir_gpu_stream *s,
                                                struct weir_gpu_batch *batch);
 
-/* Queues the decoding of all tiles and the comparison of their checksums. */
+/* Queues the decoding of all tiles and the comparison of their checksums: a copy of the
+ * descriptors, unless the device has them, and one launch.  One decoding of a batch at a time.
+ * Recorded, it decodes whatever the batch is set to when it is replayed, and copies and launches
+ * for `most` tiles. */
 WEIR_MUST_CHECK weir_err weir_gpu_decode(struct weir_gpu_stream *s, struct weir_gpu_batch *batch);
 
 /* When that is done (the caller has waited for it): whether every tile was sound.
- * WEIR_ERR_CORRUPT: *bad_tile is the first that was not; its output is undefined. */
+ *
+ * WEIR_ERR_CORRUPT  *bad_tile is the first that was not; its output is undefined
+ * WEIR_ERR_IO       no decoding has ended since the batch was set */
 WEIR_MUST_CHECK weir_err weir_gpu_batch_result(const struct weir_gpu_batch *batch,
                                                size_t *bad_tile);
 

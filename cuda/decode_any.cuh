@@ -3,15 +3,8 @@
 #ifndef WEIR_CUDA_DECODE_ANY_CUH
 #define WEIR_CUDA_DECODE_ANY_CUH
 
-#include "decode_parts.cuh"
+#include "decode_rows.cuh"
 #include "xxh3.cuh"
-
-/* Where a stream's items go: elements of which they are a part. */
-struct item_place {
-    const struct device_part *part;
-    uint8_t *out;
-    uint32_t elem_bytes, n_items;
-};
 
 /* ---- numbers of 1, 2, 4 or 8 bytes ---- */
 
@@ -49,50 +42,7 @@ static __device__ void store_item(const struct item_place *to, uint32_t item, ui
             p[i] = (uint8_t)(v >> (8 * i));
 }
 
-/* ---- items ---- */
-
-/* A lane's raw bits in a row. */
-static __device__ uint64_t raw_of(const struct device_part *part, const uint8_t *raw, uint32_t row,
-                                  uint32_t lane)
-{
-    const uint32_t n = part->item_bytes, bit = row * part->raw_bits, shift = bit % (8 * n);
-    if (part->raw_bits == 0)
-        return 0;
-    const uint8_t *at = raw + (bit / (8 * n) * WEIR_LANES + lane) * n;
-    uint64_t v = load_number(at, n) >> shift;
-    if (shift + part->raw_bits > 8 * n)
-        v |= load_number(at + WEIR_LANES * n, n) << (8 * n - shift);
-    return v & (((uint64_t)1 << part->raw_bits) - 1);
-}
-
-static __device__ uint64_t join_any(const struct device_part *part, uint32_t index, uint64_t raw)
-{
-    const uint32_t width = 8 * part->item_bytes;
-    const uint64_t symbol = index ? index + part->base : 0, code = symbol << part->raw_bits | raw;
-    if (part->sign_first)
-        return code >> 1 << part->drop_bits | (code & 1) << (width - 1);
-    return code << part->drop_bits;
-}
-
-/* Rows first_row and on, one at a time. */
-static __device__ void decode_rows(const uint32_t *table, const struct item_place *to,
-                                   const struct stream_view *v, uint32_t first_row, uint32_t x[2],
-                                   struct word_ring *r)
-{
-    const uint32_t thread = threadIdx.x % 32, below = (1u << thread) - 1;
-    for (uint32_t row = first_row; row * WEIR_LANES < to->n_items; row++) {
-        const uint64_t raw[2] = {raw_of(to->part, v->raw, row, 2 * thread),
-                                 raw_of(to->part, v->raw, row, 2 * thread + 1)};
-        ring_advance(r);
-        const uint2 e = decode_row(table, below, x, r);
-        const uint32_t index[2] = {e.x >> 24, e.y >> 24};
-        for (uint32_t k = 0; k < 2; k++) {
-            uint32_t item = row * WEIR_LANES + 2 * thread + k;
-            if (item < to->n_items)
-                store_item(to, item, join_any(to->part, index[k], raw[k]));
-        }
-    }
-}
+/* ---- streams ---- */
 
 /* Whether the raw bits that are of no item are zero, as far as this thread's lanes go. */
 static __device__ bool padding_is_zero(const struct device_part *part, const uint8_t *raw,
@@ -112,8 +62,10 @@ static __device__ bool padding_is_zero(const struct device_part *part, const uin
     return extra == 0;
 }
 
-/* Replaces items.  false in some thread: positions are not in order, or outside. */
-static __device__ bool apply_patches(const struct item_place *to, const struct stream_view *v)
+/* Replaces items, but for the first `taken` patches, which have been put in.  false in some thread:
+ * positions are not in order, or outside. */
+static __device__ bool apply_patches(const struct item_place *to, const struct stream_view *v,
+                                     uint32_t taken)
 {
     const uint32_t n = to->part->item_bytes;
     bool fine = true;
@@ -122,34 +74,38 @@ static __device__ bool apply_patches(const struct item_place *to, const struct s
         const uint32_t *position = (const uint32_t *)v->positions + i;
         if (position[0] >= to->n_items || (i && position[0] <= position[-1]))
             fine = false;
-        else
+        else if (i >= taken)
             store_item(to, position[0], load_bytes(v->patches + (uint64_t)i * n, n));
     }
     return fine;
 }
 
-/* What must hold after the last row, in all threads; the patches are put in then. */
-static __device__ bool finish_stream(const struct item_place *to, const struct stream_view *v,
-                                     const uint32_t x[2], const struct word_ring *r)
+/* What must hold after the last row, in all threads; the patches that are left are put in then. */
+static __device__ __noinline__ bool finish_stream(const struct item_place *to,
+                                                  const struct stream_view *v, uint32_t taken,
+                                                  const uint32_t x[2], const struct word_ring *r)
 {
     wait_for_all_but<0>();
     /* Voted on before the patches: all threads of a warp meet at each of its barriers. */
-    bool fine = x[0] == LAST_STATE && x[1] == LAST_STATE && r->at == v->n_words &&
+    bool fine = x[0] == LAST_STATE && x[1] == LAST_STATE && r->before + r->at == v->n_words &&
                 padding_is_zero(to->part, v->raw, to->n_items);
     if (!__all_sync(~0u, fine))
         return false;
-    return __all_sync(~0u, apply_patches(to, v));
+    return __all_sync(~0u, apply_patches(to, v, taken));
 }
 
 /* The ring at the start of a stream, and the states. */
-static __device__ void start_stream(const struct device_tile *tile, const struct stream_view *v,
-                                    uint8_t *ring, uint32_t x[2], struct word_ring *r)
+static __device__ __forceinline__ void start_stream(const struct device_tile *tile,
+                                                    const struct stream_view *v, uint8_t *ring,
+                                                    uint32_t x[2], struct word_ring *r)
 {
     const uint2 states = ((const uint2 *)(v->raw - HEAD_BYTES + 16))[threadIdx.x % 32];
     x[0] = states.x;
     x[1] = states.y;
-    *r =
-        word_ring{ring, v->words, (uint32_t)(tile->payload + tile->payload_bytes - v->words), 0, 0};
+    *r = word_ring{};
+    r->ring = shared_at(ring);
+    r->words = v->words;
+    r->bytes = (uint32_t)(tile->payload + tile->payload_bytes - v->words);
     ring_start(r);
 }
 
@@ -169,9 +125,9 @@ static __device__ bool decode_part(const struct device_tile *tile, const struct 
     uint32_t x[2];
     struct word_ring r;
     start_stream(tile, &v, ring, x, &r);
-    decode_rows(table, to, &v, 0, x, &r);
+    decode_rows(shared_at(table), to, &v, 0, x, &r);
     *at = start + v.bytes;
-    return finish_stream(to, &v, x, &r);
+    return finish_stream(to, &v, 0, x, &r);
 }
 
 /* ---- the other modes ---- */
@@ -212,8 +168,9 @@ static __device__ bool repeat_element(const struct device_tile *tile, uint32_t e
 
 /* Every thread of the block comes here, whether its warp has a tile (else NULL) or not: the tables
  * are loaded together.  Whether the tile was sound. */
-static __device__ bool decode_any(const struct device_coding *coding,
-                                  const struct device_tile *tile, uint32_t *table, uint8_t *ring)
+static __device__ __noinline__ bool decode_any(const struct device_coding *coding,
+                                               const struct device_tile *tile, uint32_t *table,
+                                               uint8_t *ring)
 {
     const uint32_t n_parts = coding ? coding->n_parts : 0;
     const uint32_t elem_bytes = coding ? coding->elem_bytes : 1;

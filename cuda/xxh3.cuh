@@ -15,6 +15,7 @@ enum {
     XXH3_SHORT = 240, /* up to here there are other rules */
     XXH3_STRIPE = 64,
     XXH3_BLOCK = 1024,
+    XXH3_AHEAD = 4, /* blocks that are loaded at once */
     XXH3_SECRET_WORDS = 24,
     /* where in the secret; bytes, but for the first */
     XXH3_SCRAMBLE_WORD = XXH3_SECRET_WORDS - 8,
@@ -41,7 +42,7 @@ static __constant__ uint64_t xxh3_secret[XXH3_SECRET_WORDS] = {
 };
 
 /* 8 bytes of it from any byte on. */
-static __device__ uint64_t xxh3_secret_at(uint32_t byte)
+static __device__ __noinline__ uint64_t xxh3_secret_at(uint32_t byte)
 {
     uint32_t shift = byte % 8 * 8;
     uint64_t low = xxh3_secret[byte / 8];
@@ -69,7 +70,7 @@ XXH3_FN uint64_t xxh3_finish(uint64_t h)
 
 /* ---- up to 240 bytes: one thread ---- */
 
-static __device__ uint64_t xxh3_mix_16(const uint8_t *p, uint32_t secret_at)
+static __device__ __noinline__ uint64_t xxh3_mix_16(const uint8_t *p, uint32_t secret_at)
 {
     return xxh3_fold(xxh3_load(p, 8) ^ xxh3_secret_at(secret_at),
                      xxh3_load(p + 8, 8) ^ xxh3_secret_at(secret_at + 8));
@@ -120,7 +121,7 @@ static __device__ uint64_t xxh3_of_17_to_240(const uint8_t *p, uint32_t n)
     return xxh3_finish(h + xxh3_mix_16(p + n - 16, XXH3_MIDDLE_END));
 }
 
-static __device__ uint64_t xxh3_of_short(const uint8_t *p, uint32_t n)
+static __device__ __noinline__ uint64_t xxh3_of_short(const uint8_t *p, uint32_t n)
 {
     if (n <= 3)
         return xxh3_of_1_to_3(p, n);
@@ -189,34 +190,62 @@ XXH3_FN void xxh3_add(struct xxh3_sums *s, uint64_t even, uint64_t odd, uint64_t
     s->odd += xxh3_product(odd, key_odd) + even;
 }
 
-/* Adds the first n_stripes of a block, in all threads' shares together, to `s`. */
-static __device__ void xxh3_block(struct xxh3_sums *s, const uint8_t *block, uint32_t n_stripes)
+/* This thread's share of the first n_stripes of a block. */
+XXH3_FN struct xxh3_sums xxh3_share(const uint8_t *block, uint32_t n_stripes)
 {
-    const uint32_t t = threadIdx.x % 32, stripe = t / 4, q = t % 4;
+    const uint32_t t = threadIdx.x % 32, q = t % 4;
     struct xxh3_sums share = {0, 0};
-    for (uint32_t k = stripe; k < n_stripes; k += 8) {
-        const ulonglong2 w = ((const ulonglong2 *)block)[4 * k + q];
-        xxh3_add(&share, w.x, w.y, xxh3_secret[k + 2 * q], xxh3_secret[k + 2 * q + 1]);
+#pragma unroll
+    for (uint32_t half = 0; half < 2; half++) {
+        const uint32_t stripe = t / 4 + 8 * half;
+        if (stripe >= n_stripes)
+            continue;
+        const ulonglong2 w = ((const ulonglong2 *)block)[t + 32 * half];
+        xxh3_add(&share, w.x, w.y, xxh3_secret[stripe + 2 * q], xxh3_secret[stripe + 2 * q + 1]);
     }
+    return share;
+}
+
+/* The shares of the warp's threads together, in all of them. */
+XXH3_FN void xxh3_gather(struct xxh3_sums *share)
+{
     for (uint32_t distance = 4; distance < 32; distance *= 2) {
-        share.even += __shfl_xor_sync(~0u, share.even, distance);
-        share.odd += __shfl_xor_sync(~0u, share.odd, distance);
+        share->even += __shfl_xor_sync(~0u, share->even, distance);
+        share->odd += __shfl_xor_sync(~0u, share->odd, distance);
     }
-    s->even += share.even;
-    s->odd += share.odd;
+}
+
+/* N whole blocks, none of them the last. */
+template <int N> static __device__ void xxh3_blocks(struct xxh3_sums *s, const uint8_t *bytes)
+{
+    const uint32_t q = threadIdx.x % 4;
+    struct xxh3_sums share[N];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        share[i] = xxh3_share(bytes + i * XXH3_BLOCK, XXH3_BLOCK / XXH3_STRIPE);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        xxh3_gather(&share[i]);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        s->even = xxh3_scramble(s->even + share[i].even, xxh3_secret[XXH3_SCRAMBLE_WORD + 2 * q]);
+        s->odd = xxh3_scramble(s->odd + share[i].odd, xxh3_secret[XXH3_SCRAMBLE_WORD + 2 * q + 1]);
+    }
 }
 
 /* The rest of n > XXH3_SHORT bytes from `at`, a multiple of XXH3_BLOCK, on. */
-static __device__ uint64_t xxh3_rest(struct xxh3_sums s, const uint8_t *bytes, uint32_t at,
-                                     uint32_t n)
+static __device__ __noinline__ uint64_t xxh3_rest(struct xxh3_sums s, const uint8_t *bytes,
+                                                  uint32_t at, uint32_t n)
 {
     const uint32_t q = threadIdx.x % 4;
-    for (; at + XXH3_BLOCK < n; at += XXH3_BLOCK) {
-        xxh3_block(&s, bytes + at, XXH3_BLOCK / XXH3_STRIPE);
-        s.even = xxh3_scramble(s.even, xxh3_secret[XXH3_SCRAMBLE_WORD + 2 * q]);
-        s.odd = xxh3_scramble(s.odd, xxh3_secret[XXH3_SCRAMBLE_WORD + 2 * q + 1]);
-    }
-    xxh3_block(&s, bytes + at, (n - 1 - at) / XXH3_STRIPE);
+    for (; at + XXH3_AHEAD * XXH3_BLOCK < n; at += XXH3_AHEAD * XXH3_BLOCK)
+        xxh3_blocks<XXH3_AHEAD>(&s, bytes + at);
+    for (; at + XXH3_BLOCK < n; at += XXH3_BLOCK)
+        xxh3_blocks<1>(&s, bytes + at);
+    struct xxh3_sums share = xxh3_share(bytes + at, (n - 1 - at) / XXH3_STRIPE);
+    xxh3_gather(&share);
+    s.even += share.even;
+    s.odd += share.odd;
     const uint8_t *last = bytes + n - XXH3_STRIPE + 16 * q;
     xxh3_add(&s, xxh3_load(last, 8), xxh3_load(last + 8, 8),
              xxh3_secret_at(XXH3_LAST_STRIPE + 16 * q),
