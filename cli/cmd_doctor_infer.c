@@ -31,15 +31,6 @@ static void measure_gpu(struct doctor *d, struct weir_diag *why)
         weir_diag_set(why, "not measured: %s", weir_err_text(err));
 }
 
-static const double MICRO = 1e6, NANO = 1e9; /* of a second */
-
-static void print_rate(FILE *out, const char *name, const struct weir_rate *rate, const char *what)
-{
-    char one[HUMAN_BYTES], all[HUMAN_BYTES];
-    fprintf(out, "%-11s %s/s, one thread %s/s: %s\n", name, human_bytes(all, rate->all),
-            human_bytes(one, rate->one), what);
-}
-
 static void print(const struct cli *cli, const struct doctor *d, const char *no_gpu,
                   const char *path)
 {
