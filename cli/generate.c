@@ -199,6 +199,7 @@ weir_err generate(struct generation *g, uint32_t chunk, struct weir_diag *diag)
     weir_err err = read_prompt(g, chunk, diag);
     double read = now_seconds();
     uint64_t bytes = weir_graph_counts(g->graph).used_bytes;
+    const struct weir_device_counts before = weir_device_graph_counts(g->graph);
     g->prompt_seconds = read - began;
     if (!err)
         err = answer(g, diag);
@@ -206,5 +207,8 @@ weir_err generate(struct generation *g, uint32_t chunk, struct weir_diag *diag)
         err = WEIR_OK;
     g->answer_seconds = now_seconds() - read;
     g->answer_bytes = weir_graph_counts(g->graph).used_bytes - bytes;
+    const struct weir_device_counts after = weir_device_graph_counts(g->graph);
+    g->answer_copied = after.copied_bytes - before.copied_bytes;
+    g->answer_decoded = after.decoded_bytes - before.decoded_bytes;
     return err;
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "infer/device.h"
 #include "infer/graph.h"
 #include "infer/hash.h"
 #include "infer/sample.h"
@@ -39,7 +40,8 @@ struct generation {
     struct weir_ids ids; /* of the answer */
     const char *end;     /* why it ended: "length", "eos", "stop", "context" or "interrupted" */
     double prompt_seconds, answer_seconds;
-    uint64_t answer_bytes; /* plain bytes of weights used for it */
+    uint64_t answer_bytes;                  /* plain bytes of weights used for it */
+    uint64_t answer_copied, answer_decoded; /* bytes to a GPU, and by it */
     struct weir_logits_hash *hash;
     /* its own */
     struct weir_sampler *sampler;

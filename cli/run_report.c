@@ -56,6 +56,12 @@ json_t *run_report_json(const struct run_job *job, struct generation *g)
         (json_int_t)weir_graph_counts(job->graph).read_bytes, "threads",
         (json_int_t)weir_graph_threads(job->graph), "seconds", "load", job->load_seconds, "prompt",
         g->prompt_seconds, "generate", g->answer_seconds);
+    if (o) {
+        (void)json_object_set_new(o, "answer_copied_bytes",
+                                  json_integer((json_int_t)g->answer_copied));
+        (void)json_object_set_new(o, "answer_decoded_bytes",
+                                  json_integer((json_int_t)g->answer_decoded));
+    }
     return run_device_report(job, o);
 }
 

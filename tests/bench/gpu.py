@@ -18,6 +18,7 @@ in --tmp, and kept there for the next run.  A rate of tokens comes from two runs
 what happens once is not in it.  Needs python3 alone; `tiers` has a row more where torch and transformers are.
 """
 import argparse
+import concurrent.futures
 import csv
 import json
 import os
@@ -43,6 +44,7 @@ TRANSFORMERS = """
 import json, sys, time, torch
 from transformers import LlamaConfig, LlamaForCausalLM
 n = int(sys.argv[1])
+sys.stdin.readline()  # all that takes time without a GPU is done
 torch.set_default_dtype(torch.bfloat16)
 with torch.device("cuda"):
     model = LlamaForCausalLM(LlamaConfig(
@@ -120,10 +122,19 @@ class Bench:
                 "layers": " ".join(f"{v} {k}" for k, v in d["layers"].items() if v),
                 "load_s": d["seconds"]["load"], "hash": d["logits_hash"]}
 
+    def once(self, store, more, n, n_prompt=16):
+        """The same from one run, where what happens once is nothing beside a token."""
+        d = self.run(store, n_prompt, 1 + n, more)
+        return {"tok_per_s": n / d["seconds"]["generate"], "peak_vram": d["peak_vram_bytes"],
+                "measured_vram": d["vram_measured_bytes"], "weights": d["vram_weight_bytes"], "decode": d["decode"],
+                "copied_per_token": d["answer_copied_bytes"] / n, "decoded_per_token": d["answer_decoded_bytes"] / n,
+                "layers": " ".join(f"{v} {k}" for k, v in d["layers"].items() if v),
+                "load_s": d["seconds"]["load"], "hash": d["logits_hash"]}
+
     def batch(self, store, prompts, n, b, more, **env):
         """Seconds of all, and the hashes of each."""
-        path = os.path.join(self.work, "p.jsonl")
-        with open(path, "w", encoding="ascii") as f:
+        handle, path = tempfile.mkstemp(".jsonl", dir=self.work)
+        with open(handle, "w", encoding="ascii") as f:
             f.writelines(json.dumps(p) + "\n" for p in prompts)
         done = self.ran([self.weir, "run", self.store(store), "-f", path, "-n", str(n), "-b", str(b), *GREEDY, *more],
                         **env)
@@ -157,19 +168,21 @@ class Bench:
             out.writerow(columns)
             out.writerows([[row.get(c, "") for c in columns] for row in rows])
 
-    def each(self, name, ways, one, columns):
-        """A row of each way; one that fails is a row that says so."""
-        rows = []
-        for way in ways:
-            if self.options.only and self.options.only not in way[0]:
-                continue
-            try:
-                row = one(way)
-            except (RuntimeError, KeyError, ValueError, ZeroDivisionError, TypeError) as e:
-                row = {"way": way[0], "failed": str(e)}
-                self.say(f"FAILED {way}: {e}")
-            rows.append(row)
-            self.say("  ".join(f"{k}={shown(v)}" for k, v in row.items() if k != "failed"))
+    def one_row(self, way, one):
+        """One that fails is a row that says so."""
+        try:
+            row = one(way)
+        except (RuntimeError, KeyError, ValueError, ZeroDivisionError, TypeError) as e:
+            row = {"way": way[0], "failed": " ".join(str(e).split())}
+            self.say(f"FAILED {way}: {e}")
+        self.say("  ".join(f"{k}={shown(v)}" for k, v in row.items() if k != "failed"))
+        return row
+
+    def each(self, name, ways, one, columns, at_once=1):
+        """A row of each way; several at once only where no time is measured."""
+        chosen = [way for way in ways if not self.options.only or self.options.only in way[0]]
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            rows = list(pool.map(lambda way: self.one_row(way, one), chosen))
         self.table(name, rows, columns + (["failed"] if any("failed" in r for r in rows) else []))
         return rows
 
@@ -195,18 +208,22 @@ RATES = ["way", "tok_per_s", "least", "most", "peak_vram", "measured_vram", "wei
          "decoded_per_token", "layers", "load_s", "hash"]
 
 
-def transformers(n):
-    try:
-        got = subprocess.run([sys.executable, "-c", TRANSFORMERS, str(n)], capture_output=True, text=True, check=True)
-    except subprocess.CalledProcessError as e:
-        raise RuntimeError(e.stderr[-300:]) from e
-    d = json.loads(got.stdout.strip().splitlines()[-1])
+def start_transformers(n):
+    return subprocess.Popen([sys.executable, "-c", TRANSFORMERS, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def end_transformers(started):
+    out, err = started.communicate("\n")
+    if started.returncode != 0:
+        raise RuntimeError(err[-300:])
+    d = json.loads(out.strip().splitlines()[-1])
     return {"way": "transformers BF16", "tok_per_s": d["tok_per_s"], "peak_vram": d["peak"],
             "measured_vram": d["measured"]}
 
 
 def tiers(bench):
-    n = 64 if bench.options.quick else 256
+    n = 64 if bench.options.quick else 128
     ways = [
         ("raw", ["--decode", "raw"], n),
         ("4: fused", ["--decode", "fused", "--vram", "1800M"], n),
@@ -216,12 +233,14 @@ def tiers(bench):
         ("2: gpu, streamed", ["--decode", "gpu", "--vram", "600M"], n // 4),
         ("1: cpu", ["--decode", "cpu", "--vram", "1G"], n // 16),
         ("auto", [], n),
-        ("transformers", None, n),
     ]
-    if bench.options.no_transformers:
-        ways.pop()
+    bench.store("tinyllama")
+    bench.options.repeat = min(bench.options.repeat, 2)
+    theirs = None if bench.options.no_transformers or bench.options.only else start_transformers(32)
+    if theirs:
+        ways.append(("transformers", None, 0))
     bench.each("tiers", ways, lambda w: {"way": w[0], **bench.rate("tinyllama", w[1], w[2])} if w[1] is not None
-               else transformers(w[2]), RATES)
+               else end_transformers(theirs), RATES)
 
 
 def rows(bench):
@@ -244,7 +263,7 @@ def rows(bench):
         return {"way": name, "rows": b, "tok_per_s": b * n / (long - short)}
 
     ways = [(f"{tier}, {b or 'prompt of 512'}", tier, b) for b in (1, 8, 32, 0) for tier in ("fused", "raw")]
-    found = bench.each("rows", ways, one, ["rows"] + RATES)
+    found = bench.each("rows", ways, one, RATES[:1] + ["rows"] + RATES[1:])
     rates = {(r["way"].split(",")[0], r.get("rows")): r["tok_per_s"] for r in found if "tok_per_s" in r}
     per_token = 2 * (8.03e9 - 128256 * 4096)  # plain bytes of all matrices but the embeddings
     bench.table("rows-ratios", [{
@@ -255,23 +274,23 @@ def rows(bench):
 
 def budget(bench):
     to_device = bench.doctor_once().get("to_device_gb_per_s", 0)
-    n = 8 if bench.options.quick else 12
-    bench.options.repeat = min(bench.options.repeat, 2)  # one takes some ten seconds
+    n = 6 if bench.options.quick else 12
 
     def one(way):
         name, vram, tier = way
-        row = bench.rate("llama-8b", ["--vram", vram, "--decode", tier], n)
+        row = bench.once("llama-8b", ["--vram", vram, "--decode", tier], n)
         limit = int(vram[:-1]) * 10**9
         copied = row["tok_per_s"] * row["copied_per_token"] / 1e9
         return {"way": name, "within": row["peak_vram"] <= limit, "copied_gb_per_s": copied,
                 "of_to_device": copied / to_device if to_device else "", **row}
 
-    ways = [(f"{vram} {tier}", vram, tier) for vram in ("2G", "4G", "8G", "12G") for tier in ("auto", "gpu", "raw")]
-    found = bench.each("budget", ways, one, ["within", "copied_gb_per_s", "of_to_device"] + RATES)
+    ways = [(f"{vram} {tier}", vram, tier) for vram in ("2G", "4G", "8G", "12G")
+            for tier in (("auto", "raw") if bench.options.quick else ("auto", "gpu", "raw"))]
+    found = bench.each("budget", ways, one, RATES[:1] + ["within", "copied_gb_per_s", "of_to_device"] + RATES[1:])
     by = {r["way"]: r["tok_per_s"] for r in found if "tok_per_s" in r}
-    bench.table("budget-ratios", [{"vram": v, "stored_over_raw": by[f"{v} gpu"] / by[f"{v} raw"]}
-                                  for v in ("2G", "4G", "8G", "12G") if f"{v} gpu" in by and f"{v} raw" in by],
-                ["vram", "stored_over_raw"])
+    bench.table("budget-ratios", [{"vram": v, "auto_over_raw": by[f"{v} auto"] / by[f"{v} raw"]}
+                                  for v in ("2G", "4G", "8G", "12G") if f"{v} auto" in by and f"{v} raw" in by],
+                ["vram", "auto_over_raw"])
 
 
 def needs(bench, store, tier, depth):
@@ -290,7 +309,7 @@ def invariance(bench):
         more = ["--decode", tier, "--depth", str(depth)]
         if share is not None:
             least, span = needs(bench, store, tier, depth)
-            more += ["--vram", str(int(least * 1.3 + span * share))]
+            more += ["--vram", str(int(least * 1.3 + 64e6 + span * share))]
         env = {"WEIR_DEVICE_TEST": test} if test else {}
         prompts = [prompt_of(24)] * repeats
         seconds, got = bench.batch(store, prompts, n, b, more, **env)
@@ -299,13 +318,13 @@ def invariance(bench):
         return {"way": name, "hash": " ".join(sorted(set(got))), "answers": len(got), "seconds": seconds}
 
     ways = []
-    for tier in ("raw", "fused", "gpu", "cpu"):
-        for share, depth in ((None, 2), (0, 1), (0, 3), (0.3, 2), (0.7, 5)):
-            for test in ("", f"delay=200,seed={depth},poison"):
-                b = repeats if tier == "cpu" else [repeats, 1, 3, 7, 5][depth % 5]
+    for tier in ("cpu", "gpu", "raw", "fused"):
+        for share, depth, b in ((None, 2, 20), (0, 1, 20), (0, 3, 7), (0.3, 2, 20), (0.7, 5, 10)):
+            for test in (f"delay=200,seed={depth},poison", "")[:2 if b == 20 else 1]:
                 ways.append((f"{tier} {'all' if share is None else share} depth {depth} batch {b} {test}", tier, share,
-                             depth, test, b))
-    bench.each("invariance", ways, one, ["way", "hash", "answers", "seconds"])
+                             depth, test, min(b, repeats)))
+    bench.store(store)
+    bench.each("invariance", ways, one, ["way", "hash", "answers", "seconds"], at_once=6)
     print(f"{'FAILED: ' if len(hashes) != 1 else ''}{len(hashes)} hash(es) of {sum(map(len, hashes.values()))} answers")
 
 
@@ -314,8 +333,8 @@ def models(bench):
 
     def one(way):
         name, more = way
-        d = json.loads(bench.ran([bench.weir, "run", "-m", a, "-m", b, "-p", prompt_of(16), "-p", prompt_of(16, 1), "-n",
-                                  "64", "--json", *GREEDY, *more]).stdout)
+        d = json.loads(bench.ran([bench.weir, "run", "-m", a, "-m", b, "-p", prompt_of(16), "-p", prompt_of(16, 1),
+                                  "-n", "64", "--json", *GREEDY, *more]).stdout)
         return {"way": name, "peak_vram": d["peak_vram_bytes"], "measured_vram": d["vram_measured_bytes"],
                 "each_vram": " ".join(shown(m["vram_bytes"]) for m in d["models"]),
                 "streamed_layers": " ".join(str(m["layers"]["streamed"]) for m in d["models"]),
@@ -331,14 +350,13 @@ def large(bench):
     to_device = bench.doctor_once().get("to_device_gb_per_s", 0)
 
     def one(way):
-        row = bench.rate("llama-70b", ["--vram", "8G", "--decode", way[1]], 4, short=2)
+        row = bench.once("llama-70b", ["--vram", "8G", "--decode", way[1]], 4)
         copied = row["tok_per_s"] * row["copied_per_token"] / 1e9
         return {"way": way[0], "within": row["peak_vram"] <= 8 * 10**9, "copied_gb_per_s": copied,
                 "of_to_device": copied / to_device if to_device else "", **row}
 
-    bench.options.repeat = 1
     bench.each("large", [("8G auto", "auto"), ("8G gpu", "gpu")], one,
-               ["within", "copied_gb_per_s", "of_to_device"] + RATES)
+               RATES[:1] + ["within", "copied_gb_per_s", "of_to_device"] + RATES[1:])
 
 
 TABLES = {f.__name__: f for f in (doctor, tiers, rows, budget, invariance, models, large)}
