@@ -37,9 +37,22 @@ attn_tile(const struct attn_tile_job &t, uint32_t head_dim, float cap, uint32_t 
     }
 }
 
-/* ATTN_STEP positions from `at` on, for all rows.  TURN: these are one row, whose heads have not
- * been turned yet. */
-template <class KIND, bool TURN>
+/* The queries of all tiles. */
+template <class KIND>
+static __device__ __forceinline__ void
+attn_all_queries(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g,
+                 struct attn_shared<KIND> &s)
+{
+#pragma unroll 1
+    for (uint32_t tile = 0; tile * KIND::TILE < g.n; tile++) {
+        struct attn_fetched<KIND> queries;
+        attn_fetch<KIND>(job, head_dim, g, tile, &queries);
+        attn_cut_queries<KIND>(job, tile, queries, s);
+    }
+}
+
+/* ATTN_STEP positions from `at` on, for all rows. */
+template <class KIND>
 static __device__ __forceinline__ void
 attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, uint32_t at,
           const struct attn_turn &turn, struct attn_shared<KIND> &s)
@@ -47,18 +60,23 @@ attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group
     enum { DIM = KIND::DIM, TILE = KIND::TILE };
     const uint32_t t = threadIdx.x, warp = t / OP_WARP;
     const struct attn_tile_job tile = {g.keys, g.values, at + warp * ATTN_TILE, g.low, g.last};
+    const bool begins = turn.first_step && turn.first_span;
     struct attn_kv<DIM> kv;
+    struct attn_fetched<KIND> queries = {
+    };
+    if (begins && KIND::HALF) /* few enough to hold */
+        attn_fetch<KIND>(job, head_dim, g, 0, &queries);
     attn_load_keys<DIM>(tile, head_dim, &kv);
     if (attn_kv<DIM>::EARLY)
         attn_load_values<DIM>(tile, head_dim, &kv);
-    if (turn.first_step && turn.first_span) { /* while these are on their way */
-        attn_begin<KIND, TURN>(job, head_dim, g, turn.has_last, s);
+    if (begins) { /* while these are on their way */
+        attn_begin(job, g, s);
+        if (KIND::HALF)
+            attn_cut_queries<KIND>(job, 0, queries, s);
+        else
+            attn_all_queries<KIND>(job, head_dim, g, s);
         __syncthreads();
     }
-    if (TURN && tile.first + ATTN_TILE > g.last)
-        attn_refresh<DIM>(tile, head_dim, s.fresh[0], s.fresh[1], &kv);
-    if (!turn.last_step || !turn.last_span)
-        attn_prefetch<DIM>(tile, turn.next - at, head_dim);
 #pragma unroll 1
     for (uint32_t rows = 0; rows * TILE < g.n; rows++) {
         const uint32_t first = rows * TILE, n = min(g.n - first, (uint32_t)TILE);
@@ -79,31 +97,29 @@ attn_step(const struct attn_job &job, uint32_t head_dim, const struct attn_group
 }
 
 /* This block's part of rows from .. to - 1 of the pass. */
-template <class KIND, bool TURN>
+template <class KIND>
 static __device__ __forceinline__ void attn_rows(const struct attn_job &job, uint32_t head_dim,
                                                  struct attn_shared<KIND> &s, uint32_t from,
                                                  uint32_t to)
 {
     const struct attn_group g = attn_group_of<KIND>(job, head_dim, from, to);
-    const uint32_t first = g.low / g.span, n_spans = g.last / g.span - first + 1;
+    const uint32_t first = g.low >> g.span_shift, n_spans = (g.last >> g.span_shift) - first + 1;
     const uint32_t n_blocks = min(gridDim.x, n_spans);
     struct attn_turn turn = {};
     if (blockIdx.x >= n_blocks)
         return;
-    turn.alone = n_blocks == 1;
-    turn.has_last = (n_spans - 1) % gridDim.x == blockIdx.x;
+    turn.alone = !KIND::HALF || n_blocks == 1;
 #pragma unroll 1
     for (turn.slot = blockIdx.x; turn.slot < n_spans; turn.slot += gridDim.x) {
-        const uint32_t base = (first + turn.slot) * g.span;
-        const uint32_t low = max(g.low, base), last = min(g.last, base + g.span - 1);
+        const uint32_t base = (first + turn.slot) << g.span_shift;
+        const uint32_t low = max(g.low, base), last = min(g.last, base + (1U << g.span_shift) - 1);
         turn.first_span = turn.slot == blockIdx.x;
         turn.last_span = turn.slot + gridDim.x >= n_spans;
         turn.first_step = true;
 #pragma unroll 1
         for (uint32_t at = low / ATTN_STEP * ATTN_STEP; at <= last; at += ATTN_STEP) {
             turn.last_step = at + ATTN_STEP > last;
-            turn.next = turn.last_step ? base + gridDim.x * g.span : at + ATTN_STEP;
-            attn_step<KIND, TURN>(job, head_dim, g, at, turn, s);
+            attn_step<KIND>(job, head_dim, g, at, turn, s);
             turn.first_step = false;
         }
     }

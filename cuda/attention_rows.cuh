@@ -4,22 +4,23 @@
 #define WEIR_CUDA_ATTENTION_ROWS_CUH
 
 #include "attention_tile.cuh"
-#include "heads.cuh"
+#include "op_private.cuh"
 
 enum {
     ATTN_STEP = ATTN_WARPS * ATTN_TILE,
+    ATTN_STEP_SHIFT = 7,
     ATTN_MOST_SPANS = 64,
     ATTN_SPLIT_HEADS = 1024, /* rows times heads, at most, whose spans may go to several blocks */
     ATTN_COUNTER_BYTES = ATTN_SPLIT_HEADS * 4,
 };
 
-/* Positions of a span, for a row at `position`: a multiple of ATTN_STEP. */
-static inline __host__ __device__ uint32_t attn_span(uint32_t position)
+/* log2 of the positions of a span, at least ATTN_STEP, for a row at `position`. */
+static __device__ __forceinline__ uint32_t attn_span_shift(uint32_t position)
 {
-    uint32_t span = ATTN_STEP;
-    while (position / ATTN_MOST_SPANS >= span)
-        span *= 2;
-    return span;
+    uint32_t shift = ATTN_STEP_SHIFT;
+    while (position >> shift >= ATTN_MOST_SPANS)
+        shift++;
+    return shift;
 }
 
 static inline uint32_t attn_slots(uint32_t most_positions)
@@ -32,7 +33,6 @@ struct attn_job {
     struct weir_gpu_pass pass;
     struct weir_gpu_kv kv;
     struct weir_gpu_attention o;
-    struct weir_gpu_heads heads; /* where these are still to be turned */
     struct op_out out;
     uint32_t group;    /* query heads of a head of keys */
     uint32_t n_parts;  /* that these are dealt to */
@@ -62,8 +62,9 @@ static __device__ __forceinline__ void attn_touch(const struct attn_job &job)
 
 /* What a block's rows have in common. */
 struct attn_group {
-    uint32_t sequence, first_row, kv_head, first_head, n_heads, n; /* n: query rows */
-    uint32_t low, last, span; /* positions that any of them looks at; of a span */
+    uint32_t first_row, first_head, n_heads, n; /* n: query rows */
+    uint32_t low, last;                         /* positions that any of them looks at */
+    uint32_t span_shift;                        /* log2 of positions of a span */
     const uint16_t *keys, *values;
 };
 
@@ -81,17 +82,12 @@ template <class KIND> struct attn_shared {
             float weight[ROWS][ATTN_MOST_SPANS], total[ROWS][ATTN_MOST_SPANS];
         };
     };
-    float span_sum[ROWS][DIM]; /* where there is more to come */
-    union {
-        float whole_sum[ROWS][DIM]; /* the same */
-        float query[ROWS][DIM];     /* turned, before there are sums */
-    };
-    uint16_t fresh[2][DIM]; /* key and value of the row itself */
+    float span_sum[ROWS][DIM], whole_sum[ROWS][DIM]; /* where there is more to come */
     struct attn_scale tile[ATTN_WARPS][ATTN_ROWS];
     struct attn_scale span[ROWS], whole[ROWS];
     float factor[ROWS][ATTN_WARPS];               /* of a tile in its step */
     float2 span_factor[ROWS], whole_factor[ROWS]; /* of what there is, of what comes */
-    int2 range[ROWS + ATTN_ROWS];                 /* positions that a row looks at */
+    int2 range[ROWS];                             /* positions that a row looks at */
     struct attn_row row[ROWS];
     bool is_last;
 };
@@ -102,8 +98,6 @@ struct attn_turn {
     bool first_span, last_span; /* of the block's */
     bool alone;                 /* the block has all spans of its rows */
     uint32_t slot;              /* of the span */
-    uint32_t next;              /* where the next step begins */
-    bool has_last;              /* the last span is among the block's */
 };
 
 static __device__ __forceinline__ uint32_t attn_low(const struct attn_job &job, uint32_t position)
@@ -116,7 +110,7 @@ static __device__ __forceinline__ bool attn_go_together(const struct attn_job &j
                                                         uint32_t b)
 {
     return job.pass.sequence[a] == job.pass.sequence[b] &&
-           attn_span(job.pass.position[a]) == attn_span(job.pass.position[b]);
+           attn_span_shift(job.pass.position[a]) == attn_span_shift(job.pass.position[b]);
 }
 
 template <class KIND>
@@ -128,8 +122,6 @@ attn_group_of(const struct attn_job &job, uint32_t head_dim, uint32_t from, uint
     const uint32_t kv_head = job.n_parts == 1 ? blockIdx.y : blockIdx.y / job.n_parts;
     const uint32_t skipped = (blockIdx.y - kv_head * job.n_parts) * ROWS;
     const uint32_t sequence = job.pass.sequence[from], position = job.pass.position[from];
-    g.sequence = sequence;
-    g.kv_head = kv_head;
     g.first_row = from;
     g.first_head = kv_head * job.group + skipped;
     g.n_heads = min(job.group - skipped, (uint32_t)ROWS);
@@ -140,7 +132,7 @@ attn_group_of(const struct attn_job &job, uint32_t head_dim, uint32_t from, uint
         g.low = min(g.low, attn_low(job, job.pass.position[i]));
         g.last = max(g.last, job.pass.position[i]);
     }
-    g.span = attn_span(g.last);
+    g.span_shift = attn_span_shift(g.last);
     const size_t at = ((size_t)sequence * job.kv.n_heads + kv_head) * job.kv.context * head_dim;
     g.keys = (const uint16_t *)job.kv.keys + at;
     g.values = (const uint16_t *)job.kv.values + at;
@@ -167,64 +159,70 @@ static __device__ __forceinline__ void attn_pad_columns(const struct attn_job &j
         job.out.at[op_out_at(&job.out, job.out.n_columns + i % n, g.first_row + i / n)] = 0;
 }
 
-/* Turns the group's heads, and with the row's own position its key and value.  A warp for each. */
+/* Which rows there are, for all to see. */
 template <class KIND>
 static __device__ __forceinline__ void
-attn_turn_heads(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, bool own,
-                struct attn_shared<KIND> &s)
+attn_begin(const struct attn_job &job, const struct attn_group &g, struct attn_shared<KIND> &s)
 {
-    const struct weir_gpu_heads &o = job.heads;
-    const float *line = o.qkv + g.first_row * o.stride;
-#pragma unroll 1
-    for (uint32_t i = threadIdx.x / OP_WARP; i < g.n_heads + (own ? 2 : 0); i += ATTN_WARPS) {
-        const bool is_q = i < g.n_heads;
-        const uint32_t kv_head = o.n_heads + (i - g.n_heads) * job.kv.n_heads + g.kv_head;
-        const struct head_place place = {g.sequence, g.last, is_q ? g.first_head + i : kv_head};
-        struct head_share h;
-        head_load(o, job.kv, place, line + (size_t)place.head * head_dim, &h);
-        if (is_q) {
-            head_store(o, head_dim, h, s.query[i]);
-        } else {
-            head_round(o, head_dim, h, (__nv_bfloat16 *)s.fresh[i - g.n_heads]);
-            head_keep(o, job.kv, place, h);
-        }
-    }
-    __syncthreads();
+    const uint32_t t = threadIdx.x;
+    if (t >= KIND::ROWS)
+        return;
+    s.range[t] = make_int2(0, -1);
+    if (t >= g.n)
+        return;
+    const uint32_t row = t / g.n_heads;
+    const uint32_t position = g.n == g.n_heads ? g.last : job.pass.position[g.first_row + row];
+    s.row[t] = attn_row{g.first_row + row, g.first_head + t - row * g.n_heads};
+    s.range[t] = make_int2((int)attn_low(job, position), (int)position);
 }
 
-/* The query rows go to shared memory. */
-template <class KIND, bool TURN>
-static __device__ __forceinline__ void attn_begin(const struct attn_job &job, uint32_t head_dim,
-                                                  const struct attn_group &g, bool own,
-                                                  struct attn_shared<KIND> &s)
+/* Query row r; NULL: there is none. */
+template <class KIND>
+static __device__ __forceinline__ const float *
+attn_query(const struct attn_job &job, uint32_t head_dim, const struct attn_group &g, uint32_t r)
 {
-    typedef struct attn_queries<KIND::DIM, KIND::HALF> queries;
-    enum { TILE = KIND::TILE, N = queries::N };
-    const uint32_t t = threadIdx.x;
-    if (t < KIND::ROWS + ATTN_ROWS)
-        s.range[t] = make_int2(0, -1);
-    if (t < g.n) {
-        const uint32_t row = t / g.n_heads, position = job.pass.position[g.first_row + row];
-        s.row[t] = attn_row{g.first_row + row, g.first_head + t - row * g.n_heads};
-        s.range[t] = make_int2((int)attn_low(job, position), (int)position);
-    }
-    if (TURN)
-        attn_turn_heads(job, head_dim, g, own, s);
-#pragma unroll 1
-    for (uint32_t i = t; i < (g.n + TILE - 1) / TILE * N; i += ATTN_THREADS) {
-        const float *of[2];
+    if (r >= g.n)
+        return NULL;
+    const uint32_t row = g.n == g.n_heads ? 0 : r / g.n_heads;
+    return job.o.q + (g.first_row + row) * job.o.stride +
+           (size_t)(g.first_head + r - row * g.n_heads) * head_dim;
+}
+
+/* A thread's part of the queries, on its way to shared memory: of steps warp, warp + 4, ... of each
+ * tile. */
+template <class KIND> struct attn_fetched {
+    enum { STEPS = KIND::DIM / 16 / ATTN_WARPS, HALVES = KIND::HALF ? 1 : 2 };
+    float4 v[STEPS][HALVES];
+};
+
+template <class KIND>
+static __device__ __forceinline__ void attn_fetch(const struct attn_job &job, uint32_t head_dim,
+                                                  const struct attn_group &g, uint32_t tile,
+                                                  struct attn_fetched<KIND> *to)
+{
+    const uint32_t lane = threadIdx.x % OP_WARP, warp = threadIdx.x / OP_WARP;
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const uint32_t in_tile = queries::row(i) + 8 * half;
-            const uint32_t r = i / N * TILE + in_tile, row = r / g.n_heads;
-            of[half] = TURN ? s.query[r]
-                            : job.o.q + (g.first_row + row) * job.o.stride +
-                                  (size_t)(g.first_head + r - row * g.n_heads) * head_dim;
-            if (in_tile >= TILE || r >= g.n)
-                of[half] = NULL;
+    for (int half = 0; half < attn_fetched<KIND>::HALVES; half++) {
+        const float *line =
+            attn_query<KIND>(job, head_dim, g, tile * KIND::TILE + lane / 4 + 8 * half);
+#pragma unroll
+        for (int i = 0; i < attn_fetched<KIND>::STEPS; i++) {
+            const uint32_t dim = attn_query_dim(warp + i * ATTN_WARPS);
+            to->v[i][half] =
+                line && dim < head_dim ? *(const float4 *)(line + dim) : make_float4(0, 0, 0, 0);
         }
-        s.queries[i / N].set(queries::step(i % N), of, head_dim, job.o.scale);
     }
+}
+
+template <class KIND>
+static __device__ __forceinline__ void attn_cut_queries(const struct attn_job &job, uint32_t tile,
+                                                        const struct attn_fetched<KIND> &from,
+                                                        struct attn_shared<KIND> &s)
+{
+    const uint32_t warp = threadIdx.x / OP_WARP;
+#pragma unroll
+    for (int i = 0; i < attn_fetched<KIND>::STEPS; i++)
+        s.queries[tile].set(warp + i * ATTN_WARPS, from.v[i], job.o.scale);
 }
 
 #endif

@@ -136,28 +136,31 @@ static __device__ __forceinline__ bool attn_is_last(const struct attn_job &job, 
     return *is_last;
 }
 
-/* Powers of two for all slots of all rows: a warp takes a row. */
+/* Powers of two for all slots of all rows: a warp takes rows, a lane two slots. */
 template <class KIND>
 static __device__ __forceinline__ void attn_weigh_spans(const struct attn_job &job,
                                                         struct attn_shared<KIND> &s,
                                                         uint32_t n_rows, uint32_t n)
 {
-    const uint32_t lane = threadIdx.x % OP_WARP;
-    for (uint32_t r = threadIdx.x / OP_WARP; r < n_rows; r += ATTN_WARPS) {
-        const float2 *of = attn_partial_scale(job) + attn_slot(job, s.row[r]);
-        int exponent[2];
+    enum { EACH = KIND::ROWS / ATTN_WARPS };
+    const uint32_t lane = threadIdx.x % OP_WARP, warp = threadIdx.x / OP_WARP;
+    float2 v[EACH][2];
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const uint32_t slot = lane + i * OP_WARP;
-            const float2 v =
-                slot < n ? __ldcg(of + slot) : make_float2(__int_as_float(ATTN_NONE), 0);
-            exponent[i] = __float_as_int(v.x);
-            s.total[r][slot] = v.y;
-        }
-        const int most = __reduce_max_sync(0xffffffff, max(exponent[0], exponent[1]));
+    for (int i = 0; i < 2 * EACH; i++) {
+        const uint32_t r = warp + i / 2 * ATTN_WARPS, slot = lane + i % 2 * OP_WARP;
+        v[i / 2][i % 2] = r < n_rows && slot < n
+                              ? __ldcg(attn_partial_scale(job) + attn_slot(job, s.row[r]) + slot)
+                              : make_float2(__int_as_float(ATTN_NONE), 0);
+    }
 #pragma unroll
-        for (int i = 0; i < 2; i++)
-            s.weight[r][lane + i * OP_WARP] = attn_power(exponent[i] - most);
+    for (int i = 0; i < EACH; i++) {
+        const uint32_t r = warp + i * ATTN_WARPS;
+        const int low = __float_as_int(v[i][0].x), high = __float_as_int(v[i][1].x);
+        const int most = __reduce_max_sync(0xffffffff, max(low, high));
+        s.weight[r][lane] = attn_power(low - most);
+        s.weight[r][lane + OP_WARP] = attn_power(high - most);
+        s.total[r][lane] = v[i][0].y;
+        s.total[r][lane + OP_WARP] = v[i][1].y;
     }
     __syncthreads();
 }
@@ -168,17 +171,29 @@ static __device__ __forceinline__ void
 attn_put_together(const struct attn_job &job, uint32_t head_dim, struct attn_shared<KIND> &s,
                   uint32_t n_rows, uint32_t n)
 {
+    enum { AT_ONCE = 8 };
     const uint32_t fours = head_dim / 4;
     attn_weigh_spans(job, s, n_rows, n);
+#pragma unroll 1
     for (uint32_t i = threadIdx.x; i < n_rows * fours; i += ATTN_THREADS) {
         const uint32_t r = i / fours, c = i % fours;
         const float4 *of = (const float4 *)attn_partial(job) + attn_slot(job, s.row[r]) * fours + c;
-        float4 sum = make_float4(0, 0, 0, 0);
+        float4 sum = make_float4(0, 0, 0, 0), v[AT_ONCE];
         float total = 0;
-#pragma unroll 16
-        for (uint32_t slot = 0; slot < n; slot++) {
-            sum = attn_add_sums(sum, __ldcg(of + (size_t)slot * fours), s.weight[r][slot]);
-            total = fmaf(s.total[r][slot], s.weight[r][slot], total);
+#pragma unroll 1
+        for (uint32_t first = 0; first < n; first += AT_ONCE) {
+#pragma unroll
+            for (uint32_t j = 0; j < AT_ONCE; j++)
+                if (first + j < n)
+                    v[j] = __ldcg(of + (size_t)(first + j) * fours);
+#pragma unroll
+            for (uint32_t j = 0; j < AT_ONCE; j++) {
+                if (first + j >= n)
+                    continue;
+                const float by = s.weight[r][first + j];
+                sum = attn_add_sums(sum, v[j], by);
+                total = fmaf(s.total[r][first + j], by, total);
+            }
         }
         attn_put(job, s.row[r], s.row[r].head * head_dim + 4 * c, sum, total);
     }

@@ -61,29 +61,19 @@ static __device__ __forceinline__ void attn_multiply(float c[4], const uint4 &a,
  * multiplication does both.  (Their sums are apart in either case, so that the bits are the same.)
  */
 template <int DIM, bool HALF> struct attn_queries {
-    enum { STEPS = DIM / 16, N = STEPS * 32 };
-    uint4 at[STEPS][HALF ? 2 : 3][32];
+    uint4 at[DIM / 16][HALF ? 2 : 3][32];
 
-    static __device__ __forceinline__ uint32_t step(uint32_t i) { return i / 32; }
-    static __device__ __forceinline__ uint32_t row(uint32_t i) { return i % 32 / 4; }
-
-    /* This lane's part of a step: of rows of[0] and of[1] (NULL: zeros). */
-    __device__ __forceinline__ void set(uint32_t step, const float *const of[2], uint32_t head_dim,
-                                        float scale)
+    /* This lane's part of a step: four dimensions from attn_query_dim() on, of rows lane / 4 and,
+     * unless HALF, 8 more. */
+    __device__ __forceinline__ void set(uint32_t step, const float4 of[HALF ? 1 : 2], float scale)
     {
         const uint32_t lane = threadIdx.x % 32;
-        const uint32_t dim = 32 * (step / 2) + 8 * (lane % 4) + 4 * (step % 2);
         float4 v[2] = {};
         uint4 cut[3];
 #pragma unroll
-        for (int half = 0; half < (HALF ? 1 : 2); half++) {
-            if (of[half] && dim < head_dim)
-                v[half] = *(const float4 *)(of[half] + dim);
-            v[half].x *= scale;
-            v[half].y *= scale;
-            v[half].z *= scale;
-            v[half].w *= scale;
-        }
+        for (int half = 0; half < (HALF ? 1 : 2); half++)
+            v[half] = make_float4(of[half].x * scale, of[half].y * scale, of[half].z * scale,
+                                  of[half].w * scale);
 #pragma unroll
         for (int c = 0; c < 3; c++) {
             cut[c].x = attn_cut(&v[0].x, &v[0].y);
@@ -97,6 +87,11 @@ template <int DIM, bool HALF> struct attn_queries {
             at[step][2][lane] = cut[2];
     }
 };
+
+static __device__ __forceinline__ uint32_t attn_query_dim(uint32_t step)
+{
+    return 32 * (step / 2) + 8 * (threadIdx.x % 4) + 4 * (step % 2);
+}
 
 struct attn_tile_job {
     const uint16_t *keys, *values; /* of position 0 */
@@ -146,45 +141,6 @@ static __device__ __forceinline__ void attn_load_values(const struct attn_tile_j
 #pragma unroll
         for (int u = 0; u < DIM / 64; u++)
             to->value[j / 4][u][j % 4] = attn_load(line + 64 * u, eighth + 64 * u < head_dim);
-    }
-}
-
-/* The last position's key and value were not there yet when the tile was loaded: head_dim numbers
- * each, in shared memory.  (Values that are loaded late are.) */
-template <int DIM>
-static __device__ __forceinline__ void attn_refresh(const struct attn_tile_job &t,
-                                                    uint32_t head_dim, const uint16_t *key,
-                                                    const uint16_t *value, struct attn_kv<DIM> *to)
-{
-    const uint32_t lane = threadIdx.x % 32, quarter = 8 * (lane % 4), eighth = 8 * (lane / 4);
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-#pragma unroll
-        for (int u = 0; u < DIM / 32; u++)
-            if (t.first + 8 * j + lane / 4 >= t.last)
-                to->key[j][u] = attn_load(key + quarter + 32 * u, quarter + 32 * u < head_dim);
-#pragma unroll
-    for (int j = 0; j < 8 * attn_kv<DIM>::EARLY; j++)
-#pragma unroll
-        for (int u = 0; u < DIM / 64; u++)
-            if (t.first + 16 * (j / 4) + 2 * (lane % 4) + 8 * (j % 4 / 2) + j % 2 >= t.last)
-                to->value[j / 4][u][j % 4] =
-                    attn_load(value + eighth + 64 * u, eighth + 64 * u < head_dim);
-}
-
-/* The warp's lines of the positions that come a step later, to where they are near. */
-template <int DIM>
-static __device__ __forceinline__ void attn_prefetch(const struct attn_tile_job &t, uint32_t step,
-                                                     uint32_t head_dim)
-{
-    const uint32_t position = t.first + step + threadIdx.x % 32;
-    if (position > t.last)
-        return;
-#pragma unroll
-    for (int dim = 0; dim < DIM; dim += 64) { /* 128 bytes */
-        const size_t at = (size_t)position * head_dim + min((uint32_t)dim, head_dim - 1);
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(t.keys + at));
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(t.values + at));
     }
 }
 

@@ -22,7 +22,7 @@
 /* Blocks that fill the device without more to share. */
 enum { ENOUGH_BLOCKS = 528 };
 
-template <class KIND, bool WHOLE, bool TURN>
+template <class KIND, bool WHOLE>
 static __global__ void __launch_bounds__(ATTN_THREADS, KIND::DIM > 64 ? 2 : 3)
     attend(const __grid_constant__ attn_job job)
 {
@@ -42,7 +42,7 @@ static __global__ void __launch_bounds__(ATTN_THREADS, KIND::DIM > 64 ? 2 : 3)
     for (uint32_t from = first, to; from < end; from = to) {
         for (to = from + 1; to < end && attn_go_together(job, from, to); to++)
             ;
-        attn_rows<KIND, TURN>(job, head_dim, shared, from, to);
+        attn_rows<KIND>(job, head_dim, shared, from, to);
     }
 }
 
@@ -56,12 +56,12 @@ size_t weir_gpu_attention_bytes(uint32_t n, uint32_t n_heads, uint32_t head_dim,
            rows * n_heads * attn_slots(most_positions) * (head_dim + 2) * sizeof(float);
 }
 
-template <class KIND, bool TURN>
+template <class KIND>
 static weir_err launch(struct weir_gpu_stream *s, const dim3 &blocks, const struct attn_job &job)
 {
     const size_t bytes = sizeof(struct attn_shared<KIND>);
     void (*const kernel)(attn_job) =
-        job.kv.head_dim == KIND::DIM ? attend<KIND, true, TURN> : attend<KIND, false, TURN>;
+        job.kv.head_dim == KIND::DIM ? attend<KIND, true> : attend<KIND, false>;
     const weir_err err = gpu_err(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
     return err ? err
@@ -78,26 +78,17 @@ template <class KIND> static dim3 deal(struct attn_job *job)
     const uint32_t tiles = (n + job->n_tokens - 1) / job->n_tokens;
     const uint32_t heads = job->kv.n_heads * job->n_parts;
     uint32_t split = 1;
-    if (job->n_tokens == 1 && (uint64_t)n * job->o.n_heads <= ATTN_SPLIT_HEADS)
+    if (KIND::HALF && job->n_tokens == 1 && (uint64_t)n * job->o.n_heads <= ATTN_SPLIT_HEADS)
         split = ENOUGH_BLOCKS / (tiles * heads);
     split = split < 1 ? 1 : split < job->n_slots ? split : job->n_slots;
     return dim3(split, heads, tiles + (op_out_vectors(&job->out) > n));
 }
 
-template <class FEW> static weir_err launch_few(struct weir_gpu_stream *s, struct attn_job *job)
+template <class KIND>
+static weir_err deal_and_launch(struct weir_gpu_stream *s, struct attn_job *job)
 {
-    const dim3 blocks = deal<FEW>(job);
-    return job->heads.qkv ? launch<FEW, true>(s, blocks, *job)
-                          : launch<FEW, false>(s, blocks, *job);
-}
-
-template <class FEW, class MANY>
-static weir_err launch_kind(struct weir_gpu_stream *s, struct attn_job *job)
-{
-    if (job->pass.n <= WEIR_GPU_MOST_VECTORS)
-        return launch_few<FEW>(s, job);
-    const dim3 blocks = deal<MANY>(job);
-    return launch<MANY, false>(s, blocks, *job);
+    const dim3 blocks = deal<KIND>(job);
+    return launch<KIND>(s, blocks, *job);
 }
 
 static weir_err check(const struct weir_gpu_pass *pass, const struct weir_gpu_kv *kv,
@@ -110,42 +101,21 @@ static weir_err check(const struct weir_gpu_pass *pass, const struct weir_gpu_kv
     return kv->head_dim % 8 || kv->head_dim > ATTN_MOST_DIM ? WEIR_ERR_UNSUPPORTED : WEIR_OK;
 }
 
-/* heads: to be turned in the same launch; NULL: they have been. */
-static weir_err attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
-                          const struct weir_gpu_kv *kv, const struct weir_gpu_heads *heads,
-                          const struct weir_gpu_attention *o)
-{
-    struct attn_job job = {};
-    job.pass = *pass;
-    job.kv = *kv;
-    job.o = *o;
-    if (heads)
-        job.heads = *heads;
-    job.out = op_out_of(o->out, o->layout, o->n_heads * kv->head_dim, pass->n);
-    job.group = o->n_heads / kv->n_heads;
-    job.n_slots = attn_slots(o->most_positions);
-    if (kv->head_dim <= 64)
-        return launch_kind<attn_few_64, attn_many_64>(s, &job);
-    return kv->head_dim <= 128 ? launch_kind<attn_few_128, attn_many_128>(s, &job)
-                               : launch_few<attn_few_256>(s, &job);
-}
-
 weir_err weir_gpu_op_attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
                                const struct weir_gpu_kv *kv, const struct weir_gpu_attention *o)
 {
     const weir_err err = check(pass, kv, o);
-    return err ? err : attention(s, pass, kv, NULL, o);
-}
-
-weir_err weir_gpu_op_heads_attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
-                                     const struct weir_gpu_kv *kv,
-                                     const struct weir_gpu_heads *heads,
-                                     const struct weir_gpu_attention *o)
-{
-    weir_err err = check(pass, kv, o);
-    if (!err)
-        err = heads_check(pass, kv, heads);
-    if (!err && (pass->n > WEIR_GPU_MOST_VECTORS || heads->n_heads != o->n_heads))
-        err = WEIR_ERR_INVALID;
-    return err ? err : attention(s, pass, kv, heads, o);
+    if (err)
+        return err;
+    const bool many = pass->n > WEIR_GPU_MOST_VECTORS;
+    struct attn_job job = {*pass, *kv, *o,
+                           op_out_of(o->out, o->layout, o->n_heads * kv->head_dim, pass->n)};
+    job.group = o->n_heads / kv->n_heads;
+    job.n_slots = attn_slots(o->most_positions);
+    if (kv->head_dim > 128)
+        return deal_and_launch<attn_few_256>(s, &job);
+    if (kv->head_dim > 64)
+        return many ? deal_and_launch<attn_many_128>(s, &job)
+                    : deal_and_launch<attn_few_128>(s, &job);
+    return many ? deal_and_launch<attn_many_64>(s, &job) : deal_and_launch<attn_few_64>(s, &job);
 }

@@ -100,15 +100,6 @@ WEIR_MUST_CHECK weir_err weir_gpu_op_attention(struct weir_gpu_stream *s,
                                                const struct weir_gpu_kv *kv,
                                                const struct weir_gpu_attention *o);
 
-/* weir_gpu_op_heads() and weir_gpu_op_attention() at once, with the same results in `out` and in
- * kv: for a pass of up to WEIR_GPU_MOST_VECTORS rows, no two of one sequence.  q stays as it was;
- * o->q and o->stride are not looked at (o->stride: any multiple of 4). */
-WEIR_MUST_CHECK weir_err weir_gpu_op_heads_attention(struct weir_gpu_stream *s,
-                                                     const struct weir_gpu_pass *pass,
-                                                     const struct weir_gpu_kv *kv,
-                                                     const struct weir_gpu_heads *heads,
-                                                     const struct weir_gpu_attention *o);
-
 /* out = activation(gate) * up, BF16. */
 struct weir_gpu_gate {
     const float *gate_up; /* [n][stride]: gate, then up, `width` numbers each */

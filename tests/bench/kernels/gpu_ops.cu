@@ -90,9 +90,8 @@ int main(int argc, char **argv)
     }
     must(weir_gpu_stream_new(lab.gpu, &lab.stream), "stream");
     if (check) {
-        void (*const checks[])(Lab &, bool) = {check_norm,      check_gate,  check_heads,
-                                               check_attention, check_fused, check_top,
-                                               check_draw};
+        void (*const checks[])(Lab &, bool) = {check_norm,      check_gate, check_heads,
+                                               check_attention, check_top,  check_draw};
         for (auto run : checks) {
             run(lab, small);
             printf("%d cases, %d bad so far\n", lab.n_cases, lab.n_bad);

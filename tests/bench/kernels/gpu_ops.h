@@ -162,7 +162,6 @@ void check_norm(Lab &lab, bool small);
 void check_gate(Lab &lab, bool small);
 void check_heads(Lab &lab, bool small);
 void check_attention(Lab &lab, bool small);
-void check_fused(Lab &lab, bool small);
 void check_top(Lab &lab, bool small);
 void check_draw(Lab &lab, bool small);
 void bench_ops(Lab &lab, const char *csv, const char *commit);

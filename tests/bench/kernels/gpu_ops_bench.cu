@@ -172,14 +172,6 @@ struct Pass {
         const weir_gpu_attention o = attention_args(most);
         return weir_gpu_op_attention(lab.stream, &rows, &of, &o);
     }
-    weir_err both(int layer, uint32_t most)
-    {
-        const weir_gpu_pass rows = pass();
-        const weir_gpu_kv kv_both = kv(layer);
-        const weir_gpu_heads heads = heads_args();
-        const weir_gpu_attention o = attention_args(most);
-        return weir_gpu_op_heads_attention(lab.stream, &rows, &kv_both, &heads, &o);
-    }
     Lab &lab;
     const Model &m;
     uint32_t n, positions, context, n_sequences;
@@ -236,10 +228,6 @@ void bench_ops(Lab &lab, const char *csv, const char *commit)
                 }
                 bench.time(m, "attention", n, positions,
                            [&](int i) { return p.attention(i, positions); });
-                if (n <= WEIR_GPU_MOST_VECTORS) {
-                    bench.time(m, "heads+attention", n, positions,
-                               [&](int i) { return p.both(i, positions); });
-                }
                 if (positions < 8192 && n == 1) { /* recorded for more than there is yet */
                     bench.time(m, "attention, room", n, positions,
                                [&](int i) { return p.attention(i, p.context); });
