@@ -56,7 +56,8 @@ struct weir_device_rules {
     uint32_t depth;        /* layers that are on their way at once; 0: 2 */
     unsigned n_threads;    /* that read and decode on the host; 0: one per processor */
     uint64_t host_bytes;   /* of memory of the host that weights which stream may stay in (pinned);
-                              0: half of what is available */
+                              0: half of what is available.  What is read again each time, and is
+                              more than that, is read past the system's memory */
     /* for tests */
     uint32_t delay_us; /* up to so long before each copy, decode and layer, at random */
     uint64_t delay_seed;
