@@ -14,6 +14,8 @@
 
 enum { PASSES = 6, SKIPPED = 77, COPY_BYTES = 256 << 20, COPIES = 8, PERCENT = 100 };
 
+static const uint64_t MEGA = 1000000;
+
 static double now(void)
 {
     struct timespec t;
@@ -104,7 +106,8 @@ static void run(const struct bench *b, char *way)
         return;
     }
     check(gpu_weights_needs(b->model, &rules, &least, &most, &diag), &diag);
-    const uint64_t bytes = least + (most - least) / PERCENT * percent;
+    const uint64_t bytes =
+        percent > PERCENT ? MEGA * percent : least + (most - least) / PERCENT * percent;
     double begin = now();
     check(gpu_weights_new(b->gpu, b->model, &rules, bytes, &w, &diag), &diag);
     const double load_seconds = now() - begin;
