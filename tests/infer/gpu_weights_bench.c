@@ -1,8 +1,8 @@
 /* gpu_weights_bench.c - how fast a GPU's weights stream, against how fast the machine copies.
  *
  *     gpu_weights_bench SRC WAY...      WAY: TIER,DEPTH,CACHE,HOST,PERCENT
- * HOST: bytes that may be pinned, 0: as usual; PERCENT: of the way from the least budget to the
- * most. A line for each way; exits 77 without a GPU. */
+ * HOST: bytes that may be pinned, 0: as usual.  PERCENT: of the way from the least budget to the
+ * most; above 100: a budget in MB.  A line for each way; exits 77 without a GPU. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -120,7 +120,7 @@ Test(source, reads_past_the_cache_the_same, .init = make_file, .fini = remove_fi
                 {1, BLOCK, 0},
                 {0, 100, 0},
                 {0, BLOCK, 1},
-                {2 * (uint64_t)BLOCK, FILE_BYTES - 2 * BLOCK, 0}};
+                {2 * (uint64_t)BLOCK, FILE_BYTES - 2 * (size_t)BLOCK, 0}};
     for (size_t i = 0; i < COUNT_OF(with); i++) {
         memset(to, 0xee, 4 * (size_t)BLOCK);
         cr_assert_eq(weir_source_read_past(&src, with[i].at, to + with[i].shift, with[i].n),
