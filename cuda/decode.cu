@@ -204,6 +204,20 @@ weir_err weir_gpu_batch_set(struct weir_gpu_batch *batch, const struct weir_gpu_
     return WEIR_OK;
 }
 
+static cudaError_t upload(struct weir_gpu_stream *s, struct weir_gpu_batch *b, size_t n_blocks)
+{
+    return cudaMemcpyAsync(b->blocks, b->pinned, n_blocks * sizeof(*b->blocks),
+                           cudaMemcpyHostToDevice, s->cuda);
+}
+
+weir_err weir_gpu_batch_upload(struct weir_gpu_stream *s, struct weir_gpu_batch *batch)
+{
+    if (batch->n_blocks == 0)
+        return WEIR_OK;
+    batch->uploaded = true;
+    return gpu_err(upload(s, batch, batch->n_blocks));
+}
+
 weir_err weir_gpu_decode(struct weir_gpu_stream *s, struct weir_gpu_batch *batch)
 {
     cudaStreamCaptureStatus capture;
@@ -216,8 +230,7 @@ weir_err weir_gpu_decode(struct weir_gpu_stream *s, struct weir_gpu_batch *batch
     if (n_blocks == 0)
         return WEIR_OK; /* an empty grid is a launch error */
     if (recorded || !batch->uploaded)
-        e = cudaMemcpyAsync(batch->blocks, batch->pinned, n_blocks * sizeof(*batch->blocks),
-                            cudaMemcpyHostToDevice, s->cuda);
+        e = upload(s, batch, n_blocks);
     if (e != cudaSuccess)
         return gpu_err(e);
     if (!recorded) {

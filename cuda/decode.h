@@ -49,6 +49,12 @@ void weir_gpu_batch_free(struct weir_gpu *gpu, struct weir_gpu_batch *batch); /*
 WEIR_MUST_CHECK weir_err weir_gpu_batch_set(struct weir_gpu_batch *batch,
                                             const struct weir_gpu_tile *tiles, size_t n_tiles);
 
+/* Queues the way of what was set to the device.  Decoding does so itself, if nobody has; but where
+ * payloads are copied on a stream of their own, in front of them is the better place: behind them
+ * it would wait for all copies that are queued. */
+WEIR_MUST_CHECK weir_err weir_gpu_batch_upload(struct weir_gpu_stream *s,
+                                               struct weir_gpu_batch *batch);
+
 /* Queues the decoding of all tiles and the comparison of their checksums. */
 WEIR_MUST_CHECK weir_err weir_gpu_decode(struct weir_gpu_stream *s, struct weir_gpu_batch *batch);
 

@@ -12,6 +12,7 @@ struct weir_gpu {
     uint64_t limit, taken, peak;
     uint64_t free_at_start;
     struct gpu_block *blocks; /* device memory that is out */
+    struct gpu_block *pinned; /* large pieces of pinned memory that are out */
 };
 
 struct weir_gpu_stream {

@@ -60,14 +60,13 @@ static bool is_brought(const struct gpu_ring_item *item)
     return !item->image && !item->rows;
 }
 
-weir_err gpu_batch_look(const struct weir_gpu_batch *batch, const struct weir_checkpoint_tensor *t,
-                        uint64_t first_tile, struct weir_diag *diag)
+weir_err gpu_say_bad(weir_err err, const struct gpu_chunk *c, uint64_t tile, struct weir_diag *diag)
 {
-    size_t bad = 0;
-    weir_err err = weir_gpu_batch_result(batch, &bad);
-    if (err)
+    if (err == WEIR_ERR_CORRUPT)
         weir_diag_set(diag, "%s: tile %" PRIu64 ": its payload is damaged (format or checksum)",
-                      t->form.name, first_tile + bad);
+                      c->tensor->form.name, c->tile + tile);
+    else
+        weir_diag_set(diag, "%s: the device has not decoded it", c->tensor->form.name);
     return err;
 }
 
@@ -78,7 +77,9 @@ static weir_err look(struct gpu_ring_slot *s, struct weir_diag *diag)
     if (err || !s->decoding)
         return err;
     s->decoding = false;
-    return gpu_batch_look(s->batch, s->item.chunk.tensor, s->item.chunk.tile, diag);
+    size_t bad = 0;
+    err = weir_gpu_batch_result(s->batch, &bad);
+    return err ? gpu_say_bad(err, &s->item.chunk, bad, diag) : WEIR_OK;
 }
 
 weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number, struct weir_diag *diag)
@@ -171,17 +172,25 @@ void gpu_chunk_tiles(const struct gpu_chunk *c, const struct weir_gpu_coding *co
                                         .plain_bytes = gpu_tile_bytes(c->tensor, c->tile + i)};
 }
 
+/* Describes the chunk's tiles to the device, in front of its bytes. */
+static weir_err describe(struct gpu_ring *r, struct gpu_ring_slot *s, uint8_t *to)
+{
+    const struct gpu_chunk *c = &s->item.chunk;
+    if (s->item.kind == FILL_ROWS)
+        return WEIR_OK;
+    gpu_chunk_tiles(c, s->item.coding, s->device, s->item.image ? s->item.image->tile : s->job.tile,
+                    to, r->tile);
+    weir_err err = weir_gpu_batch_set(s->batch, r->tile, c->n_tiles);
+    return err ? err : weir_gpu_batch_upload(r->copy, s->batch);
+}
+
 static weir_err queue_decoding(struct gpu_ring *r, struct gpu_ring_slot *s,
                                struct weir_gpu_stream *stream, uint8_t *to)
 {
     const struct gpu_chunk *c = &s->item.chunk;
     if (s->item.kind == FILL_ROWS)
         return weir_gpu_copy(stream, to, s->device, (size_t)plain_bytes(c));
-    gpu_chunk_tiles(c, s->item.coding, s->device, s->item.image ? s->item.image->tile : s->job.tile,
-                    to, r->tile);
-    weir_err err = weir_gpu_batch_set(s->batch, r->tile, c->n_tiles);
-    if (!err)
-        err = weir_gpu_decode(stream, s->batch);
+    weir_err err = weir_gpu_decode(stream, s->batch);
     s->decoding = !err;
     r->decoded_bytes += plain_bytes(c);
     return err;
@@ -218,6 +227,8 @@ weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_gpu_event *
         err = err ? err : filled;
     }
     r->n_issued++;
+    if (!err)
+        err = describe(r, s, to);
     if (!err)
         err = queue_copies(r, s);
     return err ? err : queue_rest(r, s, to, free);

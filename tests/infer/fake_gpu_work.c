@@ -166,6 +166,12 @@ weir_err weir_gpu_batch_set(struct weir_gpu_batch *batch, const struct weir_gpu_
     return WEIR_OK;
 }
 
+weir_err weir_gpu_batch_upload(struct weir_gpu_stream *s, struct weir_gpu_batch *batch)
+{
+    (void)s, (void)batch;
+    return WEIR_OK;
+}
+
 weir_err weir_gpu_decode(struct weir_gpu_stream *s, struct weir_gpu_batch *batch)
 {
     pthread_mutex_lock(&fake_lock);
