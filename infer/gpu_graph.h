@@ -78,7 +78,6 @@ struct gpu_params {
 struct gpu_group {
     uint32_t first, n;
     bool large;
-    bool apart; /* no two rows are of one text */
 };
 
 struct gpu_recording {

@@ -93,8 +93,6 @@ static weir_err look(const struct step *t)
                                                  .scratch = g->room.attention,
                                                  .out = g->room.vectors,
                                                  .layout = t->layout};
-    if (t->group->apart)
-        return weir_gpu_op_heads_attention(g->stream, &rows, &kv, &heads, &attention);
     weir_err err = weir_gpu_op_heads(g->stream, &rows, &kv, &heads);
     return err ? err : weir_gpu_op_attention(g->stream, &rows, &kv, &attention);
 }
