@@ -174,6 +174,8 @@ static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag 
     if (err)
         return err;
     tidy(w);
+    if (w->plan.read_bytes > gpu_host_bytes(&w->rules)) /* it would push itself out */
+        fill_read_past(w->fill);
     err = gpu_stream_begin(w);
     if (!err)
         err = weir_gpu_usage(w->gpu, &after);
