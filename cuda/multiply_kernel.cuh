@@ -25,8 +25,9 @@ template <int GROUPS> struct batch {
     static constexpr int NB = GROUPS ? GROUPS : 1;
     static constexpr bool ONE = GROUPS == 0;
     static constexpr int TILES = 4;
-    static constexpr int BLOCKS = GROUPS <= 1 ? 2 : 1; /* that a processor has registers for */
-    static constexpr bool KEEP_X = GROUPS == 2;        /* in registers, for all tiles of a step */
+    /* That a processor has registers for: other kernels' threads come up beside. */
+    static constexpr int BLOCKS = GROUPS <= 1 ? 2 : 1;
+    static constexpr bool KEEP_X = GROUPS == 2; /* in registers, for all tiles of a step */
     static constexpr int X_SLOTS = GROUPS == 4 ? 1 : 2;
     static constexpr int OUTS = ONE ? TILE_ROWS : 128 * NB;         /* numbers of a tile */
     static constexpr int ROUND = ONE ? TILES : GROUPS == 1 ? 2 : 1; /* tiles added up at a time */

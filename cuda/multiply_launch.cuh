@@ -6,13 +6,22 @@
 
 enum { MOST_GROUPS = 4 /* of one launch */ };
 
-/* How many slots of each warp a block has shared memory for. */
-static cudaError_t measure_room(int device, size_t fixed_bytes, size_t slot_bytes, uint32_t *out)
+/* Shared memory, in bytes: what a block can have; what one needs to be alone on a processor, with
+ * small kernels at most.  Were there room for two, the blocks of the launch after next would come
+ * up wherever two have ended, and some processors would get two of them while others had none. */
+struct multiply_room {
+    size_t most, alone;
+};
+
+static cudaError_t measure_room(int device, struct multiply_room *out)
 {
-    int most = 0;
-    const cudaError_t e =
-        cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    *out = (size_t)most > fixed_bytes ? (uint32_t)(((size_t)most - fixed_bytes) / slot_bytes) : 0;
+    int most = 0, of_processor = 0;
+    cudaError_t e = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (e == cudaSuccess)
+        e = cudaDeviceGetAttribute(&of_processor, cudaDevAttrMaxSharedMemoryPerMultiprocessor,
+                                   device);
+    out->most = (size_t)most;
+    out->alone = (size_t)of_processor / 2;
     return e;
 }
 
@@ -23,19 +32,20 @@ static weir_err launch_multiply(struct weir_gpu_stream *s, struct multiply_job j
     using B = batch<GROUPS>;
     const size_t slot_bytes = (size_t)WARPS * STEP::SLOT_BYTES;
     const size_t bar_bytes = WARPS * (B::TILES + B::X_SLOTS) * sizeof(uint64_t);
-    uint32_t at_once = 0;
-    cudaError_t e = measure_room(s->gpu->device, B::FIXED_BYTES + bar_bytes, slot_bytes, &at_once);
-    *fits = e != cudaSuccess || at_once > 0;
+    struct multiply_room room = {};
+    cudaError_t e = measure_room(s->gpu->device, &room);
+    *fits = e != cudaSuccess || room.most >= bar_bytes + B::FIXED_BYTES + slot_bytes;
     if (e != cudaSuccess || !*fits)
         return gpu_err(e);
-    if (at_once > B::TILES)
-        at_once = B::TILES;
+    const size_t slots = (room.most - bar_bytes - B::FIXED_BYTES) / slot_bytes;
+    const uint32_t at_once = slots < B::TILES ? (uint32_t)slots : B::TILES;
     const uint32_t most = s->gpu->info.n_processors;
     const uint32_t n_blocks = job.n_tiles < most ? job.n_tiles : most;
     const uint32_t of_a_block = (job.n_tiles + n_blocks - 1) / n_blocks;
     const uint32_t passes = (of_a_block + at_once - 1) / at_once;
     job.pass_tiles = (of_a_block + passes - 1) / passes;
-    const size_t bytes = B::FIXED_BYTES + job.pass_tiles * slot_bytes;
+    const size_t needed = B::FIXED_BYTES + job.pass_tiles * slot_bytes;
+    const size_t bytes = needed > room.alone ? needed : room.alone;
     e = cudaFuncSetAttribute(multiply<STEP, GROUPS>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              (int)bytes);
     if (e != cudaSuccess)

@@ -85,16 +85,18 @@ static __device__ __forceinline__ void bars_are_ready(void)
     __syncwarp();
 }
 
-/* `bytes` (a multiple of 16) by the copy engine; one thread of the warp does it, and arrives. */
+/* `bytes` (a multiple of 16) by the copy engine; one thread of the warp does it, and arrives.  They
+ * are read once: the L2 cache keeps x rather than them. */
 static __device__ __forceinline__ void copy_bulk(uint32_t to, const void *from, uint32_t bytes,
                                                  uint32_t bar)
 {
 #if HAS_BULK_COPY
+    const uint64_t evict_first = 0x12f0000000000000;
     asm volatile("{\n.reg .pred p;\n.reg .b32 t;\nelect.sync t|p, 0xffffffff;\n"
                  "@p mbarrier.arrive.expect_tx.shared.b64 _, [%3], %2;\n"
-                 "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], "
-                 "%2, [%3];\n}" ::"r"(to),
-                 "l"(from), "r"(bytes), "r"(bar)
+                 "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".L2::cache_hint [%0], [%1], %2, [%3], %4;\n}" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(bar), "l"(evict_first)
                  : "memory");
 #endif
 }
