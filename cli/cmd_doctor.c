@@ -6,12 +6,18 @@ const struct cmd cmd_doctor = {
     .operands = "[FILE]",
     .summary = "Measure memory, decoding and disk, for plans",
     .text =
-        "How fast weights that lie in memory are multiplied with, as they are and in 12 bits; how "
-        "fast\n"
-        "tiles of a store are decoded; how fast FILE is read, or else a file of 64 MB made for "
-        "that in the\n"
-        "current directory. Takes some seconds, and 0.5 GB of memory. What it finds is kept in\n"
-        "$XDG_CACHE_HOME/weir/doctor.json, where 'weir run --plan' looks it up.\n",
+        "How fast weights are multiplied with by one thread and by all of them: in memory as they "
+        "are\n"
+        "and in 12 bits, from a store and from plain files; how fast FILE is read from the disk, "
+        "or "
+        "else\n"
+        "the file of 110 MB that is made for this in the current directory. Takes some seconds, "
+        "and "
+        "0.5 GB\n"
+        "of memory, 2 GB where the caches are large. What it finds is kept in "
+        "$XDG_CACHE_HOME/weir/doctor.json, where 'weir run "
+        "--plan'\n"
+        "looks it up.\n",
     .examples = "  weir doctor llama.weir\n"
                 "  weir run llama.weir --plan --ram 1G\n",
     .min_operands = 0,

@@ -5,19 +5,32 @@
 #include "fail.h"
 #include "output.h"
 
+static const double MICRO = 1e6, NANO = 1e9; /* of a second */
+
+static void print_rate(FILE *out, const char *name, const struct weir_rate *rate, const char *what)
+{
+    char one[HUMAN_BYTES], all[HUMAN_BYTES];
+    fprintf(out, "%-11s %s/s, one thread %s/s: %s\n", name, human_bytes(all, rate->all),
+            human_bytes(one, rate->one), what);
+}
+
 static void print(const struct cli *cli, const struct doctor *d, const char *path)
 {
-    char plain[HUMAN_BYTES], resident[HUMAN_BYTES], decode[HUMAN_BYTES], disk[HUMAN_BYTES];
+    const struct weir_measured *m = &d->measured;
+    char disk[HUMAN_BYTES];
     fprintf(cli->out,
             "processors  %u\n"
-            "kernels     %s; tiles %s\n"
-            "plain       %s/s of BF16 weights in memory, %u threads\n"
-            "resident    %s/s of them in 12 bits\n"
-            "decode      %s/s out of tiles\n"
+            "threads     %u, %.1f us to hand out work; %.0f ns a row\n"
+            "kernels     %s; tiles %s\n",
+            d->processors, m->threads, m->round_seconds * MICRO, m->row_seconds * NANO, d->kernels,
+            d->decoder);
+    print_rate(cli->out, "plain", &m->plain, "BF16 weights in memory");
+    print_rate(cli->out, "resident", &m->resident, "of them in 12 bits");
+    print_rate(cli->out, "store", &m->store, "decoded from a store");
+    print_rate(cli->out, "files", &m->files, "read from plain files");
+    fprintf(cli->out,
             "disk        %s/s\n"
             "GPU         not looked for\n",
-            d->processors, d->kernels, d->decoder, human_bytes(plain, d->plain), d->threads,
-            human_bytes(resident, d->resident), human_bytes(decode, d->decode),
             human_bytes(disk, d->disk));
     if (!cli->quiet)
         fprintf(stderr, "kept in %s\n", path);

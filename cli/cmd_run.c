@@ -13,7 +13,8 @@ static const struct cli_option options[] = {
     [RUN_RAW] = {0, "raw", NULL, "--chat without a template: what is typed, as it is", false},
     [RUN_PERPLEXITY] = {0, "perplexity", "FILE", "how well the model foresees a text", false},
     [RUN_PLAN] = {0, "plan", NULL, "run nothing: say where weights would be, and how fast", false},
-    [RUN_N] = {'n', "n-predict", "N", "stop after N tokens (default: 128; of a chat: 1024)", false},
+    [RUN_N] = {'n', "n-predict", "N",
+               "stop after N tokens (default: 128; of a chat: 1024; -1: where it ends)", false},
     [RUN_CONTEXT] = {'c', "ctx-size", "N",
                      "tokens of prompt and answer (default: what -n takes; of a chat: 4096; of "
                      "--perplexity: 512)",
@@ -42,6 +43,10 @@ static const struct cli_option options[] = {
          "weights stay in memory as 'resident' (12 bits of BF16; default), 'plain', or not: "
          "'none'",
          false},
+    [RUN_KERNELS] = {0, "kernels", "NAME",
+                     "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
+                     "which rounds what BF16 weights are multiplied with to BF16: other bits",
+                     false},
     {0},
 };
 

@@ -33,6 +33,7 @@ enum {
     RUN_PERPLEXITY,
     RUN_PLAN,
     RUN_KEEP,
+    RUN_KERNELS,
 };
 
 /* Runs; in cmd_run_infer.c or cmd_run_off.c. */

@@ -7,17 +7,15 @@
 
 #include "cmd.h"
 #include "codec/err.h"
+#include "infer/measure.h"
 
 enum { DOCTOR_NAME = 32 };
 
-/* Bytes a second, plain ones but for `disk`; of all threads together. */
 struct doctor {
-    unsigned processors, threads;
+    unsigned processors;
+    struct weir_measured measured; /* .kernels: not here but in `kernels` */
     char kernels[DOCTOR_NAME], decoder[DOCTOR_NAME];
-    double plain;    /* BF16 weights times a vector, as they are */
-    double resident; /* in 12 bits */
-    double decode;   /* tiles of a store */
-    double disk;     /* 0: not measured */
+    double disk; /* bytes a second; 0: not measured */
 };
 
 /* doctor_measure.c.  file: what is read to measure the disk; NULL: a file made in the current

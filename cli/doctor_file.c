@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,7 +13,10 @@
 enum {
     MAX_BYTES = 1 << 16,
     MOST_THREADS = 1 << 16,
+    VERSION = 2, /* 1 had fewer rates */
 };
+
+static const double GIGA = 1e9, MICRO = 1e-6, NANO = 1e-9;
 
 /* "DIR/weir", malloc'ed; NULL: nowhere. */
 static char *folder(void)
@@ -26,13 +30,34 @@ static char *folder(void)
     return n < 0 ? NULL : path;
 }
 
+/* GB of plain bytes a second: of one thread, of all. */
+struct rate_key {
+    const char *key;
+    size_t at; /* in a struct weir_measured */
+};
+
+static const struct rate_key rates[] = {
+    {"plain_gb_per_s", offsetof(struct weir_measured, plain)},
+    {"resident_gb_per_s", offsetof(struct weir_measured, resident)},
+    {"store_gb_per_s", offsetof(struct weir_measured, store)},
+    {"files_gb_per_s", offsetof(struct weir_measured, files)},
+};
+
+enum { N_RATES = sizeof(rates) / sizeof(rates[0]) };
+
 json_t *doctor_json(const struct doctor *d)
 {
-    return json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:f,s:n}", "version", 1, "processors",
-                     (json_int_t)d->processors, "threads", (json_int_t)d->threads, "kernels",
-                     d->kernels, "decoder", d->decoder, "plain_gb_per_s", d->plain / 1e9,
-                     "resident_gb_per_s", d->resident / 1e9, "decode_gb_per_s", d->decode / 1e9,
-                     "disk_gb_per_s", d->disk / 1e9, "gpu");
+    const struct weir_measured *m = &d->measured;
+    json_t *o = json_pack("{s:i,s:I,s:I,s:s,s:s,s:f,s:f,s:f,s:n}", "version", VERSION, "processors",
+                          (json_int_t)d->processors, "threads", (json_int_t)m->threads, "kernels",
+                          d->kernels, "decoder", d->decoder, "round_us", m->round_seconds / MICRO,
+                          "row_ns", m->row_seconds / NANO, "disk_gb_per_s", d->disk / GIGA, "gpu");
+    for (size_t i = 0; i < N_RATES && o; i++) {
+        struct weir_rate r;
+        memcpy(&r, (const char *)m + rates[i].at, sizeof(r));
+        (void)json_object_set_new(o, rates[i].key, json_pack("[f,f]", r.one / GIGA, r.all / GIGA));
+    }
+    return o;
 }
 
 /* ---- writing ---- */
@@ -96,11 +121,21 @@ weir_err doctor_write(const struct doctor *d, char **path, struct weir_diag *dia
 
 /* ---- reading ---- */
 
-static bool real_of(const json_t *o, const char *key, double *out)
+static bool real_of(const json_t *v, double unit, double *out)
 {
-    const json_t *v = json_object_get(o, key);
-    *out = json_number_value(v) * 1e9;
+    *out = json_number_value(v) * unit;
     return json_is_number(v) && *out >= 0;
+}
+
+static bool rate_of(const json_t *o, const struct rate_key *k, struct weir_measured *m)
+{
+    const json_t *v = json_object_get(o, k->key);
+    struct weir_rate r;
+    bool fine = real_of(json_array_get(v, 0), GIGA, &r.one) &&
+                real_of(json_array_get(v, 1), GIGA, &r.all) && r.one > 0 && r.all > 0;
+    if (fine)
+        memcpy((char *)m + k->at, &r, sizeof(r));
+    return fine;
 }
 
 static bool take(const json_t *o, struct doctor *d)
@@ -108,15 +143,17 @@ static bool take(const json_t *o, struct doctor *d)
     const json_t *threads = json_object_get(o, "threads");
     const char *kernels = json_string_value(json_object_get(o, "kernels"));
     double n = json_number_value(threads);
-    if (json_number_value(json_object_get(o, "version")) != 1 || !(n >= 1 && n <= MOST_THREADS) ||
-        !kernels)
+    if (json_number_value(json_object_get(o, "version")) != VERSION ||
+        !(n >= 1 && n <= MOST_THREADS) || !kernels)
         return false;
-    d->threads = (unsigned)n;
+    d->measured.threads = (unsigned)n;
     (void)snprintf(d->kernels, sizeof(d->kernels), "%s", kernels);
-    return real_of(o, "plain_gb_per_s", &d->plain) && d->plain > 0 &&
-           real_of(o, "resident_gb_per_s", &d->resident) && d->resident > 0 &&
-           real_of(o, "decode_gb_per_s", &d->decode) && d->decode > 0 &&
-           real_of(o, "disk_gb_per_s", &d->disk);
+    for (size_t i = 0; i < N_RATES; i++)
+        if (!rate_of(o, &rates[i], &d->measured))
+            return false;
+    return real_of(json_object_get(o, "round_us"), MICRO, &d->measured.round_seconds) &&
+           real_of(json_object_get(o, "row_ns"), NANO, &d->measured.row_seconds) &&
+           real_of(json_object_get(o, "disk_gb_per_s"), GIGA, &d->disk);
 }
 
 bool doctor_read(struct doctor *out)
@@ -124,7 +161,7 @@ bool doctor_read(struct doctor *out)
     struct weir_jsontree tree = {0};
     char *dir = folder(), *path = NULL, *text = NULL;
     bool fine = false;
-    *out = (struct doctor){.threads = 0};
+    *out = (struct doctor){.processors = 0};
     FILE *f = dir && asprintf(&path, "%s/doctor.json", dir) >= 0 ? fopen(path, "rbe") : NULL;
     text = f ? malloc(MAX_BYTES) : NULL;
     size_t n = text ? fread(text, 1, MAX_BYTES, f) : 0;

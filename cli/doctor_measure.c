@@ -1,128 +1,92 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "codec/tile.h"
 #include "doctor.h"
-#include "infer/measure.h"
+#include "memory.h"
 #include "output.h"
 #include "place.h"
 
 enum {
-    DOT_BYTES = 256 << 20,
-    DECODE_BYTES = 64 << 20,
+    LEAST_DOT_BYTES = 256 << 20,
+    MOST_DOT_BYTES = 1 << 30,
+    SHARE = 8,  /* of the memory that there is; the whole takes twice as much */
+    CACHES = 8, /* as large as that many L3 caches: these keep some of what goes round in them */
     DISK_BYTES = 256 << 20, /* read at most */
-    MADE_BYTES = 64 << 20,  /* of the file that is made */
     PIECE = 4 << 20,
-    N_TIMES = 3,
 };
 
-static weir_err measure_decode(struct doctor *d)
-{
-    struct bench_data data;
-    struct bench_row row;
-    const struct bench_plan plan = {
-        .kind = BENCH_CODEC, .kernels = weir_kernels_best(), .threads = d->threads, .repeat = 1};
-    weir_err err = bench_data_generate(&data, "bf16", DECODE_BYTES);
-    if (err)
-        return err;
-    for (int i = 0; i < N_TIMES && !err; i++) { /* the least time: others are at work here, too */
-        err = bench_measure(&data, &plan, &row);
-        if (!err && row.decode_gbps * 1e9 > d->decode)
-            d->decode = row.decode_gbps * 1e9;
-    }
-    bench_data_free(&data);
-    (void)snprintf(d->decoder, sizeof(d->decoder), "%s", weir_kernels_name(plan.kernels));
-    return err;
-}
-
-/* ---- disk ---- */
-
-/* Bytes that compress to nothing nowhere. */
-static weir_err fill_file(int fd, uint8_t *piece, const char *name, struct weir_diag *diag)
-{
-    uint64_t state = 1;
-    for (size_t i = 0; i < PIECE; i += sizeof(state)) {
-        state = state * 6364136223846793005U + 1442695040888963407U;
-        memcpy(piece + i, &state, sizeof(state));
-    }
-    for (size_t at = 0; at < MADE_BYTES; at += PIECE)
-        if (!write_all(fd, piece, PIECE)) {
-            diag_errno(diag, name);
-            return WEIR_ERR_IO;
-        }
-    return WEIR_OK;
-}
-
 /* What the page cache holds of it is dropped first, where the system does that. */
-static weir_err read_file(int fd, uint8_t *piece, const char *name, double *rate,
-                          struct weir_diag *diag)
+static weir_err read_file(int fd, const char *name, double *rate, struct weir_diag *diag)
 {
     uint64_t sum = 0;
-    (void)fdatasync(fd);
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    double began = now_seconds();
-    while (sum < DISK_BYTES) {
-        ssize_t n = pread(fd, piece, PIECE, (off_t)sum);
-        if (n < 0) {
-            diag_errno(diag, name);
-            return WEIR_ERR_IO;
-        }
-        if (n == 0)
-            break;
-        sum += (uint64_t)n;
-    }
-    double taken = now_seconds() - began;
-    *rate = taken > 0 ? (double)sum / taken : 0;
-    return WEIR_OK;
-}
-
-static int open_made(char name[], const char *file)
-{
-    if (file)
-        return open(file, O_RDONLY | O_CLOEXEC);
-    int fd = mkstemp(name);
-    if (fd >= 0)
-        (void)unlink(name);
-    return fd;
-}
-
-static weir_err measure_disk(const char *file, struct doctor *d, struct weir_diag *diag)
-{
-    char made[] = ".weir-doctor.XXXXXX";
-    const char *name = file ? file : made;
+    ssize_t n = 1;
     uint8_t *piece = malloc(PIECE);
     if (!piece)
         return WEIR_ERR_NOMEM;
-    int fd = open_made(made, file);
-    weir_err err = WEIR_OK;
-    if (fd < 0) {
-        diag_errno(diag, name);
-        err = errno == ENOENT ? WEIR_ERR_NOT_FOUND : WEIR_ERR_IO;
+    (void)fdatasync(fd);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    double began = now_seconds();
+    while (sum < DISK_BYTES && n > 0) {
+        n = pread(fd, piece, PIECE, (off_t)sum);
+        sum += n > 0 ? (uint64_t)n : 0;
     }
-    if (!err && !file)
-        err = fill_file(fd, piece, name, diag);
-    if (!err)
-        err = read_file(fd, piece, name, &d->disk, diag);
-    if (fd >= 0)
-        (void)close(fd);
+    double taken = now_seconds() - began;
+    *rate = taken > 0 ? (double)sum / taken : 0;
+    if (n < 0)
+        diag_errno(diag, name);
     free(piece);
-    return err;
+    return n < 0 ? WEIR_ERR_IO : WEIR_OK;
+}
+
+static size_t dot_bytes(void)
+{
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    size_t n = cache > 0 && cache < MOST_DOT_BYTES / CACHES ? (size_t)cache * CACHES
+               : cache > 0                                  ? MOST_DOT_BYTES
+                                                            : 0;
+    const uint64_t most = memory_available() / SHARE;
+    n = n < most ? n : (size_t)most;
+    return n < LEAST_DOT_BYTES ? LEAST_DOT_BYTES : n;
+}
+
+static weir_err could_not(const char *name, struct weir_diag *diag)
+{
+    diag_errno(diag, name);
+    return errno == ENOENT ? WEIR_ERR_NOT_FOUND : WEIR_ERR_IO;
+}
+
+/* made: an empty file; -1: there is none, but `file`. */
+static weir_err measure(int made, int file, const char *name, struct doctor *out,
+                        struct weir_diag *diag)
+{
+    weir_err err = weir_measure(0, dot_bytes(), made, &out->measured);
+    if (err == WEIR_ERR_IO)
+        diag_errno(diag, name);
+    return err ? err : read_file(file >= 0 ? file : made, name, &out->disk, diag);
 }
 
 weir_err doctor_measure(const char *file, struct doctor *out, struct weir_diag *diag)
 {
-    struct weir_measured m;
+    char name[] = ".weir-doctor.XXXXXX";
     *out = (struct doctor){.processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
-    weir_err err = weir_measure(0, DOT_BYTES, &m);
-    if (err)
-        return err;
-    out->threads = m.threads;
-    out->plain = m.plain;
-    out->resident = m.resident;
-    (void)snprintf(out->kernels, sizeof(out->kernels), "%s", m.kernels);
-    err = measure_decode(out);
-    return err ? err : measure_disk(file, out, diag);
+    int given = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+    if (file && given < 0)
+        return could_not(file, diag);
+    int made = mkstemp(name);
+    if (made < 0 && !file)
+        return could_not(name, diag);
+    if (made >= 0)
+        (void)unlink(name);
+    weir_err err = measure(made, given, file ? file : name, out, diag);
+    if (made >= 0)
+        (void)close(made);
+    if (given >= 0)
+        (void)close(given);
+    (void)snprintf(out->kernels, sizeof(out->kernels), "%s", err ? "" : out->measured.kernels);
+    (void)snprintf(out->decoder, sizeof(out->decoder), "%s",
+                   weir_kernels_name(weir_kernels_best()));
+    return err;
 }

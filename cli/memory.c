@@ -16,7 +16,8 @@ enum {
     THREAD_BYTES = 256 << 10, /* of a thread's stack that is touched, at most */
     SPARE_NUMERATOR = 4,      /* of what is available, without --ram */
     SPARE_DENOMINATOR = 5,
-    VOCAB_BYTES = 16, /* a sampler takes, per token it may choose */
+    VOCAB_BYTES = 16,        /* a sampler takes, per token it may choose */
+    START_BYTES = 512 << 10, /* by which what a start takes differs from one to the next */
 };
 
 /* The number behind `key` in a file of /proc, in bytes; `otherwise` if there is none. */
@@ -90,7 +91,7 @@ weir_err memory_fit(uint64_t most, const struct weir_model *model,
         weir_diag_set(diag,
                       "--ram %s is not enough for this model, context and number of threads; "
                       "%" PRIu64 "MiB would be",
-                      human_bytes(given, (double)most), fixed / MEBI + 1);
+                      human_bytes(given, (double)most), (fixed + START_BYTES) / MEBI + 1);
         return WEIR_ERR_NOMEM;
     }
     if (options->keep_bytes)

@@ -9,7 +9,10 @@
 #include "options.h"
 #include "output.h"
 
-enum { MAX_PROMPT_BYTES = 64 << 20 };
+enum {
+    MAX_PROMPT_BYTES = 64 << 20,
+    ENDLESS_TOKENS = 4096, /* room for an answer without a length */
+};
 
 /* ---- the model ---- */
 
@@ -106,7 +109,8 @@ weir_err run_job_context(const struct run_job *job, size_t n, uint32_t *context,
                          struct weir_diag *diag)
 {
     const uint32_t most = job->model->config.context;
-    uint64_t wanted = (uint64_t)n + job->rules.most;
+    uint64_t wanted =
+        (uint64_t)n + (job->rules.most == RUN_NO_END ? ENDLESS_TOKENS : job->rules.most);
     *context = job->graph_options.context ? job->graph_options.context
                : wanted < most            ? (uint32_t)wanted
                                           : most;

@@ -12,6 +12,7 @@ enum {
     RUN_MOST_STOPS = 16,
     RUN_MOST_ENDS = WEIR_MAX_EOS + 1, /* and the token that ends an answer of a chat */
     RUN_STOP_BORDER = 0x1f,           /* between the texts of several --stop */
+    RUN_NO_END = WEIR_MAX_CONTEXT,    /* rules.most: as many as there is room for */
 };
 
 struct run_job {

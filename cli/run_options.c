@@ -49,6 +49,15 @@ static bool count_option(const struct cli *cli, int i, unsigned long long most,
     return true;
 }
 
+/* -1: until the model or the context ends it. */
+static bool read_length(const struct cli *cli, unsigned long long *n)
+{
+    if (!option_given(cli, RUN_N) || strcmp(cli->value[RUN_N], "-1") != 0)
+        return count_option(cli, RUN_N, WEIR_MAX_CONTEXT, n);
+    *n = RUN_NO_END;
+    return true;
+}
+
 static bool read_sampling(const struct cli *cli, struct weir_sampler_options *s)
 {
     unsigned long long top_k = DEFAULT_TOP_K, seed = 0;
@@ -150,7 +159,7 @@ bool run_job_options(struct run_job *job, const struct cli *cli)
                 option_number(cli, RUN_CHUNK, MOST_CHUNK, DEFAULT_CHUNK, &o->chunk) &&
                 option_number(cli, RUN_BATCH, MOST_BATCH, 1, &job->n_batch) &&
                 option_bytes(cli, RUN_RAM, 0, &job->ram) && read_keep(cli, o) &&
-                count_option(cli, RUN_N, WEIR_MAX_CONTEXT, &n) &&
+                read_length(cli, &n) &&
                 count_option(cli, RUN_CONTEXT, WEIR_MAX_CONTEXT, &context) &&
                 read_stops(job, cli) && check_task(job, cli);
     job->rules.most = (uint32_t)n;
@@ -159,5 +168,6 @@ bool run_job_options(struct run_job *job, const struct cli *cli)
     job->rules.stream = cli->json ? NULL : cli->out;
     o->context = (uint32_t)context;
     o->kv_bf16 = option_given(cli, RUN_KV_BF16);
+    o->kernels = cli->value[RUN_KERNELS];
     return fine;
 }

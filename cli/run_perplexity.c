@@ -103,27 +103,33 @@ static weir_err make(struct perplexity *p, struct weir_diag *diag)
     return err ? err : weir_logits_hash_new(&p->hash);
 }
 
-static int say_result(const struct perplexity *p)
+/* cut: interrupted, so that it is of what was counted until then. */
+static int say_result(const struct perplexity *p, bool cut)
 {
     const struct cli *cli = p->job->cli;
-    const double value = exp(p->sum / (double)p->n), rate = run_rate((double)p->ids.n, p->seconds);
+    const double value = exp(p->sum / (double)p->n);
+    const double rate = run_rate(cut ? (double)p->n : (double)p->ids.n, p->seconds);
     char hash[RUN_HASH], rss[HUMAN_BYTES];
     run_report_hash(hash, p->hash);
-    if (cli->json)
-        return print_json(
-            cli, json_pack("{s:f,s:I,s:I,s:I,s:I,s:f,s:s,s:I,s:I,s:{s:f,s:f}}", "perplexity", value,
-                           "tokens", (json_int_t)p->ids.n, "counted", (json_int_t)p->n, "window",
-                           (json_int_t)p->job->graph_options.context, "windows",
-                           (json_int_t)p->n_windows, "tok_per_s", rate, "logits_hash", hash,
-                           "peak_rss_bytes", (json_int_t)memory_peak(), "bytes_read",
-                           (json_int_t)weir_graph_counts(p->job->graph).read_bytes, "seconds",
-                           "load", p->job->load_seconds, "run", p->seconds));
-    fprintf(cli->out, "perplexity %.9g of %zu tokens, %llu of them counted, windows of %u\n", value,
-            p->ids.n, (unsigned long long)p->n, p->job->graph_options.context);
+    if (cli->json) {
+        int code = print_json(
+            cli,
+            json_pack("{s:f,s:b,s:I,s:I,s:I,s:I,s:f,s:s,s:I,s:I,s:{s:f,s:f}}", "perplexity", value,
+                      "interrupted", (int)cut, "tokens", (json_int_t)p->ids.n, "counted",
+                      (json_int_t)p->n, "window", (json_int_t)p->job->graph_options.context,
+                      "windows", (json_int_t)p->n_windows, "tok_per_s", rate, "logits_hash", hash,
+                      "peak_rss_bytes", (json_int_t)memory_peak(), "bytes_read",
+                      (json_int_t)weir_graph_counts(p->job->graph).read_bytes, "seconds", "load",
+                      p->job->load_seconds, "run", p->seconds));
+        return cut ? EXIT_INTERRUPTED : code;
+    }
+    fprintf(cli->out, "perplexity %.9g of %zu tokens, %llu of them counted, windows of %u%s\n",
+            value, p->ids.n, (unsigned long long)p->n, p->job->graph_options.context,
+            cut ? "; interrupted" : "");
     if (!cli->quiet)
         fprintf(stderr, "%.1f tok/s; peak RSS %s; logits %s\n", rate,
                 human_bytes(rss, (double)memory_peak()), hash);
-    return EXIT_FINE;
+    return cut ? EXIT_INTERRUPTED : EXIT_FINE;
 }
 
 int run_perplexity(struct run_job *job)
@@ -137,7 +143,8 @@ int run_perplexity(struct run_job *job)
     if (!err)
         err = measure(&p, &diag);
     p.seconds = now_seconds() - began;
-    int code = err ? fail(job->cli, err, job->source.name, &diag) : say_result(&p);
+    const bool cut = err == WEIR_ERR_CANCELLED && p.n > 0 && isfinite(p.sum);
+    int code = err && !cut ? fail(job->cli, err, job->source.name, &diag) : say_result(&p, cut);
     weir_logits_hash_free(p.hash);
     weir_ids_free(&p.ids);
     return code;

@@ -1,17 +1,20 @@
 /* Where weights would be, what that takes, and how fast it would be: nothing is run.
  *
- * A token needs all weights once.  Those in memory are multiplied with at the rates that `weir
- * doctor` has measured; those that are not are decoded first, and read from the disk first if the
- * page cache cannot hold them. */
+ * The rate is that of answering, with half of the context behind it (plan_rate.h). */
 #include <string.h>
 
 #include "doctor.h"
 #include "fail.h"
 #include "memory.h"
 #include "output.h"
+#include "plan_rate.h"
 #include "run_job.h"
 
-enum { DEFAULT_CONTEXT = 4096 };
+enum {
+    DEFAULT_CONTEXT = 4096,
+    LAYER_ROUNDS = 5, /* in which infer/forward.c hands out work of one token to the threads */
+    OTHER_ROUNDS = 1,
+};
 
 enum form { RESIDENT, PLAIN, STREAMED, VECTOR, N_FORMS };
 
@@ -19,18 +22,17 @@ static const char *const form_names[N_FORMS] = {"resident", "plain", "streamed",
 
 struct part {
     uint64_t plain, memory; /* bytes: of the weights as they are; that they take */
-    uint64_t each;          /* of `plain`, what every token needs */
+    uint64_t each, rows;    /* of `plain`, what every token needs */
     size_t n;
 };
 
 struct plan {
     struct run_job *job;
     struct part part[N_FORMS];
-    uint64_t fixed, weights, streamed_stored;
-    bool from_disk;
-    bool measured;
-    struct doctor machine;
-    double seconds[N_FORMS], disk_seconds; /* of a token */
+    uint64_t fixed, weights;
+    struct plan_load load;
+    const char *unknown; /* why there is no rate; NULL: there is one */
+    struct plan_time time;
 };
 
 static enum form form_of(const struct plan *p, const struct weir_checkpoint_tensor *t,
@@ -67,46 +69,60 @@ static void add_up(struct plan *p)
         part->n++;
         part->plain += t->bytes;
         part->memory += memory;
-        part->each += needed(p->job->model, t) ? t->bytes : 0;
+        if (needed(p->job->model, t)) {
+            part->each += t->bytes;
+            part->rows += t->form.n_dims > 1 ? t->form.dim[0] : 0;
+        }
     }
 }
 
 /* ---- the rate ---- */
 
+/* Keys and values of half the context, or of as much as a layer sees. */
+static uint64_t kept_bytes(const struct plan *p)
+{
+    const struct weir_model_config *c = &p->job->model->config;
+    const struct weir_graph_options *o = &p->job->graph_options;
+    const uint64_t half = o->context / 2, head = (o->kv_bf16 ? 2U : 4U) * (uint64_t)c->head_dim;
+    uint64_t positions = 0;
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        positions += c->windowed[i] && c->window && c->window < half ? c->window : half;
+    return 2 * positions * c->n_kv_heads * head;
+}
+
+/* What `streamed` plain bytes of the store are as they are stored, on average. */
+static uint64_t stored_bytes(const struct weir_store *store, uint64_t streamed)
+{
+    const struct weir_store_info *info = store ? weir_store_info(store) : NULL;
+    return info && info->plain_bytes ? (uint64_t)((double)streamed * (double)info->stored_bytes /
+                                                  (double)info->plain_bytes)
+                                     : streamed;
+}
+
 static void foresee(struct plan *p)
 {
-    const struct weir_store *store = p->job->source.store.store;
-    const struct weir_store_info *info = store ? weir_store_info(store) : NULL;
-    const struct doctor *m = &p->machine;
-    double ratio =
-        info && info->plain_bytes ? (double)info->stored_bytes / (double)info->plain_bytes : 1;
-    p->streamed_stored = (uint64_t)((double)p->part[STREAMED].each * ratio);
-    p->from_disk = p->streamed_stored > memory_available();
-    p->measured = doctor_read(&p->machine);
-    if (!p->measured)
-        return;
-    unsigned threads = weir_graph_threads(p->job->graph);
-    double share = threads < m->threads ? (double)threads / m->threads : 1;
-    p->seconds[RESIDENT] = (double)p->part[RESIDENT].each / (m->resident * share);
-    p->seconds[PLAIN] = (double)p->part[PLAIN].each / (m->plain * share);
-    double streamed = (double)p->part[STREAMED].each;
-    p->seconds[STREAMED] =
-        streamed / (m->plain * share) + (store ? streamed / (m->decode * share) : 0);
-    if (p->from_disk && m->disk > 0)
-        p->disk_seconds = (double)p->streamed_stored / m->disk;
-}
-
-static double token_seconds(const struct plan *p)
-{
-    return p->seconds[RESIDENT] + p->seconds[PLAIN] + p->seconds[STREAMED] + p->disk_seconds;
-}
-
-static const char *limit(const struct plan *p)
-{
-    double memory = p->seconds[RESIDENT] + p->seconds[PLAIN];
-    if (p->disk_seconds > memory && p->disk_seconds > p->seconds[STREAMED])
-        return "disk";
-    return p->seconds[STREAMED] > memory ? "decode" : "memory";
+    const struct opened *opened = &p->job->source.store;
+    struct plan_load *load = &p->load;
+    struct doctor machine;
+    *load = (struct plan_load){
+        .resident = p->part[RESIDENT].each,
+        .plain = p->part[PLAIN].each,
+        .streamed = p->part[STREAMED].each,
+        .from_store = opened->store != NULL,
+        .stored = stored_bytes(opened->store, p->part[STREAMED].each),
+        .kept = kept_bytes(p),
+        .rows = p->part[RESIDENT].rows + p->part[PLAIN].rows + p->part[STREAMED].rows,
+        .rounds = LAYER_ROUNDS * p->job->model->config.n_layers + OTHER_ROUNDS,
+        .threads = weir_graph_threads(p->job->graph),
+    };
+    const uint64_t spare = memory_available(), taken = p->weights + p->fixed;
+    load->from_disk = load->stored > (spare > taken ? spare - taken : 0);
+    if (!doctor_read(&machine))
+        p->unknown = "'weir doctor' measures this machine";
+    else if (opened->remote && load->streamed)
+        p->unknown = "the network decides";
+    else
+        p->time = plan_foresee(load, &machine);
 }
 
 /* ---- saying ---- */
@@ -133,10 +149,11 @@ static void print(const struct plan *p)
     fprintf(out, "memory: %s for weights, %s for all else", human_bytes(a, (double)p->weights),
             human_bytes(b, (double)p->fixed));
     fprintf(out, p->job->ram ? "; at most %s\n" : "\n", human_bytes(c, (double)p->job->ram));
-    if (p->measured)
-        fprintf(out, "expected: %.3g tok/s, limited by %s\n", 1 / token_seconds(p), limit(p));
+    if (p->unknown)
+        fprintf(out, "expected: unknown; %s\n", p->unknown);
     else
-        fprintf(out, "expected: unknown; 'weir doctor' measures this machine\n");
+        fprintf(out, "expected: %.3g tok/s, limited by %s\n", 1 / plan_seconds(&p->time),
+                plan_part_names[plan_limit(&p->time)]);
 }
 
 static json_t *tensors(const struct plan *p)
@@ -161,24 +178,33 @@ static json_t *totals(const struct plan *p)
     for (int f = 0; f < N_FORMS; f++)
         (void)json_object_set_new(
             o, form_names[f],
-            json_pack("{s:I,s:I,s:I,s:I,s:f}", "tensors", (json_int_t)p->part[f].n, "bytes",
+            json_pack("{s:I,s:I,s:I,s:I}", "tensors", (json_int_t)p->part[f].n, "bytes",
                       (json_int_t)p->part[f].plain, "memory_bytes", (json_int_t)p->part[f].memory,
-                      "bytes_per_token", (json_int_t)p->part[f].each, "seconds_per_token",
-                      p->seconds[f]));
+                      "bytes_per_token", (json_int_t)p->part[f].each));
+    return o;
+}
+
+/* Seconds of a token by what they go by with; null: nobody knows. */
+static json_t *seconds(const struct plan *p)
+{
+    json_t *o = p->unknown ? json_null() : json_object();
+    for (int i = 0; i < PLAN_PARTS && !p->unknown; i++)
+        (void)json_object_set_new(o, plan_part_names[i], json_real(p->time.part[i]));
     return o;
 }
 
 static json_t *json_of(const struct plan *p)
 {
-    json_t *rate = p->measured ? json_real(1 / token_seconds(p)) : json_null();
-    json_t *limited = p->measured ? json_string(limit(p)) : json_null();
-    return json_pack(
-        "{s:o,s:o,s:I,s:I,s:o,s:b,s:f,s:o,s:o,s:I,s:I}", "tensors", tensors(p), "forms", totals(p),
-        "weights_memory_bytes", (json_int_t)p->weights, "other_memory_bytes", (json_int_t)p->fixed,
-        "ram_bytes", p->job->ram ? json_integer((json_int_t)p->job->ram) : json_null(), "from_disk",
-        (int)p->from_disk, "disk_seconds_per_token", p->disk_seconds, "expected_tok_per_s", rate,
-        "limited_by", limited, "context", (json_int_t)p->job->graph_options.context, "threads",
-        (json_int_t)weir_graph_threads(p->job->graph));
+    json_t *rate = p->unknown ? json_null() : json_real(1 / plan_seconds(&p->time));
+    json_t *limited = p->unknown ? json_null() : json_string(plan_part_names[plan_limit(&p->time)]);
+    return json_pack("{s:o,s:o,s:I,s:I,s:o,s:b,s:I,s:o,s:o,s:o,s:I,s:I}", "tensors", tensors(p),
+                     "forms", totals(p), "weights_memory_bytes", (json_int_t)p->weights,
+                     "other_memory_bytes", (json_int_t)p->fixed, "ram_bytes",
+                     p->job->ram ? json_integer((json_int_t)p->job->ram) : json_null(), "from_disk",
+                     (int)p->load.from_disk, "attention_bytes_per_token", (json_int_t)p->load.kept,
+                     "seconds_per_token", seconds(p), "expected_tok_per_s", rate, "limited_by",
+                     limited, "context", (json_int_t)p->job->graph_options.context, "threads",
+                     (json_int_t)p->load.threads);
 }
 
 int run_plan(struct run_job *job)

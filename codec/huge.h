@@ -18,7 +18,7 @@ enum { HUGE_PAGE = 2 << 20, LINE = 64 };
 static inline void *huge_alloc(size_t n)
 {
     const size_t align = n < HUGE_PAGE ? LINE : HUGE_PAGE;
-    void *at = n > SIZE_MAX - LINE ? NULL : aligned_alloc(align, (n + LINE - 1) / LINE * LINE);
+    void *at = n > SIZE_MAX - align ? NULL : aligned_alloc(align, (n + align - 1) / align * align);
     if (at && n >= HUGE_PAGE)
         (void)madvise(at, n / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a hint: it may fail */
     return at;

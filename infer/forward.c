@@ -77,7 +77,7 @@ static weir_err look(void *self, size_t unit, unsigned worker, struct weir_diag 
     const size_t row = unit / c->n_kv_heads;
     const uint32_t head = (uint32_t)(unit % c->n_kv_heads);
     const size_t at = (size_t)head * (c->n_heads / c->n_kv_heads) * c->head_dim;
-    const struct attention a = {g->kernels, c, &g->kv};
+    const struct attention a = {math_kernels_exact(g->kernels), c, &g->kv};
     const struct kv_place place = {g->layer, g->token[row].sequence, head};
     (void)diag;
     attention_head(&a, place, g->position[row], is_windowed(g) ? c->window : 0,

@@ -6,7 +6,7 @@
  *
  * The logits of a token depend on the tokens of its sequence up to it, and on nothing else: not on
  * how they were cut into passes, on what other sequences were in them, on the number of threads, on
- * the instruction set, or on where the weights lie.  They are the same bits.
+ * the instruction set (but for "avx512bf16"), or on where the weights lie.  They are the same bits.
  *
  * For one thread at a time; it has others of its own. */
 #ifndef WEIR_INFER_GRAPH_H
@@ -32,7 +32,8 @@ struct weir_graph_options {
     uint32_t chunk;       /* most tokens of a pass; 0: 256 */
     uint32_t n_logits;    /* most tokens of a pass whose logits are wanted; 0: n_sequences */
     bool kv_bf16;         /* keys and values in BF16, half the memory; else F32 */
-    const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the fastest */
+    const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the fastest of these.  "avx512bf16"
+                             rounds what matrices of BF16 are multiplied with to BF16: other bits */
     uint64_t keep_bytes;  /* of weights, at most, stay in memory from one pass to the next;
                              UINT64_MAX:  all of them */
     bool keep_plain;      /* ... and BF16 as it is, not in 12 bits */

@@ -7,6 +7,8 @@
 static bool runs_here(const struct math_kernels *k)
 {
 #ifdef WEIR_X86_KERNELS
+    if (k == &math_kernels_avx512bf16)
+        return __builtin_cpu_supports("avx512bf16") && runs_here(&math_kernels_avx512);
     if (k == &math_kernels_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl");
@@ -17,13 +19,16 @@ static bool runs_here(const struct math_kernels *k)
     return k == &math_kernels_scalar;
 }
 
-/* Fastest first. */
+/* Fastest first; behind "scalar", which runs everywhere, what is not chosen but by its name. */
 static const struct math_kernels *const all[] = {
 #ifdef WEIR_X86_KERNELS
     &math_kernels_avx512,
     &math_kernels_avx2,
 #endif
     &math_kernels_scalar,
+#ifdef WEIR_X86_KERNELS
+    &math_kernels_avx512bf16,
+#endif
 };
 
 enum { N_KERNELS = sizeof(all) / sizeof(all[0]) };
@@ -42,4 +47,13 @@ const struct math_kernels *math_kernels_named(const char *name)
         if (strcmp(all[i]->name, name) == 0)
             return runs_here(all[i]) ? all[i] : NULL;
     return NULL;
+}
+
+const struct math_kernels *math_kernels_exact(const struct math_kernels *k)
+{
+#ifdef WEIR_X86_KERNELS
+    if (k == &math_kernels_avx512bf16)
+        return &math_kernels_avx512;
+#endif
+    return k;
 }

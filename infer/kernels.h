@@ -7,6 +7,13 @@
  * row and the vector alone, never on how many of either were handled at once, on threads or on
  * where a row's bytes came from.  NaNs stay NaNs, with whatever payload.
  *
+ * One is apart and is never chosen by itself: "avx512bf16".  Of BF16 rows, resident ones included,
+ * its sums are other bits: the vector is rounded to BF16 (to nearest, ties to even), columns 2i and
+ * 2i + 1 of each 32 belong to lane i, which takes 2i + 1 first, each with one fused multiply-add;
+ * the lanes are added as above; numbers below 2^-126 count as zeros, before and after.  So the
+ * processor's vdpbf16ps does it (as Intel describes the instruction).  It depends on nothing else,
+ * either.
+ *
  * Knows nothing of tensors, files or models. */
 #ifndef WEIR_INFER_KERNELS_PRIVATE_H
 #define WEIR_INFER_KERNELS_PRIVATE_H
@@ -67,19 +74,27 @@ struct math_kernels {
 
     /* The row's numbers, and whatever up to a multiple of WEIR_RESIDENT_BLOCK. */
     void (*widen_resident)(const struct resident_row *row, float *to);
+
+    /* NULL but where BF16 rows are best left as they are, also with several vectors: the row's
+     * weights, and zeros up to a multiple of WEIR_RESIDENT_BLOCK. */
+    void (*unpack_resident)(const struct resident_row *row, uint16_t *to);
 };
 
 extern const struct math_kernels math_kernels_scalar;
 #ifdef WEIR_X86_KERNELS
 extern const struct math_kernels math_kernels_avx2;
-extern const struct math_kernels math_kernels_avx512;
+extern const struct math_kernels math_kernels_avx512, math_kernels_avx512bf16;
 #endif
 
-/* The fastest that this processor runs. */
+/* The fastest that this processor runs, of those with the same bits. */
 const struct math_kernels *math_kernels_best(void);
 
-/* "scalar", "avx2" or "avx512"; NULL if unknown or if this processor cannot run it. */
+/* "scalar", "avx2", "avx512" or "avx512bf16"; NULL if unknown or if this processor cannot run it.
+ */
 const struct math_kernels *math_kernels_named(const char *name);
+
+/* k, or of those with the usual bits what is like k. */
+const struct math_kernels *math_kernels_exact(const struct math_kernels *k);
 
 static inline size_t number_bytes(enum number type)
 {

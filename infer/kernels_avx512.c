@@ -183,4 +183,4 @@ static void widen(enum number type, const uint8_t *from, size_t n, float *to)
 }
 
 const struct math_kernels math_kernels_avx512 = {
-    "avx512", dot, blend, widen, resident_dot_avx2, resident_widen_avx2};
+    "avx512", dot, blend, widen, resident_dot_avx2, resident_widen_avx2, NULL};

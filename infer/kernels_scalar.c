@@ -113,5 +113,5 @@ static void widen_resident(const struct resident_row *row, float *to)
         to[row->exception[e].column] = from_bits((uint32_t)row->exception[e].weight << 16);
 }
 
-const struct math_kernels math_kernels_scalar = {"scalar", dot,          blend,
-                                                 widen,    dot_resident, widen_resident};
+const struct math_kernels math_kernels_scalar = {"scalar",       dot, blend, widen, dot_resident,
+                                                 widen_resident, NULL};

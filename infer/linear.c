@@ -131,8 +131,8 @@ struct run_of_rows {
     uint64_t first;
 };
 
-static void widen_rows(const struct linear *l, const struct run_of_rows *w, size_t from, size_t n,
-                       float *to)
+static struct rows widen_rows(const struct linear *l, const struct run_of_rows *w, size_t from,
+                              size_t n, float *to)
 {
     const size_t n_cols = w->rows.n_cols, stride = wide_stride(n_cols);
     for (size_t i = 0; i < n; i++) {
@@ -144,6 +144,7 @@ static void widen_rows(const struct linear *l, const struct run_of_rows *w, size
                               to + i * stride);
         }
     }
+    return (struct rows){(const uint8_t *)to, stride * sizeof(*to), n, n_cols, NUMBER_F32};
 }
 
 static void multiply_one(const struct linear *l, const struct run_of_rows *w,
@@ -159,12 +160,31 @@ static void multiply_one(const struct linear *l, const struct run_of_rows *w,
     }
 }
 
+/* BF16 rows, for kernels that have them as they are. */
+static struct rows unpack_rows(const struct linear *l, const struct run_of_rows *w, size_t from,
+                               size_t n, uint16_t *to)
+{
+    const size_t n_cols = w->rows.n_cols, stride = wide_stride(n_cols);
+    for (size_t i = 0; i < n; i++) {
+        struct resident_row row = keep_resident_row(w->resident, w->first + from + i, n_cols);
+        l->kernels->unpack_resident(&row, to + i * stride);
+    }
+    return (struct rows){(const uint8_t *)to, stride * sizeof(*to), n, n_cols, NUMBER_BF16};
+}
+
+/* Whether rows are multiplied as they lie there. */
+static bool is_ready(const struct linear *l, const struct run_of_rows *w, const struct vectors *x)
+{
+    const bool narrow = l->kernels->unpack_resident && w->rows.type == NUMBER_BF16;
+    return x->n == 1 || (!w->resident && (w->rows.type == NUMBER_F32 || narrow));
+}
+
 /* With several vectors rows are widened once, some at a time. */
 static void multiply(const struct linear *l, const struct run_of_rows *w, const struct vectors *x,
                      const struct hand *hand, float *to, size_t to_stride)
 {
     const struct rows *rows = &w->rows;
-    if (x->n == 1 || (rows->type == NUMBER_F32 && !w->resident)) {
+    if (is_ready(l, w, x)) {
         multiply_one(l, w, x, to, to_stride);
         return;
     }
@@ -174,10 +194,10 @@ static void multiply(const struct linear *l, const struct run_of_rows *w, const 
         at_once = MIN_WIDE_ROWS;
     for (size_t r = 0; r < rows->n_rows; r += at_once) {
         size_t n = rows->n_rows - r < at_once ? rows->n_rows - r : at_once;
-        widen_rows(l, w, r, n, hand->wide);
-        struct rows wide = {(const uint8_t *)hand->wide, stride * sizeof(float), n, rows->n_cols,
-                            NUMBER_F32};
-        l->kernels->dot(&wide, x, to + r, to_stride);
+        struct rows some = l->kernels->unpack_resident && w->resident
+                               ? unpack_rows(l, w, r, n, (uint16_t *)(void *)hand->wide)
+                               : widen_rows(l, w, r, n, hand->wide);
+        l->kernels->dot(&some, x, to + r, to_stride);
     }
 }
 
@@ -278,7 +298,7 @@ weir_err linear_row(struct linear *l, unsigned worker, const struct weir_matrix 
     weir_err err = take_rows(l, hand, m, (uint64_t)m->first_row + row, &n, &w, diag);
     if (err)
         return err;
-    widen_rows(l, &w, 0, 1, hand->wide);
+    (void)widen_rows(l, &w, 0, 1, hand->wide);
     memcpy(to, hand->wide, m->n_cols * sizeof(float));
     return WEIR_OK;
 }

@@ -11,7 +11,7 @@ Everything takes turns: ways to keep the weights, places they come from, 1 and 2
 reads memory, and llama.cpp on the same weights as a GGUF file (--llama: a python that has xllamacpp).  A run
 reads a prompt of 128 tokens, which includes reading the model, and then makes --tokens, of which the first
 is the prompt's.  Two such runs, with one and with two chunks, give the rate of a chunk when the weights are
-there.  Ways that decode all weights in every pass are "slow".  Medians.  All runs must
+there.  What `weir run --plan` expects stands beside it, with what `weir doctor` measures before each repeat.  Ways that decode all weights in every pass are "slow".  Medians.  All runs must
 end with the same logits.
 """
 import argparse
@@ -36,7 +36,7 @@ WAYS = [  # name, options, from plain files, slow
     ("nothing kept", ["--keep", "none"], False, True),
 ]
 COLUMNS = ["commit", "way", "threads", "prompt_tok_per_s", "warm_chunk_tok_per_s", "gen_tok_per_s",
-           "weights_gb_per_s", "peak_rss_bytes", "bytes_read"]
+           "weights_gb_per_s", "peak_rss_bytes", "bytes_read", "planned_tok_per_s"]
 
 
 def output_of(args):
@@ -52,6 +52,7 @@ class Bench:
         self.here = os.path.dirname(os.path.abspath(__file__))
         self.weir = os.path.join(options.build, "cli/weir")
         self.tmp = tempfile.mkdtemp(prefix="weir-bench.", dir=options.tmp)
+        os.environ["XDG_CACHE_HOME"] = self.tmp
         self.samples, self.hashes = {}, {}
         self.ways = [way for way in WAYS if not options.only or way[0] in options.only]
         self.commit = output_of(["git", "-C", self.here, "rev-parse", "--short", "HEAD"]).strip()
@@ -88,7 +89,7 @@ class Bench:
 
     def weir_run(self, source, threads, n_prompt, n, more):
         got = json.loads(output_of(
-            [self.weir, "run", source, "-p", " ".join(["a"] * (n_prompt - 1)), "-n", str(n), "-t", str(threads), "-b",
+            [self.weir, "run", source, "-p", " ".join(["a"] * (n_prompt - 1)), "-n", str(n), "-t", str(threads), "-u",
              str(PROMPT), "--temp", "0", "--ignore-eos", "--json"] + more))
         if got["prompt_tokens"] != n_prompt:
             sys.exit(f"the prompt has {got['prompt_tokens']} tokens: not the tokenizer that this expects")
@@ -101,6 +102,10 @@ class Bench:
         self.hashes.setdefault(got["logits_hash"], set()).add(name)
         row = {"weights_gb_per_s": got["gb_per_s"]}
         row.update({key: got[key] for key in ("prompt_tok_per_s", "gen_tok_per_s", "peak_rss_bytes", "bytes_read")})
+        plan = json.loads(output_of(
+            [self.weir, "run", source, "--plan", "-c", str(2 * PROMPT + self.options.tokens), "-t", str(threads),
+             "-u", str(PROMPT), "--json"] + more))  # half of that context is what the answer has behind it
+        row["planned_tok_per_s"] = plan["expected_tok_per_s"]
         if not slow and not plain:
             two = self.weir_run(source, threads, 2 * PROMPT, 1, more)
             seconds = 2 * PROMPT / two["prompt_tok_per_s"] - PROMPT / got["prompt_tok_per_s"]
@@ -118,6 +123,8 @@ class Bench:
 
     def measure(self):
         for repeat in range(self.options.repeat):
+            subprocess.run([os.path.abspath(self.weir), "doctor", "-q", self.store], cwd=self.tmp, check=True,
+                           stdout=subprocess.DEVNULL)
             for threads in self.options.threads:
                 self.note("memory read", threads,
                           {"weights_gb_per_s": float(output_of([self.path("read_loop"), str(threads)]))})
@@ -138,19 +145,20 @@ def samples_of(path):
     samples = {}
     with open(path, newline="", encoding="ascii") as f:
         for line in csv.DictReader(f):
-            row = {c: float(line[c]) for c in COLUMNS[3:] if line[c]}
+            row = {c: float(line[c]) for c in COLUMNS[3:] if line.get(c)}
             samples.setdefault((line["way"], int(line["threads"])), []).append(row)
     return samples
 
 
 def report(samples):
-    print("| weights | threads | prompt tok/s | warm chunk tok/s | decode tok/s | GB/s of weights | peak RSS MB | runs |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| weights | threads | prompt tok/s | warm chunk tok/s | decode tok/s | GB/s of weights | peak RSS MB | planned "
+          "decode tok/s | runs |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for (way, threads), rows in sorted(samples.items(), key=lambda item: -item[0][1]):
         cells = []
         for key, form, unit in (("prompt_tok_per_s", ".1f", 1), ("warm_chunk_tok_per_s", ".1f", 1),
                                 ("gen_tok_per_s", ".2f", 1), ("weights_gb_per_s", ".1f", 1),
-                                ("peak_rss_bytes", ".0f", 1e6)):
+                                ("peak_rss_bytes", ".0f", 1e6), ("planned_tok_per_s", ".2f", 1)):
             found = [row[key] for row in rows if key in row]
             cells.append(f"{statistics.median(found) / unit:{form}}" if found else "")
         print(f"| {way} | {threads} | {' | '.join(cells)} | {len(rows)} |")

@@ -10,6 +10,8 @@ expect 0 "$WEIR" --help
 grep -q '^Usage: weir COMMAND' <<<"$out" || die "no usage"
 expect 0 "$WEIR" --version
 grep -qE '^weir [0-9]+\.[0-9]+\.[0-9]+ ' <<<"$out" || die "version: $out"
+runs=no
+! grep -q 'run yes' <<<"$out" || runs=yes
 for cmd in pack unpack verify ls mount umount fetch run bench; do
     expect 0 "$WEIR" --help
     grep -qE "^  $cmd +[A-Z]" <<<"$out" || die "--help lacks $cmd"
@@ -20,6 +22,13 @@ for cmd in pack unpack verify ls mount umount fetch run bench; do
     help=$out
     expect 0 "$WEIR" help "$cmd"
     [ "$out" = "$help" ] || die "help $cmd differs from $cmd --help"
+    if [ "$cmd" = run ] && [ "$runs" = no ]; then # needs a model or an option: it looks itself
+        expect 4 "$WEIR" "$cmd" model -p text
+        says 'built without libpcre2 or libutf8proc; install libpcre2-dev'
+        expect 4 "$WEIR" doctor
+        says 'built without libpcre2 or libutf8proc'
+        continue
+    fi
     expect 1 "$WEIR" "$cmd"
     says "^weir $cmd: needs .*; try 'weir $cmd --help'"
     expect 1 "$WEIR" "$cmd" --no-such-option

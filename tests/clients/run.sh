@@ -136,7 +136,7 @@ check_text_goldens() {
     local goldens=$here/../infer
     if has_client "tokenizer goldens" tokenizers zstandard; then
         run "tokenizer goldens" env WEIR_SHARED="$shared" "$py" "$goldens/tokenizer_goldens.py" \
-            "$goldens/goldens" --check
+            "$goldens/tokenizers/golden" --check
     fi
     if has_client "chat goldens" jinja2 transformers zstandard; then
         run "chat goldens" "$py" "$goldens/chat_goldens.py" "$goldens/chat_goldens.txt" --check trl \

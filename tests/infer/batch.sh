@@ -4,13 +4,6 @@
 . "$(dirname "$0")/lib.sh"
 need_models
 
-says() { grep -qE -- "$1" "$work/err" || fail "\"$1\" is not in: $(cat "$work/err")"; }
-expect() { # expect CODE COMMAND...: its output in $work/out and $work/err
-    local want=$1 code=0
-    shift
-    "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
-    [ "$code" = "$want" ] || fail "exit code $code, not $want: $* $(cat "$work/err")"
-}
 story=$shared/story
 "$WEIR" pack -q "$story" "$work/story.weir"
 

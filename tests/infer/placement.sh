@@ -40,6 +40,17 @@ for budget in 1 300000 1500000 99999999; do
         try "$demo" -K $budget $form -t 1 -c 64 -b 2
     done
 done
+# Kernels with other bits: their own, in every way.
+if probe "$demo" -k avx512bf16 1 2 >"$work/out" 2>&1; then
+    exact=$plain plain=$(probe "$demo" -k avx512bf16 1 "$@")
+    [ "$plain" != "$exact" ] || fail "avx512bf16 has the bits of the others"
+    for way in "-t 2 -c 1" "-t 4 -c 37 -b 3" "-K 300000 -c 5" "-K 99999999 -c 1" "-K 99999999 -t 2 -c 64 -b 2" "-K 99999999 -P -c 7"; do
+        # shellcheck disable=SC2086  # options
+        try "$demo" -k avx512bf16 $way
+    done
+else
+    grep -q "no avx512bf16" "$work/out" || fail "avx512bf16: $(cat "$work/out")"
+fi
 probe "$shared/story" 1 2 3 >"$work/kept"
 probe "$shared/story" -K 99999999 -c 1 1 2 3 | cmp - "$work/kept" || fail "F32 that is kept differs"
 echo "$count ways, $(hash_of <<<"$plain")"

@@ -5,17 +5,7 @@
 need_models
 unset CDPATH
 
-says() { grep -qE -- "$1" "$work/err" || fail "\"$1\" is not in: $(cat "$work/err")"; }
-expect() { # expect CODE COMMAND...: its output in $work/out and $work/err
-    local want=$1 code=0
-    shift
-    "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
-    [ "$code" = "$want" ] || fail "exit code $code, not $want: $* $(cat "$work/err")"
-}
 run() { expect 0 "$WEIR" run "$@"; }
-key() { # key EXPRESSION: of the object in $work/out
-    python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 once="Once upon a time"
 text=", a little girl named Lily lived in a small house with her mom, dad, and her dog, Spot"
 

@@ -156,6 +156,43 @@ Test(graph, nan_weights_give_nan_logits)
     kit_free(&k);
 }
 
+/* What is cut off is as if it had never been, in F32 and in BF16; the other sequence stays. */
+Test(graph, what_is_cut_off_was_never_there)
+{
+    struct kit k = {0};
+    open_llama(&k);
+    static const struct weir_graph_token other = {1, 9, true};
+    static const struct weir_graph_token before[] = {{0, 5, false}, {0, 6, false}, {0, 7, false}};
+    static const struct weir_graph_token wrong[] = {{0, 8, false}, {0, 9, false}, {1, 8, false}};
+    static const struct weir_graph_token right[] = {{0, 10, false}, {0, 11, true}};
+    for (int kv_bf16 = 0; kv_bf16 < 2; kv_bf16++) {
+        float expected[2][VOCAB];
+        const struct weir_graph_options o = {
+            .n_threads = 2, .n_sequences = 2, .context = 8, .kv_bf16 = kv_bf16};
+        struct weir_graph *g = new_graph(&k, &o), *fresh = new_graph(&k, &o);
+        cr_assert_eq(weir_graph_run(fresh, before, 3, &k.diag), WEIR_OK);
+        cr_assert_eq(weir_graph_run(fresh, right, 2, &k.diag), WEIR_OK);
+        memcpy(expected[0], weir_graph_logits(fresh, 0), sizeof(expected[0]));
+        cr_assert_eq(weir_graph_run(g, before, 3, &k.diag), WEIR_OK);
+        cr_assert_eq(weir_graph_run(g, wrong, 3, &k.diag), WEIR_OK);
+        weir_graph_cut(g, 0, 3);
+        cr_assert(weir_graph_length(g, 0) == 3 && weir_graph_length(g, 1) == 1);
+        cr_assert_eq(weir_graph_run(g, right, 2, &k.diag), WEIR_OK);
+        cr_assert(same_bits(expected[0], weir_graph_logits(g, 0)));
+        weir_graph_cut(g, 0, 5); /* all of it: nothing */
+        cr_assert_eq(weir_graph_run(g, &other, 1, &k.diag), WEIR_OK);
+        memcpy(expected[1], weir_graph_logits(g, 0), sizeof(expected[1]));
+        weir_graph_cut(g, 1, 1);
+        weir_graph_cut(g, 0, 0);
+        cr_assert_eq(weir_graph_run(g, before, 3, &k.diag), WEIR_OK);
+        cr_assert_eq(weir_graph_run(g, &other, 1, &k.diag), WEIR_OK);
+        cr_assert(same_bits(expected[1], weir_graph_logits(g, 0)));
+        weir_graph_free(g);
+        weir_graph_free(fresh);
+    }
+    kit_free(&k);
+}
+
 /* Sequences do not hear of each other, and one that begins anew knows nothing of before. */
 Test(graph, sequences_are_apart)
 {

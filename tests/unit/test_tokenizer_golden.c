@@ -135,7 +135,7 @@ static void check_golden(const char *name, const struct text *texts, size_t n_te
     struct weir_tokenizer *t = tokenizer_named(name);
     if (!t)
         return;
-    snprintf(path, sizeof(path), WEIR_TESTS "/infer/goldens/%s.txt", name);
+    snprintf(path, sizeof(path), WEIR_TESTS "/infer/tokenizers/golden/%s.txt", name);
     char *golden = read_file(path, &n);
     cr_assert_not_null(golden);
     char *rest = golden;
@@ -155,7 +155,7 @@ static void check_goldens(int half)
     static struct text texts[MAX_TEXTS];
     size_t n = read_corpus(texts);
     struct dirent **names;
-    int n_names = scandir(WEIR_TESTS "/infer/goldens", &names, NULL, alphasort);
+    int n_names = scandir(WEIR_TESTS "/infer/tokenizers/golden", &names, NULL, alphasort);
     cr_assert_gt(n_names, 2);
     for (int i = 0; i < n_names; i++) {
         char *ending = strstr(names[i]->d_name, ".txt");

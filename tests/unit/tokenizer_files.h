@@ -86,7 +86,7 @@ static inline char *gpt2_json(size_t *n)
     return json;
 }
 
-/* The tokenizer that goldens/NAME.txt is about; NULL: it is not here. */
+/* The tokenizer that tests/infer/tokenizers/golden/NAME.txt is about; NULL: it is not here. */
 static inline struct weir_tokenizer *tokenizer_named(const char *name)
 {
     char path[512];
