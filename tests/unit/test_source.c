@@ -107,7 +107,7 @@ Test(source, reads_exact_bytes_of_memory, .init = make_file, .fini = remove_file
 Test(source, reads_past_the_cache_the_same, .init = make_file, .fini = remove_file)
 {
     enum { BLOCK = 4096 };
-    uint8_t *to = aligned_alloc(BLOCK, 4 * BLOCK);
+    uint8_t *to = aligned_alloc(BLOCK, 4 * (size_t)BLOCK);
     struct weir_source src;
     cr_assert_not_null(to);
     cr_assert_eq(weir_source_open_file(file, &src, NULL), WEIR_OK);
