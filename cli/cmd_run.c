@@ -80,9 +80,9 @@ static void tiers(FILE *to)
         "machine's memory, or from the store, while the GPU computes; --depth layers ahead. The\n"
         "logits are the same bits with each of them, but not the processor's: a GPU multiplies\n"
         "activations in BF16, and always keeps keys and values so (--kv-bf16 changes nothing).\n"
-        "--ram is then what weights that stream may stay in, of this machine's memory; --keep is\n"
-        "of the processor, and with it 'auto' is 'cpu'; with one of --decode, --cache-layers,\n"
-        "--vram and --depth it is 'cuda'.\n\n"
+        "--ram is then what weights that stream may stay in, of this machine's memory; --keep\n"
+        "and --kernels are of the processor, and with them 'auto' is 'cpu'; with one of --decode,\n"
+        "--cache-layers, --vram and --depth it is 'cuda'.\n\n"
         "With -m A -m B both models are there at once, within one --vram or --ram. Each -p, or\n"
         "each line of a .jsonl file, is answered by one after the other.\n",
         to);

@@ -122,7 +122,7 @@ static const char *first_given(const struct cli *cli, const int *option, size_t 
 static bool settle_device(struct run_device *d, const struct cli *cli)
 {
     static const int gpu[] = {RUN_DECODE, RUN_CACHE_LAYERS, RUN_VRAM, RUN_DEPTH};
-    static const int cpu[] = {RUN_KEEP};
+    static const int cpu[] = {RUN_KEEP, RUN_KERNELS};
     const char *of_gpu = first_given(cli, gpu, sizeof(gpu) / sizeof(gpu[0]));
     const char *of_cpu = first_given(cli, cpu, sizeof(cpu) / sizeof(cpu[0]));
     const bool said = option_given(cli, RUN_DEVICE);
@@ -132,8 +132,7 @@ static bool settle_device(struct run_device *d, const struct cli *cli)
         return false;
     }
     if (of_cpu && said && d->wanted == RUN_ON_CUDA) {
-        (void)fail_usage(cli, "--%s is of the processor's memory; --vram and --decode are a GPU's",
-                         of_cpu);
+        (void)fail_usage(cli, "--%s is of the processor; --vram and --decode are a GPU's", of_cpu);
         return false;
     }
     if (of_gpu) /* the variable speaks only for those who say nothing */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures `weir run` on a GPU, on made-up weights of real shapes.
 
-    gpu.py BUILD TABLE... [--csv DIR] [--tmp DIR] [--repeat 3] [--layers N] [--quick]
+    gpu.py BUILD TABLE... [--csv DIR] [--tmp DIR] [--repeat 3] [--layers N] [--only WAY] [--quick]
 
 Tables, each of which writes DIR/gpu-TABLE.csv:
     doctor      what the GPU can do: what the others are held against
@@ -161,6 +161,8 @@ class Bench:
         """A row of each way; one that fails is a row that says so."""
         rows = []
         for way in ways:
+            if self.options.only and self.options.only not in way[0]:
+                continue
             try:
                 row = one(way)
             except (RuntimeError, KeyError, ValueError, ZeroDivisionError, TypeError) as e:
@@ -253,7 +255,8 @@ def rows(bench):
 
 def budget(bench):
     to_device = bench.doctor_once().get("to_device_gb_per_s", 0)
-    n = 8 if bench.options.quick else 24
+    n = 8 if bench.options.quick else 12
+    bench.options.repeat = min(bench.options.repeat, 2)  # one takes some ten seconds
 
     def one(way):
         name, vram, tier = way
@@ -349,6 +352,7 @@ def main():
     p.add_argument("--tmp", default="/dev/shm" if shutil.disk_usage("/dev/shm").free > 16e9 else tempfile.gettempdir())
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--layers", type=int, default=16, help="of the large model")
+    p.add_argument("--only", help="ways whose name has this in it")
     p.add_argument("--store", help="that invariance takes")
     p.add_argument("--no-transformers", action="store_true", help="no row of theirs: it takes half a minute")
     p.add_argument("--quick", action="store_true", help="fewer tokens and repeats: for a look")

@@ -73,7 +73,8 @@ for how in "--vram 4G" "--decode fused" "--cache-layers 3" "--depth 2"; do
     # shellcheck disable=SC2086
     refused 'is of a GPU; it goes without --keep' --keep none $how
 done
-refused "--keep is of the processor's memory" --device cuda --keep plain
+refused "--keep is of the processor" --device cuda --keep plain
+refused "--kernels is of the processor" --device cuda --kernels scalar
 WEIR_DEVICE_TEST=delay refused '^weir run: WEIR_DEVICE_TEST is of'
 WEIR_DEVICE_TEST=delay=1,poison2 refused '^weir run: WEIR_DEVICE_TEST is of'
 WEIR_DEVICE_TEST=delay=1,seed=2,poison expect 0 "$WEIR" run "$story" -p a -n 1
