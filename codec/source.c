@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +17,7 @@ static const double tick_ns = 20e6; /* twice the longest tick */
 static const double write_ns = 1e9; /* one write() is over by then, however slow the disk */
 
 enum {
+    DIRECT_ALIGN = 4096,
     PAUSE_NS = 5000000,
     MAX_PAUSES = 20,
 };
@@ -24,6 +27,15 @@ weir_err weir_source_read(const struct weir_source *src, uint64_t at, void *dst,
     if (at > src->size || n > src->size - at)
         return WEIR_ERR_IO;
     return n ? src->read(src->self, at, dst, n) : WEIR_OK;
+}
+
+weir_err weir_source_read_past(const struct weir_source *src, uint64_t at, void *dst, size_t n)
+{
+    if (!src->read_past)
+        return weir_source_read(src, at, dst, n);
+    if (at > src->size || n > src->size - at)
+        return WEIR_ERR_IO;
+    return n ? src->read_past(src->self, at, dst, n) : WEIR_OK;
 }
 
 weir_err weir_source_revision(const struct weir_source *src, uint64_t *out)
@@ -54,15 +66,17 @@ void weir_source_close(struct weir_source *src)
 
 struct file {
     int fd;
-    uint64_t opened; /* its revision after the wait, or 0 */
+    uint64_t opened;   /* its revision after the wait, or 0 */
+    atomic_int direct; /* the same file, opened with O_DIRECT; or one of these: */
 };
 
-static weir_err file_read(void *self, uint64_t at, void *dst, size_t n)
+enum { NOT_TRIED = -1, NOT_POSSIBLE = -2 };
+
+static weir_err read_from(int fd, uint64_t at, void *dst, size_t n)
 {
-    const struct file *file = self;
     uint8_t *to = dst;
     while (n) {
-        ssize_t got = pread(file->fd, to, n, (off_t)at);
+        ssize_t got = pread(fd, to, n, (off_t)at);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -72,6 +86,41 @@ static weir_err file_read(void *self, uint64_t at, void *dst, size_t n)
         n -= (size_t)got;
     }
     return WEIR_OK;
+}
+
+static weir_err file_read(void *self, uint64_t at, void *dst, size_t n)
+{
+    const struct file *file = self;
+    return read_from(file->fd, at, dst, n);
+}
+
+/* Negative: there is none. */
+static int direct_of(struct file *file)
+{
+    char path[64];
+    int fd = atomic_load(&file->direct), before = NOT_TRIED;
+    if (fd != NOT_TRIED)
+        return fd;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", file->fd); /* whatever its name is now */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (fd < 0)
+        fd = NOT_POSSIBLE;
+    if (atomic_compare_exchange_strong(&file->direct, &before, fd))
+        return fd;
+    if (fd >= 0)
+        (void)close(fd); /* another thread was first */
+    return before;
+}
+
+/* What O_DIRECT refuses all the same is read as ever. */
+static weir_err file_read_past(void *self, uint64_t at, void *dst, size_t n)
+{
+    struct file *file = self;
+    const bool aligned = (at | n | (uintptr_t)dst) % DIRECT_ALIGN == 0;
+    const int fd = aligned ? direct_of(file) : NOT_POSSIBLE;
+    if (fd >= 0 && read_from(fd, at, dst, n) == WEIR_OK)
+        return WEIR_OK;
+    return read_from(file->fd, at, dst, n);
 }
 
 /* A time in the future is of another clock, or set by hand: it is not young until it is near. */
@@ -114,6 +163,8 @@ static void file_close(void *self)
     struct file *file = self;
     /* Opened for reading only: nothing can be lost, so there is nothing to report. */
     (void)close(file->fd);
+    if (atomic_load(&file->direct) >= 0)
+        (void)close(atomic_load(&file->direct));
     free(file);
 }
 
@@ -170,6 +221,7 @@ weir_err weir_source_open_file(const char *path, struct weir_source *out, struct
         return WEIR_ERR_NOMEM;
     }
     uint64_t size = 0;
+    atomic_init(&file->direct, NOT_TRIED);
     weir_err err = file_open(file, path, &size, diag);
     if (err) {
         free(file);
@@ -179,7 +231,8 @@ weir_err weir_source_open_file(const char *path, struct weir_source *out, struct
                                 .size = size,
                                 .read = file_read,
                                 .close = file_close,
-                                .revision = file_revision};
+                                .revision = file_revision,
+                                .read_past = file_read_past};
     return WEIR_OK;
 }
 

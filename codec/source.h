@@ -36,11 +36,19 @@ struct weir_source {
      * at once, promises nothing, and may be ignored.  Callable like read.  NULL: nothing to gain.
      */
     void (*expect)(void *self, uint64_t at, uint64_t n);
+
+    /* Like read, but leaves no copy in the system's memory where it can: for what is read again and
+     * again and is larger than that.  NULL: read is as good. */
+    weir_err (*read_past)(void *self, uint64_t at, void *dst, size_t n);
 };
 
 /* src->read() with the range checked against src->size first. */
 WEIR_MUST_CHECK weir_err weir_source_read(const struct weir_source *src, uint64_t at, void *dst,
                                           size_t n);
+
+/* The same with src->read_past(), if there is such a thing. */
+WEIR_MUST_CHECK weir_err weir_source_read_past(const struct weir_source *src, uint64_t at,
+                                               void *dst, size_t n);
 
 /* src->revision(); 1 where there is none. */
 WEIR_MUST_CHECK weir_err weir_source_revision(const struct weir_source *src, uint64_t *out);
@@ -49,6 +57,8 @@ WEIR_MUST_CHECK weir_err weir_source_revision(const struct weir_source *src, uin
 void weir_source_expect(const struct weir_source *src, uint64_t at, uint64_t n);
 
 /* A regular file, read with pread: a file that shrinks later gives WEIR_ERR_IO, never a signal.
+ * read_past() reads with O_DIRECT if offset, length and memory are multiples of 4096 and the file
+ * system can; else it is read().
  * On success the caller owns *out and passes it to weir_source_close(); on error it is untouched.
  *
  * Its revision is made of size, mtime and ctime, and is 0 for a second after a change.  Opening

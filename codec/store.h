@@ -131,6 +131,11 @@ WEIR_MUST_CHECK weir_err weir_store_cursor_new(const struct weir_store *store,
                                                struct weir_store_cursor **out);
 void weir_store_cursor_free(struct weir_store_cursor *cur); /* NULL is fine */
 
+/* From now on weir_store_read_stored() leaves no copy of what it reads in the system's memory,
+ * where the source can do that: a file can for whole blocks of WEIR_ALIGN bytes, into memory
+ * aligned so. */
+void weir_store_cursor_read_past(struct weir_store_cursor *cur);
+
 /* Plain bytes of tile `tile` (< n_tiles) of object `object` (< n_objects). */
 uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, uint64_t tile);
 

@@ -35,6 +35,7 @@ struct extent_heads {
 struct weir_store_cursor {
     const struct weir_store *store; /* borrowed */
     struct weir_tile_decoder *decoder;
+    bool past;         /* weir_store_cursor_read_past() */
     uint64_t revision; /* of the store's source, the last one heard of */
     uint32_t extent; /* whose heads are in `heads`, or NO_EXTENT.  Between two calls they are right:
                         read at a revision at which the extent is trusted, or hashed */

@@ -13,6 +13,7 @@ weir_err weir_store_cursor_new(const struct weir_store *store, const struct weir
     if (!cur)
         return WEIR_ERR_NOMEM;
     cur->store = store;
+    cur->past = false;
     cur->revision = store->revision;
     cur->extent = NO_EXTENT;
     cur->hash = (struct sha256){0};
@@ -32,6 +33,11 @@ void weir_store_cursor_free(struct weir_store_cursor *cur)
     weir_tile_decoder_free(cur->decoder);
     sha256_free(&cur->hash);
     free(cur);
+}
+
+void weir_store_cursor_read_past(struct weir_store_cursor *cur)
+{
+    cur->past = true;
 }
 
 static void tile_diag(const struct weir_store_cursor *cur, const struct tile_wanted *wanted,

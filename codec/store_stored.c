@@ -147,8 +147,10 @@ static weir_err settle(struct weir_store_cursor *cur, int *n_pauses, struct weir
 static weir_err read_range(struct weir_store_cursor *cur, const struct range *range,
                            struct weir_diag *diag)
 {
-    weir_err err =
-        weir_source_read(&cur->store->src, range->at, range->dst, (size_t)(range->end - range->at));
+    const struct weir_source *src = &cur->store->src;
+    const size_t n = (size_t)(range->end - range->at);
+    weir_err err = cur->past ? weir_source_read_past(src, range->at, range->dst, n)
+                             : weir_source_read(src, range->at, range->dst, n);
     if (err) {
         weir_diag_set(diag, "the store cannot be read");
         return err;

@@ -37,28 +37,31 @@ static __device__ __forceinline__ void form_decode(uint4 low, uint32_t codes0, u
     form_decode_step(low.z, low.w, codes1, high, a[1]);
 }
 
-/* Puts the exceptions of a quarter of a unit, 32 columns, in; `head`: the unit's four words, in any
- * memory. */
-static __device__ __forceinline__ void form_put_exceptions(const uint32_t *head,
-                                                           const uint32_t *lines, uint32_t quarter,
-                                                           uint32_t lane, uint32_t a[2][4])
+/* Puts the exceptions of a quarter of a unit, 32 columns, in.  word(i): the i-th of the unit's four
+ * words. */
+template <class F>
+static __device__ __forceinline__ void form_put_exceptions(F word, const uint32_t *lines,
+                                                           uint32_t quarter, uint32_t lane,
+                                                           uint32_t a[2][4])
 {
-    const uint32_t *list = head;
+    const uint32_t *list = NULL;
     uint32_t n = WEIR_FORM_INLINE;
-    if (head[0] == WEIR_FORM_LIST) {
-        list = lines + (size_t)head[1] * WEIR_FORM_LINE;
-        n = head[2];
+    if (word(0) == WEIR_FORM_LIST) {
+        list = lines + (size_t)word(1) * WEIR_FORM_LINE;
+        n = word(2);
     }
 #pragma unroll 1
     for (uint32_t i = 0; i < n; i++) {
-        const uint32_t e = list[i];
+        const uint32_t e = list ? list[i] : word(i);
+        if (e == WEIR_FORM_NONE)
+            break;
         if (e >> 25 != quarter || (e >> 19 & 31) != lane)
             continue;
-        const uint32_t word = (e >> 22 & 4) | (e >> 17 & 3);
+        const uint32_t at = (e >> 22 & 4) | (e >> 17 & 3);
         const uint32_t bytes = e >> 16 & 1 ? 0x5410 : 0x3254;
 #pragma unroll
         for (uint32_t k = 0; k < 8; k++)
-            if (k == word)
+            if (k == at)
                 a[k / 4][k % 4] = __byte_perm(a[k / 4][k % 4], e, bytes);
     }
 }

@@ -4,7 +4,7 @@
  * A matrix lies there in one of two forms:
  *
  *   WEIR_GPU_ROWS    BF16, row by row, as tensors of checkpoints are
- *   WEIR_GPU_PACKED  the resident form: 12.1 bits a weight, decoded in registers.  It is made from
+ *   WEIR_GPU_PACKED  the resident form: 12.07 bits a weight, decoded in registers.  It is made from
  *                    rows on the device; `form.h` is the same on the CPU and describes it
  *
  * The multiplication of a vector adds up its products in one order, which depends on the number of
@@ -33,7 +33,7 @@ struct weir_gpu_matrix {
     /* the first weight of the first row (aligned to 16 bytes), or the first unit */
     void *at;
     /* WEIR_GPU_PACKED */
-    void *lines;      /* lists of exceptions */
+    void *lines;      /* lists of exceptions, WEIR_FORM_LINE words a line */
     uint32_t *counts; /* [0]: lines in use, [1]: exceptions; on the device */
     uint32_t most_lines;
     uint8_t high[8]; /* the high bytes without sign that have codes */
@@ -46,8 +46,9 @@ struct weir_gpu_matrix {
 uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns,
                                uint64_t exceptions);
 
-/* Lays a packed matrix out in weir_gpu_matrix_bytes() of device memory at `room` and queues what
- * makes it empty.  `high` comes from weir_form_choose(). */
+/* Lays a packed matrix out in weir_gpu_matrix_bytes() of device memory at `room` (aligned to
+ * WEIR_GPU_ALIGN) and queues what makes it empty.  `high` comes from weir_form_choose(); any table
+ * is right, a bad one has more exceptions.  WEIR_ERR_INVALID: no rows or columns. */
 WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *room,
                                                uint32_t n_rows, uint32_t n_columns,
                                                uint64_t exceptions, const uint8_t high[8],
@@ -55,7 +56,8 @@ WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *
 
 /* Queues the packing of rows first_row .. first_row + n_rows - 1, which lie one behind the other at
  * `rows` (device memory, aligned to 16 bytes).  Each row once; first_row a multiple of 16, and
- * n_rows too unless they are the last.  More exceptions than there is room for are counted. */
+ * n_rows too unless they are the last, else WEIR_ERR_INVALID.  More exceptions than there is room
+ * for are counted, and nothing else is touched. */
 WEIR_MUST_CHECK weir_err weir_gpu_matrix_pack(struct weir_gpu_stream *s,
                                               const struct weir_gpu_matrix *m, uint32_t first_row,
                                               uint32_t n_rows, const void *rows);
@@ -66,8 +68,8 @@ WEIR_MUST_CHECK weir_err weir_gpu_matrix_check_wait(struct weir_gpu_stream *s,
                                                     const struct weir_gpu_matrix *m, bool *fits,
                                                     uint64_t *exceptions);
 
-/* Queues the way back, of either form: rows first_row .. into rows[n_rows][n_columns] of BF16, the
- * very bits. */
+/* Queues the way back, of either form: rows first_row .. into rows[n_rows][n_columns] of BF16
+ * (aligned to 16 bytes), the very bits.  The same multiples of 16. */
 WEIR_MUST_CHECK weir_err weir_gpu_matrix_unpack(struct weir_gpu_stream *s,
                                                 const struct weir_gpu_matrix *m, uint32_t first_row,
                                                 uint32_t n_rows, void *rows);
@@ -106,12 +108,13 @@ struct weir_gpu_product {
     uint32_t n;
     float *to;
     size_t to_stride;
-    bool fresh; /* the weights may have been written by what was queued on this very stream last:
-                   their fetching waits for it */
+    bool fresh; /* the weights may be written by what is still queued ahead: their fetching waits
+                   for that.  Otherwise it begins while kernels ahead still run */
 };
 
-/* 1 <= n <= WEIR_GPU_MOST_VECTORS; vectors as WEIR_GPU_FRAGMENTS.  Any numbers of rows and columns.
- * WEIR_GPU_ROWS: a pitch of n_columns elements. */
+/* 1 <= n <= WEIR_GPU_MOST_VECTORS, else WEIR_ERR_INVALID; vectors as WEIR_GPU_FRAGMENTS.  Any
+ * numbers of rows and columns.  WEIR_GPU_ROWS: a pitch of n_columns elements; rows that are no
+ * multiple of 8 of them are slow. */
 WEIR_MUST_CHECK weir_err weir_gpu_multiply(struct weir_gpu_stream *s,
                                            const struct weir_gpu_product *product);
 
@@ -123,7 +126,8 @@ WEIR_MUST_CHECK weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu
                                            struct weir_diag *diag);
 void weir_gpu_blas_free(struct weir_gpu_blas *blas); /* NULL is fine */
 
-/* Many vectors (WEIR_GPU_LINES), a matrix of WEIR_GPU_ROWS; F32 out.  The result depends on n. */
+/* Many vectors (WEIR_GPU_LINES), a matrix of WEIR_GPU_ROWS, else WEIR_ERR_INVALID; F32 out.  The
+ * result depends on n.  Streams take turns: one after the other is done. */
 WEIR_MUST_CHECK weir_err weir_gpu_multiply_many(struct weir_gpu_blas *blas,
                                                 struct weir_gpu_stream *s,
                                                 const struct weir_gpu_product *product);

@@ -4,12 +4,13 @@
 
 #include "fragment.cuh"
 #include "gpu_private.h"
-#include "multiply_ring.cuh"
+#include "multiply_steps.cuh"
 
 weir_err weir_gpu_multiply(struct weir_gpu_stream *s, const struct weir_gpu_product *product)
 {
     const struct weir_gpu_matrix *m = product->matrix;
-    if (product->n < 1 || product->n > WEIR_GPU_MOST_VECTORS || !m->n_rows || !m->n_columns)
+    if (product->n < 1 || product->n > WEIR_GPU_MOST_VECTORS || !m->n_rows || !m->n_columns ||
+        weir_form_units(m->n_rows, m->n_columns) > UINT32_MAX)
         return WEIR_ERR_INVALID;
     struct multiply_job job = {};
     job.weights = (const uint8_t *)m->at;

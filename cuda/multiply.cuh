@@ -12,7 +12,6 @@ struct multiply_job {
     uint32_t n_rows, n_columns;
     uint32_t n_tiles, n_steps; /* of 16 rows; of 64 columns */
     uint32_t pass_tiles;       /* that a block does side by side, at most */
-    uint32_t n_slots;          /* of a warp's ring */
     const uint4 *x;            /* of the first group that this launch is about */
     uint32_t x_stride;         /* from a step to the next, in 16 bytes */
     float *y;

@@ -5,49 +5,35 @@
  *
  *     ((p0 + p8) + (p1 + p9)) + (p2 + p10) + ... + (p7 + p15)
  *
- * whatever the number of vectors, form, blocks and warps.  A block has 16 warps: 16 that have a
- * part each, or twice 8 that have parts p and then p + 8.  It takes neighbouring tiles, some of
- * them side by side (a pass), so that what has come of x serves all of them.
+ * whatever the number of vectors, form and blocks.  A block has a warp for each part.  It takes
+ * neighbouring tiles, up to TILES side by side (a pass), so that what has come of x serves all of
+ * them; each has its slot, which is filled with the tile's next step as soon as this one is done.
  *
- * Weights come through each warp's ring (multiply_ring.cuh), x through a smaller one, which the two
- * warps of the same parts share.  Warps meet only there, and where the parts are added up.  Bytes
- * per weight: 1.51 (2 for rows) from memory into shared memory and out of it again; of x, for 8 NB
- * vectors, NB out of shared memory and NB over the tiles of a pass through the L2 cache. */
+ * Bytes per weight: 1.51 (2 for rows) from memory into shared memory and out of it again; of x,
+ * for 8 NB vectors, NB out of shared memory and NB over the tiles of a pass through the L2 cache.
+ */
 #ifndef WEIR_CUDA_MULTIPLY_KERNEL_CUH
 #define WEIR_CUDA_MULTIPLY_KERNEL_CUH
 
 #include "gpu_private.h"
-#include "multiply_ring.cuh"
+#include "multiply_steps.cuh"
 
-#ifndef V_SLOTS
-#define V_SLOTS 8
-#endif
-enum { PARTS = 16, MOST_SLOTS = V_SLOTS, X_SLOTS = 2 };
+enum { PARTS = 16, WARPS = PARTS };
 
 /* How many vectors there may be, in eights (0: one vector), and what is good for so many. */
 template <int GROUPS> struct batch {
     static constexpr int NB = GROUPS ? GROUPS : 1;
     static constexpr bool ONE = GROUPS == 0;
-#ifndef V_PARTS
-#define V_PARTS  (GROUPS <= 1 ? 16 : 8)
-#define V_ROWS   (GROUPS <= 1 ? 1 : 2)
-#define V_TILES  (GROUPS <= 2 ? 4 : 2)
-#define V_BLOCKS (GROUPS <= 1 ? 2 : 1)
-#define V_KEEP   (GROUPS >= 2)
-#endif
-    static constexpr bool KEEP_X = V_KEEP;  /* in registers, for all tiles of a step */
-    static constexpr int K = V_PARTS;       /* warps that share out the parts */
-    static constexpr int SIDES = V_ROWS;    /* ... the tiles */
-    static constexpr int TILES = V_TILES;   /* of a warp side by side */
-    static constexpr int BLOCKS = V_BLOCKS; /* that a processor has room for */
-    static constexpr int WARPS = K * SIDES;
-    static constexpr int OUTS = ONE ? TILE_ROWS : 128 * NB; /* numbers of a tile */
-    static constexpr int ROUND = ONE                         ? TILES
-                                 : GROUPS == 1 && TILES >= 2 ? 2
-                                                             : 1; /* tiles added up at a time */
+    static constexpr int TILES = 4;
+    /* That a processor has registers for: other kernels' threads come up beside. */
+    static constexpr int BLOCKS = GROUPS <= 1 ? 2 : 1;
+    static constexpr bool KEEP_X = GROUPS == 2; /* in registers, for all tiles of a step */
+    static constexpr int X_SLOTS = GROUPS == 4 ? 1 : 2;
+    static constexpr int OUTS = ONE ? TILE_ROWS : 128 * NB;         /* numbers of a tile */
+    static constexpr int ROUND = ONE ? TILES : GROUPS == 1 ? 2 : 1; /* tiles added up at a time */
     static constexpr uint32_t X_BYTES = ONE ? 2 * STEP_COLUMNS : 1024 * NB; /* of a step */
     static constexpr uint32_t SUM_BYTES = WARPS * ROUND * OUTS * 4;
-    static constexpr uint32_t FIXED_BYTES = SUM_BYTES + K * X_SLOTS * X_BYTES;
+    static constexpr uint32_t FIXED_BYTES = SUM_BYTES + WARPS * X_SLOTS * X_BYTES;
 };
 
 static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint32_t b0,
@@ -59,161 +45,67 @@ static __device__ __forceinline__ void mma(float c[4], const uint32_t a[4], uint
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* The step after `step` of a warp whose first part is `part`; its first again after the last. */
-template <int K>
-static __device__ __forceinline__ uint32_t step_after(uint32_t step, uint32_t part,
-                                                      uint32_t n_steps, bool *last)
+/* Where a warp is: neighbouring tiles, and a step of them. */
+struct place {
+    uint32_t tile, n_tiles, step;
+};
+
+static __device__ __forceinline__ struct place
+next_place(const struct multiply_job &j, const struct place &p, uint32_t part, uint32_t end)
 {
-    *last = false;
-    if (step + PARTS < n_steps)
-        return step + PARTS;
-    if (K < PARTS && step % PARTS == part && part + K < n_steps)
-        return part + K;
-    *last = true;
-    return part;
+    struct place next = p;
+    next.step += PARTS;
+    if (next.step >= j.n_steps) {
+        next.step = part;
+        next.tile += j.pass_tiles;
+        next.n_tiles = next.tile < end ? min(j.pass_tiles, end - next.tile) : 0;
+    }
+    return next;
 }
 
-/* Where a warp is. */
-struct warp_place {
-    uint32_t lane, part, side;
-    uint32_t first, end; /* the block's tiles */
-};
+/* A warp's slots, one for each tile of a pass. */
+template <class STEP> struct weights {
+    uint32_t slots, bars; /* in shared memory */
+    uint32_t phase;       /* all slots in use are in the same */
 
-/* A warp's ring and what it fetches next: the same order as what it computes. */
-template <class RING, class B> struct weights {
-    uint32_t ring, bars; /* in shared memory */
-    const uint8_t *from; /* to be fetched next; NULL: nothing is left */
-    uint32_t base, tile; /* the first tile of its pass; its own */
-    uint32_t step;
-    uint32_t slot, phase; /* to be read next */
+    uint2 high; /* of the resident form; in registers, where constants are far */
 
-    /* To the warp's next step, or next pass. */
-    __device__ __forceinline__ void go_on(const struct multiply_job &j, const struct warp_place &at)
+    __device__ __forceinline__ void fetch(const struct multiply_job &j, const struct place &p,
+                                          uint32_t r, uint32_t lane) const
     {
-        bool last;
-        step = step_after<B::K>(step, at.part, j.n_steps, &last);
-        if (last)
-            base += j.pass_tiles;
-        tile = base + at.side;
-        from = tile < at.end ? RING::at(j, tile, step) : NULL;
-    }
-
-    __device__ __forceinline__ void fetch_into(const struct multiply_job &j,
-                                               const struct warp_place &at, uint32_t to)
-    {
-        if (!from)
-            return;
-        RING::fetch(j, from, tile, step, at.lane, ring + to * RING::SLOT_BYTES, bars + 8 * to);
-        tile += B::SIDES;
-        from += B::SIDES * RING::tile_bytes(j);
-        if (tile >= base + j.pass_tiles || tile >= at.end)
-            go_on(j, at);
-    }
-
-    __device__ __forceinline__ void begin(const struct multiply_job &j, const struct warp_place &at)
-    {
-        base = at.first;
-        tile = base + at.side;
-        step = at.part;
-        const bool any = step < j.n_steps && tile < at.end && at.side < j.pass_tiles;
-        from = any ? RING::at(j, tile, step) : NULL;
-        slot = phase = 0;
-        if (at.lane == 0)
-            for (uint32_t i = 0; i < j.n_slots; i++)
-                bar_init(bars + 8 * i, RING::ARRIVALS);
-    }
-
-    __device__ __forceinline__ void fetch_first(const struct multiply_job &j,
-                                                const struct warp_place &at)
-    {
-#pragma unroll 1
-        for (uint32_t i = 0; i < j.n_slots; i++)
-            fetch_into(j, at, i);
-    }
-
-    __device__ __forceinline__ void wait() const
-    {
-        bar_wait(bars + 8 * slot, phase);
-    }
-
-    __device__ __forceinline__ uint32_t slot_at() const
-    {
-        return ring + slot * RING::SLOT_BYTES;
-    }
-
-    /* The slot has been read: it is filled again. */
-    __device__ __forceinline__ void pass_on(const struct multiply_job &j,
-                                            const struct warp_place &at)
-    {
-        __syncwarp();
-        fetch_into(j, at, slot);
-        if (++slot == j.n_slots) {
-            slot = 0;
-            phase ^= 1;
-        }
+        STEP::fetch(j, p.tile + r, p.step, lane, slots + r * STEP::SLOT_BYTES, bars + 8 * r);
     }
 };
 
-/* x of the steps to come, for the SIDES warps of the same parts; the first of them fetches. */
-template <class RING, class B> struct vectors {
-    uint32_t ring, full, empty; /* in shared memory; `full` and `empty`: X_SLOTS barriers each */
-    uint32_t left, step;        /* to be fetched */
-    uint32_t n;                 /* read so far */
+/* Steps of x to come. */
+template <class STEP, class B> struct vectors {
+    uint32_t slots, bars; /* in shared memory; X_SLOTS of each */
+    uint32_t left, step;  /* to be fetched */
+    uint32_t n;           /* read so far */
 
-    __device__ __forceinline__ void fetch_into(const struct multiply_job &j,
-                                               const struct warp_place &at, uint32_t slot)
+    __device__ __forceinline__ void fetch_into(const struct multiply_job &j, uint32_t slot,
+                                               uint32_t part, uint32_t lane)
     {
         if (!left)
             return;
-        fetch<RING::ENGINE_FOR_X>::bytes(ring + slot * B::X_BYTES, j.x + (size_t)step * j.x_stride,
-                                         B::X_BYTES, at.lane, full + 8 * slot);
-        bool last;
-        step = step_after<B::K>(step, at.part, j.n_steps, &last);
+        copying<STEP::ENGINE_FOR_X>::bytes(slots + slot * B::X_BYTES,
+                                           j.x + (size_t)step * j.x_stride, B::X_BYTES, lane,
+                                           bars + 8 * slot);
         left--;
-    }
-
-    __device__ __forceinline__ void begin(const struct multiply_job &j, const struct warp_place &at)
-    {
-        const uint32_t passes = (at.end - at.first + j.pass_tiles - 1) / j.pass_tiles;
-        uint32_t steps = 0;
-        for (uint32_t p = at.part; p < PARTS && p < j.n_steps; p += B::K)
-            steps += (j.n_steps - p + PARTS - 1) / PARTS;
-        left = at.side == 0 ? passes * steps : 0;
-        step = at.part;
-        n = 0;
-        if (at.lane == 0 && at.side == 0)
-            for (uint32_t i = 0; i < X_SLOTS; i++) {
-                bar_init(full + 8 * i, fetch<RING::ENGINE_FOR_X>::ARRIVALS);
-                bar_init(empty + 8 * i, B::SIDES);
-            }
-    }
-
-    __device__ __forceinline__ void fetch_first(const struct multiply_job &j,
-                                                const struct warp_place &at)
-    {
-        for (uint32_t i = 0; i < X_SLOTS; i++)
-            fetch_into(j, at, i);
+        step = step + PARTS < j.n_steps ? step + PARTS : part;
     }
 
     __device__ __forceinline__ uint32_t wait() const
     {
-        bar_wait(full + 8 * (n % X_SLOTS), n / X_SLOTS % 2);
-        return ring + n % X_SLOTS * B::X_BYTES;
+        bar_wait(bars + 8 * (n % B::X_SLOTS), n / B::X_SLOTS % 2);
+        return slots + n % B::X_SLOTS * B::X_BYTES;
     }
 
-    /* The step is done: when all have said so, the slot is filled again. */
-    __device__ __forceinline__ void pass_on(const struct multiply_job &j,
-                                            const struct warp_place &at)
+    __device__ __forceinline__ void pass_on(const struct multiply_job &j, uint32_t part,
+                                            uint32_t lane)
     {
-        const uint32_t slot = n % X_SLOTS;
         __syncwarp();
-        if (B::SIDES > 1) {
-            if (at.lane == 0)
-                bar_arrive(empty + 8 * slot);
-            if (left)
-                bar_wait(empty + 8 * slot, n / X_SLOTS % 2);
-        }
-        fetch_into(j, at, slot);
+        fetch_into(j, n % B::X_SLOTS, part, lane);
         n++;
     }
 };
@@ -230,68 +122,61 @@ static __device__ __forceinline__ void read_x(uint32_t from, uint32_t lane, int 
         x[q] = read_16(from + (B::ONE ? 64 * h + lane % 4 * 16 : 512 * (2 * q + h) + lane * 16));
 }
 
-template <class RING, class B>
+/* A step of tile r.  All of the slot has been used when it is over. */
+template <class STEP, class B>
 static __device__ __forceinline__ void
-multiply_step(const struct multiply_job &j, const struct warp_place &at, weights<RING, B> &w,
-              vectors<RING, B> &v, uint32_t step, uint32_t n_tiles, sums<B> &sum)
+multiply_tile(const struct multiply_job &j, const weights<STEP> &w, int r, uint32_t step,
+              uint32_t lane, uint32_t x_at, uint4 x[2][B::NB], float sum[B::NB][4])
 {
-    const uint32_t x_at = v.wait();
-    uint4 x[2][B::NB];
-    if (B::KEEP_X) {
-        read_x<B>(x_at, at.lane, 0, x[0]);
-        read_x<B>(x_at, at.lane, 1, x[1]);
+    const uint32_t slot = w.slots + r * STEP::SLOT_BYTES;
+    STEP read;
+    bar_wait(w.bars + 8 * r, w.phase);
+    read.read(step, lane, slot);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        uint32_t a[2][4];
+        if (!B::KEEP_X)
+            read_x<B>(x_at, lane, h, x[h]);
+        read.decode(j, w.high, step, h, lane, slot, a);
+#pragma unroll
+        for (int q = 0; q < B::NB; q++)
+            mma(sum[q], a[0], x[h][q].x, x[h][q].y);
+#pragma unroll
+        for (int q = 0; q < B::NB; q++)
+            mma(sum[q], a[1], x[h][q].z, x[h][q].w);
     }
-#pragma unroll
-    for (int r = 0; r < B::TILES; r++) {
-        if (r >= n_tiles)
-            break;
-        RING read;
-        w.wait();
-        read.read(step, at.lane, w.slot_at());
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            uint32_t a[2][4];
-            if (!B::KEEP_X)
-                read_x<B>(x_at, at.lane, h, x[h]);
-            read.decode(j, step, h, at.lane, w.slot_at(), a);
-#pragma unroll
-            for (int q = 0; q < B::NB; q++)
-                mma(sum[r][q], a[0], x[h][q].x, x[h][q].y);
-#pragma unroll
-            for (int q = 0; q < B::NB; q++)
-                mma(sum[r][q], a[1], x[h][q].z, x[h][q].w);
-        }
-        w.pass_on(j, at);
-    }
-    v.pass_on(j, at);
+    __syncwarp();
 }
 
-/* The sums over all steps of a warp. */
-template <class RING, class B>
-static __device__ __forceinline__ void
-multiply_tiles(const struct multiply_job &j, const struct warp_place &at, weights<RING, B> &w,
-               vectors<RING, B> &x, uint32_t n_tiles, sums<B> &sum)
+/* The sums of a pass, over all steps of a warp. */
+template <class STEP, class B>
+static __device__ __forceinline__ struct place
+multiply_pass(const struct multiply_job &j, weights<STEP> &w, vectors<STEP, B> &v, struct place p,
+              uint32_t part, uint32_t lane, uint32_t end, sums<B> &sum)
 {
-    sums<B> first = {}; /* of two parts */
-    bool last = at.part >= j.n_steps;
+    const uint32_t tile = p.tile;
 #pragma unroll 1
-    for (uint32_t step = at.part; !last;) {
-        const uint32_t next = step_after<B::K>(step, at.part, j.n_steps, &last);
-        multiply_step<RING, B>(j, at, w, x, step, n_tiles, sum);
-        if (B::K < PARTS && next == at.part + B::K) {
-#pragma unroll
-            for (int k = 0; k < sizeof(sum) / sizeof(float); k++) {
-                (&first[0][0][0])[k] = (&sum[0][0][0])[k];
-                (&sum[0][0][0])[k] = 0;
-            }
+    while (p.tile == tile) {
+        const struct place next = next_place(j, p, part, end);
+        const uint32_t x_at = v.wait();
+        uint4 x[2][B::NB];
+        if (B::KEEP_X) {
+            read_x<B>(x_at, lane, 0, x[0]);
+            read_x<B>(x_at, lane, 1, x[1]);
         }
-        step = next;
-    }
-    if (B::K < PARTS) {
 #pragma unroll
-        for (int k = 0; k < sizeof(sum) / sizeof(float); k++)
-            (&sum[0][0][0])[k] += (&first[0][0][0])[k];
+        for (int r = 0; r < B::TILES; r++) {
+            if (r >= p.n_tiles)
+                break;
+            multiply_tile<STEP, B>(j, w, r, p.step, lane, x_at, x, sum[r]);
+            if (r < next.n_tiles)
+                w.fetch(j, next, r, lane);
+        }
+        w.phase ^= 1;
+        v.pass_on(j, part, lane);
+        p = next;
     }
+    return p;
 }
 
 /* A warp's numbers of a tile. */
@@ -303,23 +188,21 @@ static __device__ __forceinline__ void put_part(float *to, uint32_t lane, const 
             to[lane / 4] = sum[0][0];
             to[lane / 4 + 8] = sum[0][2];
         }
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int q = 0; q < B::NB; q++)
-        ((float4 *)to)[LANES * q + lane] = make_float4(sum[q][0], sum[q][1], sum[q][2], sum[q][3]);
+        for (int q = 0; q < B::NB; q++)
+            ((float4 *)to)[LANES * q + lane] =
+                make_float4(sum[q][0], sum[q][1], sum[q][2], sum[q][3]);
+    }
 }
 
-/* Number `i` of a tile, over all parts; parts lie `stride` numbers apart. */
-template <class B>
-static __device__ __forceinline__ float add_parts(const float *parts, uint32_t i, uint32_t stride)
+/* A number, over all parts, which lie `stride` numbers apart. */
+static __device__ __forceinline__ float add_parts(const float *parts, uint32_t stride)
 {
     float v = 0;
 #pragma unroll 4
     for (uint32_t p = 0; p < PARTS / 2; p++) {
-        float pair = parts[p * stride + i];
-        if (B::K == PARTS)
-            pair += parts[(p + PARTS / 2) * stride + i];
+        const float pair = parts[p * stride] + parts[(p + PARTS / 2) * stride];
         v = p ? v + pair : pair;
     }
     return v;
@@ -327,29 +210,25 @@ static __device__ __forceinline__ float add_parts(const float *parts, uint32_t i
 
 /* Adds up what the warps have of the pass's `n_tiles` tiles from `tile` on. */
 template <class B>
-static __device__ __forceinline__ void
-add_warps(const struct multiply_job &j, const struct warp_place &at, float *room, uint32_t tile,
-          uint32_t n_tiles, const sums<B> &sum)
+static __device__ __forceinline__ void add_warps(const struct multiply_job &j, float *room,
+                                                 uint32_t tile, uint32_t n_tiles, uint32_t part,
+                                                 uint32_t lane, const sums<B> &sum)
 {
-    constexpr uint32_t AT_ONCE = B::SIDES * B::ROUND; /* tiles */
 #pragma unroll
     for (int r0 = 0; r0 < B::TILES; r0 += B::ROUND) {
-        const uint32_t first = B::SIDES * r0;
-        if (first >= n_tiles)
+        if (r0 >= n_tiles)
             break;
 #pragma unroll
-        for (int r = 0; r < B::ROUND; r++)
-            if (r0 + r < B::TILES)
-                put_part<B>(room + (at.part * AT_ONCE + B::SIDES * r + at.side) * B::OUTS, at.lane,
-                            sum[r0 + r]);
+        for (int r = r0; r < r0 + B::ROUND && r < B::TILES; r++)
+            put_part<B>(room + (part * B::ROUND + r - r0) * B::OUTS, lane, sum[r]);
         __syncthreads();
-        const uint32_t n = min(n_tiles - first, AT_ONCE) * B::OUTS;
-        for (uint32_t i = threadIdx.x; i < n; i += LANES * B::WARPS) {
-            const float v = add_parts<B>(room, i, AT_ONCE * B::OUTS);
-            const uint32_t k = i % B::OUTS, lane = k / 4 % LANES;
+        const uint32_t n = min(n_tiles - r0, (uint32_t)B::ROUND) * B::OUTS;
+        for (uint32_t i = threadIdx.x; i < n; i += LANES * WARPS) {
+            const float v = add_parts(room + i, B::ROUND * B::OUTS);
+            const uint32_t k = i % B::OUTS, of_lane = k / 4 % LANES;
             const uint32_t row =
-                (tile + first + i / B::OUTS) * TILE_ROWS + (B::ONE ? k : lane / 4 + k % 4 / 2 * 8);
-            const uint32_t vector = B::ONE ? 0 : k / 128 * 8 + lane % 4 * 2 + k % 2;
+                (tile + r0 + i / B::OUTS) * TILE_ROWS + (B::ONE ? k : of_lane / 4 + k % 4 / 2 * 8);
+            const uint32_t vector = B::ONE ? 0 : k / 128 * 8 + of_lane % 4 * 2 + k % 2;
             if (row < j.n_rows && vector < j.n)
                 j.y[vector * j.y_stride + row] = v;
         }
@@ -357,43 +236,64 @@ add_warps(const struct multiply_job &j, const struct warp_place &at, float *room
     }
 }
 
-template <class RING, int GROUPS>
-static __global__ void __launch_bounds__(LANES *batch<GROUPS>::WARPS, batch<GROUPS>::BLOCKS)
+/* Makes the barriers of a warp; how many steps of x it will want. */
+template <class STEP, class B>
+static __device__ __forceinline__ void begin(const struct multiply_job &j, weights<STEP> &w,
+                                             vectors<STEP, B> &v, uint32_t part, uint32_t lane,
+                                             uint32_t n_tiles)
+{
+    if (lane == 0) {
+        for (uint32_t r = 0; r < B::TILES; r++)
+            bar_init(w.bars + 8 * r, STEP::ARRIVALS);
+        for (uint32_t i = 0; i < B::X_SLOTS; i++)
+            bar_init(v.bars + 8 * i, copying<STEP::ENGINE_FOR_X>::ARRIVALS);
+    }
+    bars_are_ready();
+    const uint32_t n_passes = (n_tiles + j.pass_tiles - 1) / j.pass_tiles;
+    w.phase = v.n = 0;
+    asm volatile("mov.b32 %0, %2;\nmov.b32 %1, %3;"
+                 : "=r"(w.high.x), "=r"(w.high.y)
+                 : "r"(j.high.x), "r"(j.high.y));
+    v.step = part;
+    v.left = part < j.n_steps ? n_passes * ((j.n_steps - part + PARTS - 1) / PARTS) : 0;
+}
+
+template <class STEP, int GROUPS>
+static __global__ void __launch_bounds__(LANES *WARPS, batch<GROUPS>::BLOCKS)
     multiply(const __grid_constant__ struct multiply_job j)
 {
     using B = batch<GROUPS>;
-    extern __shared__ __align__(128) uint8_t room[]; /* sums, rings of x, rings of weights */
-    __shared__ uint64_t bars[B::WARPS * MOST_SLOTS], x_bars[B::K * 2 * X_SLOTS];
-    const uint32_t warp = __shfl_sync(~0u, threadIdx.x / LANES, 0); /* known to be uniform */
-    const struct warp_place at = {threadIdx.x % LANES, warp / B::SIDES, warp % B::SIDES,
-                                  (uint32_t)((uint64_t)j.n_tiles * blockIdx.x / gridDim.x),
-                                  (uint32_t)((uint64_t)j.n_tiles * (blockIdx.x + 1) / gridDim.x)};
-    weights<RING, B> w;
-    w.ring = shared_at(room) + B::FIXED_BYTES + warp * j.n_slots * RING::SLOT_BYTES;
-    w.bars = shared_at(bars + warp * MOST_SLOTS);
-    vectors<RING, B> x;
-    x.ring = shared_at(room) + B::SUM_BYTES + at.part * X_SLOTS * B::X_BYTES;
-    x.full = shared_at(x_bars + at.part * 2 * X_SLOTS);
-    x.empty = x.full + 8 * X_SLOTS;
+    extern __shared__ __align__(128) uint8_t room[]; /* sums, slots of x, slots of weights */
+    __shared__ uint64_t bars[WARPS][B::TILES + B::X_SLOTS];
+    const uint32_t part = __shfl_sync(~0u, threadIdx.x / LANES, 0); /* known to be uniform */
+    const uint32_t lane = threadIdx.x % LANES;
+    const uint32_t first = (uint32_t)((uint64_t)j.n_tiles * blockIdx.x / gridDim.x);
+    const uint32_t end = (uint32_t)((uint64_t)j.n_tiles * (blockIdx.x + 1) / gridDim.x);
+    weights<STEP> w;
+    vectors<STEP, B> v;
+    v.slots = shared_at(room) + B::SUM_BYTES + part * B::X_SLOTS * B::X_BYTES;
+    w.slots = shared_at(room) + B::FIXED_BYTES + part * j.pass_tiles * STEP::SLOT_BYTES;
+    w.bars = shared_at(bars[part]);
+    v.bars = w.bars + 8 * B::TILES;
+    struct place p = {first, min(j.pass_tiles, end - first), part};
+    const bool idle = part >= j.n_steps;
     gpu_let_next_begin();
-    w.begin(j, at);
-    x.begin(j, at);
-    bars_are_ready();
-    if (B::SIDES > 1)
-        __syncthreads();
+    begin<STEP, B>(j, w, v, part, lane, end - first);
     if (j.fresh)
         gpu_wait_for_previous();
-    w.fetch_first(j, at);
+    if (!idle)
+        for (uint32_t r = 0; r < p.n_tiles; r++)
+            w.fetch(j, p, r, lane);
     if (!j.fresh)
         gpu_wait_for_previous();
-    x.fetch_first(j, at);
+    for (uint32_t i = 0; i < B::X_SLOTS; i++)
+        v.fetch_into(j, i, part, lane);
 #pragma unroll 1
-    for (uint32_t tile = at.first; tile < at.end; tile += j.pass_tiles) {
-        const uint32_t n_tiles = min(j.pass_tiles, at.end - tile);
-        const uint32_t mine = (n_tiles + B::SIDES - 1 - at.side) / B::SIDES;
+    for (uint32_t tile = first; tile < end; tile += j.pass_tiles) {
         sums<B> sum = {};
-        multiply_tiles<RING, B>(j, at, w, x, mine, sum);
-        add_warps<B>(j, at, (float *)room, tile, n_tiles, sum);
+        if (!idle)
+            p = multiply_pass<STEP, B>(j, w, v, p, part, lane, end, sum);
+        add_warps<B>(j, (float *)room, tile, min(j.pass_tiles, end - tile), part, lane, sum);
     }
 }
 

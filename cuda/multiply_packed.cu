@@ -2,5 +2,5 @@
 
 weir_err multiply_packed(struct weir_gpu_stream *s, const struct multiply_job *job, uint32_t groups)
 {
-    return launch_for_batch<packed_ring>(s, *job, groups);
+    return launch_for_batch<packed_step>(s, *job, groups);
 }

@@ -2,5 +2,5 @@
 
 weir_err multiply_rows(struct weir_gpu_stream *s, const struct multiply_job *job, uint32_t groups)
 {
-    return launch_for_batch<rows_ring>(s, *job, groups);
+    return launch_for_batch<rows_step>(s, *job, groups);
 }

@@ -198,7 +198,7 @@ static __global__ void unpack_units(const struct packing p)
         uint32_t a[2][4];
         form_decode(from[t * LANES], t ? codes.z : codes.x, t ? codes.w : codes.y, p.high, a);
         if (odd)
-            form_put_exceptions(head, p.lines, quarter, u.lane, a);
+            form_put_exceptions([&](uint32_t i) { return head[i]; }, p.lines, quarter, u.lane, a);
 #pragma unroll
         for (uint32_t below = 0; below < 2; below++)
             put_eight(p, u.first_row + u.lane / 4 + 8 * below,

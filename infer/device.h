@@ -58,7 +58,8 @@ struct weir_device_rules {
     uint32_t small_piece;  /* up to so many tokens of a text in a pass are multiplied as single
                               ones are; more, by cuBLAS.  At most 64; 0: 64 */
     uint64_t host_bytes;   /* of memory of the host that weights which stream may stay in (pinned);
-                              0: half of what is available */
+                              0: half of what is available.  What is read again each time, and is
+                              more than that, is read past the system's memory */
     /* for tests */
     uint32_t delay_us; /* up to so long before each copy, decode and layer, at random */
     uint64_t delay_seed;

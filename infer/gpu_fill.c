@@ -11,6 +11,7 @@
 enum {
     UNIT_TILES = 4, /* of FILL_ROWS, done by one thread at a time */
     PAYLOAD_ALIGN = 16,
+    EXTENT_ROOM = (WEIR_MAX_EXTENT_BYTES / WEIR_ALIGN + 1) * WEIR_ALIGN,
 };
 
 struct hand { /* what a thread has of its own */
@@ -18,7 +19,7 @@ struct hand { /* what a thread has of its own */
     pthread_t thread;
     struct weir_store_cursor *cursor; /* NULL: no store */
     struct weir_tile_decoder *decoder;
-    uint8_t *extent; /* WEIR_MAX_EXTENT_BYTES */
+    uint8_t *extent; /* EXTENT_ROOM, aligned to WEIR_ALIGN */
 };
 
 struct fill {
@@ -83,6 +84,13 @@ static weir_err put_tile(struct hand *hand, struct fill_job *job,
     return err;
 }
 
+/* The extent with the padding behind it, if there is one. */
+static size_t whole_blocks(const struct weir_store *store, const struct weir_extent *e)
+{
+    const size_t whole = (e->bytes + (size_t)WEIR_ALIGN - 1) / WEIR_ALIGN * WEIR_ALIGN;
+    return e->at + whole <= weir_store_info(store)->stored_bytes ? whole : e->bytes;
+}
+
 /* One extent.  Its bytes are those that the index names, because weir_store_read_stored() says so:
  * it costs nothing unless the store's file has changed.  That the tiles are sound is for the device
  * to say. */
@@ -97,7 +105,8 @@ static weir_err fill_wire(struct hand *hand, struct fill_job *job, uint32_t unit
     struct weir_extent_tile tile[WEIR_EXTENT_TILES];
     size_t n = 0;
     uint32_t begin = UINT32_MAX, at = 0;
-    weir_err err = weir_store_read_stored(hand->cursor, e.at, hand->extent, e.bytes, diag);
+    weir_err err =
+        weir_store_read_stored(hand->cursor, e.at, hand->extent, whole_blocks(store, &e), diag);
     if (!err)
         err = weir_store_extent_tiles(store, extent, hand->extent, tile, &n, diag);
     for (size_t i = 0; i < n && !err; i++) {
@@ -175,7 +184,7 @@ static weir_err equip(struct hand *hand)
     const struct weir_checkpoint *ck = hand->fill->ck;
     if (!ck->store)
         return WEIR_OK;
-    hand->extent = malloc(WEIR_MAX_EXTENT_BYTES);
+    hand->extent = aligned_alloc(WEIR_ALIGN, EXTENT_ROOM);
     if (!hand->extent)
         return WEIR_ERR_NOMEM;
     weir_err err = weir_store_cursor_new(ck->store, weir_kernels_best(), &hand->cursor);
@@ -247,6 +256,15 @@ void fill_free(struct fill *f)
     pthread_mutex_destroy(&f->lock);
     free(f->hand);
     free(f);
+}
+
+void fill_read_past(struct fill *f)
+{
+    pthread_mutex_lock(&f->lock);
+    for (unsigned i = 0; i < f->n_hands; i++)
+        if (f->hand[i].cursor)
+            weir_store_cursor_read_past(f->hand[i].cursor);
+    pthread_mutex_unlock(&f->lock);
 }
 
 void fill_begin(struct fill *f, struct fill_job *job)

@@ -45,6 +45,10 @@ WEIR_MUST_CHECK weir_err fill_new(const struct weir_checkpoint *ck, unsigned n_t
 /* What was begun is brought to an end first.  NULL is fine. */
 void fill_free(struct fill *f);
 
+/* From now on what is read of a store as it is stored leaves no copy in the system's memory: where
+ * more is read again and again than would stay there.  Nothing is begun and not waited for. */
+void fill_read_past(struct fill *f);
+
 /* Jobs are begun in the order of these calls.  From one thread. */
 void fill_begin(struct fill *f, struct fill_job *job);
 

@@ -60,6 +60,8 @@ static weir_err run(void *self, const struct graph_pass *pass, struct weir_diag 
     weir_err ended = weir_gpu_event_record(g->done, g->stream);
     if (!ended)
         ended = weir_gpu_event_wait(g->done);
+    weir_err aside = gpu_large_wait(&g->large);
+    ended = ended ? ended : aside;
     if (ended && !err)
         weir_diag_set(diag, "the GPU reported an error; it is of no use any more");
     err = err ? err : ended;
@@ -105,6 +107,7 @@ static void free_gpu(void *self)
 {
     struct graph_gpu *g = self;
     weir_gpu_stream_free(g->stream); /* waits */
+    gpu_large_free(&g->large);
     gpu_recordings_free(g);
     gpu_weights_free(g->weights);
     weir_gpu_event_free(g->done);
@@ -252,6 +255,8 @@ static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
         err = weir_gpu_stream_new(g->gpu, &g->stream);
     if (!err)
         err = weir_gpu_event_new(g->gpu, false, &g->done);
+    if (!err && g->sizes.large)
+        err = gpu_large_init(g);
     if (!err)
         err = gpu_room_clear(g);
     if (!err)

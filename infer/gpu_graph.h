@@ -17,8 +17,9 @@ enum {
     GPU_SMALL = WEIR_GPU_MOST_VECTORS, /* rows of a small group */
     GPU_LARGE = 1024,                  /* rows of a large one */
     GPU_LARGE_STEP = 64,               /* it is padded to a multiple of */
-    GPU_ROWS_BYTES = 64 << 20,         /* of a matrix that the library gets at once */
-    GPU_ROWS_STEP = 128,               /* ... in multiples of so many rows */
+    GPU_ROWS_STEP = 64,                /* rows of a matrix that the library gets: a multiple */
+    GPU_ROWS_BYTES = 32 << 20,         /* ... at most; as many as GPU_ROWS_STEP of any width */
+    GPU_ROOMS = 2,                     /* for such rows, unpacked */
     GPU_MOST_RECORDINGS = 16,
     GPU_LEAST_BUCKET = 256, /* positions */
     GPU_POISON = 0xff,      /* bytes of a NaN, in F32 and in BF16 */
@@ -54,6 +55,7 @@ struct gpu_sizes {
     uint32_t most_small; /* tokens of a text in a pass that go into small groups */
     uint32_t group;      /* rows of a group at most, padding counted */
     uint32_t large;      /* of a large one; 0: there are none */
+    uint64_t rows_bytes; /* of a room for rows that are unpacked */
     uint32_t x, qkv, gate_up, looked, intermediate, logits; /* floats of a row, padding counted */
 };
 
@@ -76,13 +78,20 @@ struct gpu_params {
 struct gpu_group {
     uint32_t first, n;
     bool large;
-    bool apart; /* no two rows are of one text */
 };
 
 struct gpu_recording {
     uint32_t n_rows, most_positions;
     uint64_t used; /* when */
     struct weir_gpu_graph *graph;
+};
+
+/* Of gpu_graph_large.c; a zeroed one is fine. */
+struct gpu_large {
+    struct weir_gpu_stream *stream; /* NULL: no piece is so long */
+    struct weir_gpu_event *given;
+    struct weir_gpu_event *unpacked[GPU_ROOMS], *used[GPU_ROOMS];
+    uint32_t n_blocks; /* unpacked so far: the rooms take turns */
 };
 
 struct graph_gpu {
@@ -98,6 +107,7 @@ struct graph_gpu {
     struct weir_gpu_blas *blas; /* the device's; NULL: none */
     struct weir_gpu_stream *stream;
     struct weir_gpu_event *done;
+    struct gpu_large large;
     uint64_t random; /* of delays */
 
     /* pinned */
@@ -144,6 +154,20 @@ struct gpu_params gpu_params_at(uint32_t n_rows, uint32_t n_sequences);
 /* ---- gpu_graph_pass.c: rows and groups, and their parameters in pinned memory ---- */
 
 void gpu_pass_arrange(struct graph_gpu *g, const struct graph_pass *pass);
+
+/* ---- gpu_graph_large.c ---- */
+
+/* WEIR_ERR_NOMEM, WEIR_ERR_IO.  Freed with gpu_large_free(), also after an error. */
+WEIR_MUST_CHECK weir_err gpu_large_init(struct graph_gpu *g);
+void gpu_large_free(struct gpu_large *a);
+
+/* Waits until nothing of a pass is on its way on its stream. */
+WEIR_MUST_CHECK weir_err gpu_large_wait(struct gpu_large *a);
+
+/* As weir_gpu_multiply_many(), of a matrix of either form and of any number of vectors: there is
+ * room for a multiple of GPU_LARGE_STEP. */
+WEIR_MUST_CHECK weir_err gpu_large_multiply(struct graph_gpu *g,
+                                            const struct weir_gpu_product *product);
 
 /* ---- gpu_graph_layer.c, gpu_graph_queue.c ---- */
 

@@ -1,8 +1,6 @@
 /* A group's way through a layer. */
 #include "gpu_graph.h"
 
-enum { BF16_BYTES = 2 };
-
 struct step {
     struct graph_gpu *g;
     const struct gpu_group *group;
@@ -26,33 +24,6 @@ static struct weir_gpu_pass rows_of(const struct step *t)
 
 /* ---- products ---- */
 
-/* The library gets a matrix in blocks of rows, and as many vectors as make whole steps: what it
- * computes depends on both, so both depend on shapes alone. */
-static weir_err multiply_large(const struct step *t, const struct weir_gpu_matrix *m,
-                               struct weir_gpu_product product)
-{
-    struct graph_gpu *g = t->g;
-    const size_t row_bytes = (size_t)m->n_columns * BF16_BYTES;
-    const uint32_t most = (uint32_t)(GPU_ROWS_BYTES / row_bytes / GPU_ROWS_STEP * GPU_ROWS_STEP);
-    weir_err err = WEIR_OK;
-    product.n = (product.n + GPU_LARGE_STEP - 1) / GPU_LARGE_STEP * GPU_LARGE_STEP;
-    for (uint32_t row = 0; row < m->n_rows && !err; row += most) {
-        struct weir_gpu_matrix block = {.form = WEIR_GPU_ROWS,
-                                        .n_rows = m->n_rows - row < most ? m->n_rows - row : most,
-                                        .n_columns = m->n_columns,
-                                        .at = g->room.rows};
-        if (m->form == WEIR_GPU_ROWS)
-            block.at = (char *)m->at + row * row_bytes;
-        else
-            err = weir_gpu_matrix_unpack(g->stream, m, row, block.n_rows, block.at);
-        product.matrix = &block;
-        if (!err)
-            err = weir_gpu_multiply_many(g->blas, g->stream, &product);
-        product.to += block.n_rows;
-    }
-    return err;
-}
-
 /* `to`: a line for each row of the group. */
 static weir_err multiply(const struct step *t, const struct weir_gpu_matrix *m, float *to,
                          uint32_t stride)
@@ -63,7 +34,7 @@ static weir_err multiply(const struct step *t, const struct weir_gpu_matrix *m, 
                                              .to = to,
                                              .to_stride = stride,
                                              .fresh = t->weights->fresh};
-    return t->group->large ? multiply_large(t, m, product)
+    return t->group->large ? gpu_large_multiply(t->g, &product)
                            : weir_gpu_multiply(t->g->stream, &product);
 }
 
@@ -122,8 +93,6 @@ static weir_err look(const struct step *t)
                                                  .scratch = g->room.attention,
                                                  .out = g->room.vectors,
                                                  .layout = t->layout};
-    if (t->group->apart)
-        return weir_gpu_op_heads_attention(g->stream, &rows, &kv, &heads, &attention);
     weir_err err = weir_gpu_op_heads(g->stream, &rows, &kv, &heads);
     return err ? err : weir_gpu_op_attention(g->stream, &rows, &kv, &attention);
 }

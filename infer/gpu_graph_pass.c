@@ -9,25 +9,13 @@ static void add_row(struct graph_gpu *g, uint32_t token)
     g->row_of[g->n_rows++] = token;
 }
 
-/* Whether each row of a group is all that its text has in the pass. */
-static bool is_apart(const struct graph_gpu *g, const struct graph_pass *pass, uint32_t first,
-                     uint32_t n)
-{
-    for (uint32_t row = first; row < first + n; row++)
-        if (g->n_of[pass->token[g->row_of[row]].sequence] != 1)
-            return false;
-    return true;
-}
-
 /* Rows from `first` on, in groups of `most`. */
-static void add_groups(struct graph_gpu *g, const struct graph_pass *pass, uint32_t first,
-                       bool large)
+static void add_groups(struct graph_gpu *g, uint32_t first, bool large)
 {
     const uint32_t most = large ? g->sizes.large : GPU_SMALL;
     for (uint32_t at = first; at < g->n_rows; at += most) {
-        const uint32_t left = g->n_rows - at, n = left < most ? left : most;
-        g->group[g->n_groups++] =
-            (struct gpu_group){at, n, large, !large && is_apart(g, pass, at, n)};
+        const uint32_t left = g->n_rows - at;
+        g->group[g->n_groups++] = (struct gpu_group){at, left < most ? left : most, large};
     }
 }
 
@@ -36,7 +24,7 @@ static void add_small(struct graph_gpu *g, const struct graph_pass *pass)
     for (uint32_t i = 0; i < pass->n_rows; i++)
         if (g->n_of[pass->token[i].sequence] <= g->sizes.most_small)
             add_row(g, i);
-    add_groups(g, pass, 0, false);
+    add_groups(g, 0, false);
 }
 
 /* All tokens of token `from`'s text, which begin there. */
@@ -46,7 +34,7 @@ static void add_large(struct graph_gpu *g, const struct graph_pass *pass, uint32
     for (uint32_t i = from; i < pass->n_rows; i++)
         if (pass->token[i].sequence == sequence)
             add_row(g, i);
-    add_groups(g, pass, first, true);
+    add_groups(g, first, true);
     g->n_of[sequence] = 0;
 }
 

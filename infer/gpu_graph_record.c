@@ -7,7 +7,7 @@
 
 static bool may_record(const struct graph_gpu *g)
 {
-    return !g->rules.no_recording && !g->rules.delay_us && g->n_groups == 1 && g->group[0].apart &&
+    return !g->rules.no_recording && !g->rules.delay_us && g->n_groups == 1 && !g->group[0].large &&
            g->n_asked == g->n_rows && gpu_weights_stay(g->weights);
 }
 

@@ -19,6 +19,20 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+static uint64_t whole(uint64_t bytes)
+{
+    return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
+}
+
+/* Rows of the largest matrix of a layer, as many as the library gets at once. */
+static uint64_t rows_bytes(const struct weir_model_config *c)
+{
+    const uint64_t heads = ((uint64_t)c->n_heads + (uint64_t)2 * c->n_kv_heads) * c->head_dim;
+    const uint64_t gate_up = (uint64_t)2 * c->intermediate;
+    const uint64_t all = (gate_up < heads ? heads : gate_up) * c->hidden * BF16_BYTES;
+    return whole(all < GPU_ROWS_BYTES ? all : GPU_ROWS_BYTES);
+}
+
 void gpu_sizes_fill(const struct weir_model *model, const struct weir_graph_options *options,
                     const struct weir_device_rules *rules, bool has_blas, struct gpu_sizes *out)
 {
@@ -34,6 +48,7 @@ void gpu_sizes_fill(const struct weir_model *model, const struct weir_graph_opti
         .looked = c->n_heads * c->head_dim,
         .intermediate = c->intermediate,
         .logits = up_to(c->vocab, STEP),
+        .rows_bytes = rows_bytes(c),
     };
     if (has_blas && chunk > most_small)
         out->large = least(up_to(chunk, GPU_LARGE_STEP), GPU_LARGE);
@@ -89,14 +104,6 @@ static uint64_t vectors_bytes(const struct gpu_sizes *z, uint32_t hidden)
     return most;
 }
 
-/* Rows of the largest matrix of a layer, as many as the library gets at once. */
-static uint64_t rows_bytes(const struct weir_model_config *c)
-{
-    const uint64_t heads = ((uint64_t)c->n_heads + (uint64_t)2 * c->n_kv_heads) * c->head_dim;
-    const uint64_t all = most_bytes(2 * (uint64_t)c->intermediate, heads) * c->hidden * BF16_BYTES;
-    return all < GPU_ROWS_BYTES ? all : GPU_ROWS_BYTES;
-}
-
 static uint64_t kv_layer_bytes(const struct weir_model_config *c,
                                const struct weir_graph_options *o)
 {
@@ -122,7 +129,7 @@ static void list(struct plan *p, const struct weir_model *model, const struct we
     add(p, &r->gate_up, product(p, z->group, z->gate_up, real));
     add(p, &r->vectors, vectors_bytes(z, c->hidden));
     add(p, &r->attention, attention_bytes(c, o, z));
-    add(p, &r->rows, z->large ? rows_bytes(c) : 0);
+    add(p, &r->rows, z->large ? GPU_ROOMS * z->rows_bytes : 0);
     add(p, &r->asked,
         product(
             p, asked,
@@ -132,11 +139,6 @@ static void list(struct plan *p, const struct weir_model *model, const struct we
     add(p, &r->kv, product(p, c->n_layers, kv_layer_bytes(c, o), 2));
     add(p, &r->small, gpu_vectors_bytes(model, o->context));
     add(p, &r->params, product(p, gpu_params_at(o->chunk, o->n_sequences).words, WORD, 1));
-}
-
-static uint64_t whole(uint64_t bytes)
-{
-    return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
 }
 
 static uint64_t sum(const struct plan *p)

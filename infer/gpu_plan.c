@@ -207,6 +207,7 @@ static void place_on_host(const struct gpu_plan_in *in, struct gpu_plan *out)
             out->pinned_bytes += bytes;
         } else {
             *p = *p == GPU_PLACE_HOST_WIRE ? GPU_PLACE_READ_WIRE : GPU_PLACE_READ_ROWS;
+            out->read_bytes += bytes;
         }
     }
 }

@@ -71,6 +71,7 @@ struct gpu_plan {
     uint64_t bytes;                   /* all together, at most at any time */
     uint64_t least_bytes;             /* of all that was tried */
     uint64_t pinned_bytes;
+    uint64_t read_bytes; /* as stored, each time, for want of pinned memory */
 };
 
 /* false: there is no room; out->least_bytes would do. */

@@ -60,14 +60,13 @@ static bool is_brought(const struct gpu_ring_item *item)
     return !item->image && !item->rows;
 }
 
-weir_err gpu_batch_look(const struct weir_gpu_batch *batch, const struct weir_checkpoint_tensor *t,
-                        uint64_t first_tile, struct weir_diag *diag)
+weir_err gpu_say_bad(weir_err err, const struct gpu_chunk *c, uint64_t tile, struct weir_diag *diag)
 {
-    size_t bad = 0;
-    weir_err err = weir_gpu_batch_result(batch, &bad);
-    if (err)
+    if (err == WEIR_ERR_CORRUPT)
         weir_diag_set(diag, "%s: tile %" PRIu64 ": its payload is damaged (format or checksum)",
-                      t->form.name, first_tile + bad);
+                      c->tensor->form.name, c->tile + tile);
+    else
+        weir_diag_set(diag, "%s: the device has not decoded it", c->tensor->form.name);
     return err;
 }
 
@@ -78,7 +77,9 @@ static weir_err look(struct gpu_ring_slot *s, struct weir_diag *diag)
     if (err || !s->decoding)
         return err;
     s->decoding = false;
-    return gpu_batch_look(s->batch, s->item.chunk.tensor, s->item.chunk.tile, diag);
+    size_t bad = 0;
+    err = weir_gpu_batch_result(s->batch, &bad);
+    return err ? gpu_say_bad(err, &s->item.chunk, bad, diag) : WEIR_OK;
 }
 
 weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number, struct weir_diag *diag)

@@ -82,10 +82,9 @@ void gpu_ring_drop(struct gpu_ring *r);
 /* A delay on a stream, if the rules want any. */
 WEIR_MUST_CHECK weir_err gpu_ring_delay(struct gpu_ring *r, struct weir_gpu_stream *s);
 
-/* WEIR_OK, or what a batch whose chunk this was ended with. */
-WEIR_MUST_CHECK weir_err gpu_batch_look(const struct weir_gpu_batch *batch,
-                                        const struct weir_checkpoint_tensor *t, uint64_t first_tile,
-                                        struct weir_diag *diag);
+/* Says which tile of the chunk is bad, and returns err. */
+weir_err gpu_say_bad(weir_err err, const struct gpu_chunk *c, uint64_t tile,
+                     struct weir_diag *diag);
 
 /* Fills in what decoding the chunk's tiles to `to` takes. */
 void gpu_chunk_tiles(const struct gpu_chunk *c, const struct weir_gpu_coding *coding,

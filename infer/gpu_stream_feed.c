@@ -56,8 +56,15 @@ static weir_err look_at_slot(struct gpu_weights *w, struct gpu_slot *s, struct w
     if (err || !s->decoding)
         return err;
     s->decoding = false;
-    (void)w;
-    return gpu_batch_look(s->batch, s->part->matrix[0].piece[0].tensor, 0, diag);
+    size_t bad = 0;
+    err = weir_gpu_batch_result(s->batch, &bad);
+    for (uint64_t i = 0; err && i < s->part->n_chunks; i++) {
+        const struct gpu_chunk c = gpu_part_chunk(s->part, &w->parts.cut, i);
+        if (bad < c.n_tiles)
+            return gpu_say_bad(err, &c, bad, diag);
+        bad -= c.n_tiles;
+    }
+    return err;
 }
 
 /* Looks at all parts below `number`. */

@@ -1,5 +1,6 @@
 #include "gpu_weights_private.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* ---- what is decoded where ---- */
@@ -59,7 +60,16 @@ struct weir_gpu_matrix gpu_matrix_of_rows(const struct gpu_part_matrix *m, uint8
 
 /* ---- making ---- */
 
-static weir_err take_memory(struct gpu_weights *w)
+static weir_err refused(const struct gpu_plan *p, struct weir_diag *diag)
+{
+    weir_diag_set(diag,
+                  "no memory for weights: %" PRIu64 " bytes of the device's, and %" PRIu64
+                  " of the host's, pinned",
+                  p->bytes, p->pinned_bytes);
+    return WEIR_ERR_NOMEM;
+}
+
+static weir_err take_memory(struct gpu_weights *w, struct weir_diag *diag)
 {
     const struct gpu_plan *p = &w->plan;
     const uint64_t ring = GPU_RING * p->ring_bytes, slots = p->depth * p->slot_bytes;
@@ -70,7 +80,7 @@ static weir_err take_memory(struct gpu_weights *w)
     w->ring_device = weir_gpu_alloc(w->gpu, ring);
     w->ring_pinned = weir_gpu_alloc_host(w->gpu, ring);
     if (!w->laid || !w->stored || !w->stay || !w->work || !w->ring_device || !w->ring_pinned)
-        return WEIR_ERR_NOMEM;
+        return refused(p, diag);
     const struct gpu_ring_memory memory = {w->ring_device, w->ring_pinned, p->ring_bytes,
                                            w->ck->store && p->tier != WEIR_TIER_CPU};
     w->ring.copy = w->copy;
@@ -120,7 +130,7 @@ static weir_err load(struct gpu_weights *w, uint64_t bytes, struct weir_diag *di
         let_memory_go(w);
         weir_err err = gpu_weights_plan(w, bytes, diag);
         if (!err)
-            err = take_memory(w);
+            err = take_memory(w, diag);
         if (!err)
             err = make_codings(w);
         if (!err)
@@ -174,6 +184,8 @@ static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag 
     if (err)
         return err;
     tidy(w);
+    if (w->plan.read_bytes > gpu_host_bytes(&w->rules)) /* it would push itself out */
+        fill_read_past(w->fill);
     err = gpu_stream_begin(w);
     if (!err)
         err = weir_gpu_usage(w->gpu, &after);

@@ -175,18 +175,6 @@ weir_err weir_gpu_op_attention(struct weir_gpu_stream *s, const struct weir_gpu_
     return fake_queue(s, do_attention, &(struct looking){*pass, *kv, *o}, sizeof(struct looking));
 }
 
-weir_err weir_gpu_op_heads_attention(struct weir_gpu_stream *s, const struct weir_gpu_pass *pass,
-                                     const struct weir_gpu_kv *kv,
-                                     const struct weir_gpu_heads *heads,
-                                     const struct weir_gpu_attention *o)
-{
-    struct weir_gpu_attention turned = *o;
-    turned.q = heads->qkv;
-    turned.stride = heads->stride;
-    weir_err err = weir_gpu_op_heads(s, pass, kv, heads);
-    return err ? err : weir_gpu_op_attention(s, pass, kv, &turned);
-}
-
 /* ---- gate ---- */
 
 struct gating {

@@ -13,8 +13,9 @@ struct gpu_weights {
     const struct weir_model *model;
     struct weir_reader *reader;
     bool streams;
-    char *all;  /* stays, or what the slot is filled from */
-    char *slot; /* where it streams */
+    bool packed; /* layers are said to be, which they are not: what wants rows unpacks them */
+    char *all;   /* stays, or what the slot is filled from */
+    char *slot;  /* where it streams */
     uint64_t layer_bytes, embedding_bytes;
     uint64_t copied;
 };
@@ -88,6 +89,7 @@ weir_err gpu_weights_new(struct weir_gpu *gpu, const struct weir_model *model,
     *w = (struct gpu_weights){.gpu = gpu,
                               .model = model,
                               .streams = rules->tier == WEIR_TIER_GPU,
+                              .packed = rules->tier == WEIR_TIER_FUSED,
                               .layer_bytes = layer_bytes(model),
                               .embedding_bytes = matrix_bytes(&model->embedding)};
     w->all = least <= bytes ? weir_gpu_alloc(gpu, least) : NULL;
@@ -143,6 +145,8 @@ weir_err gpu_weights_layer(struct gpu_weights *w, uint32_t layer, struct weir_gp
     out->gate_up = matrix(&l->gate, l->gate.n_rows + l->up.n_rows, &at);
     out->down = matrix(&l->down, l->down.n_rows, &at);
     out->fresh = w->streams;
+    if (w->packed)
+        out->qkv.form = out->o.form = out->gate_up.form = out->down.form = WEIR_GPU_PACKED;
     return WEIR_OK;
 }
 

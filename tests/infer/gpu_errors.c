@@ -190,6 +190,7 @@ int main(int argc, char **argv)
     open_all(argv[1], &m);
     calls_that_fail(&m, WEIR_TIER_RAW);
     calls_that_fail(&m, WEIR_TIER_GPU);
+    calls_that_fail(&m, WEIR_TIER_FUSED);
     budgets(&m);
     bad_options(&m);
     close_all(&m);

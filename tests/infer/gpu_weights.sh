@@ -8,7 +8,9 @@
     exit 77
 }
 
-"$WEIR_GEN" "$work/small" --megabytes 3 --seed 5
+megabytes=3
+case ${WEIR_SANITIZE:-} in *thread*) megabytes=1 ;; esac # slow, and threads do the same
+"$WEIR_GEN" "$work/small" --megabytes $megabytes --seed 5
 "$WEIR" pack -q "$work/small" "$work/small.weir"
 run() {
     local code=0
@@ -18,5 +20,6 @@ run() {
 }
 golden=$WEIR_SOURCE/tests/infer/golden
 FAKE_GPU_SEED=0 run "$work/small.weir" "$golden/phi3"
+[ $megabytes = 1 ] && exit 0
 FAKE_GPU_SEED=1 run "$work/small.weir" "$work/small" "$golden/llama-gqa4-tied" "$golden/qwen2"
 FAKE_GPU_SEED=2 run "$golden/gemma2" "$golden/llama"

@@ -1,8 +1,8 @@
 /* gpu_weights_bench.c - how fast a GPU's weights stream, against how fast the machine copies.
  *
  *     gpu_weights_bench SRC WAY...      WAY: TIER,DEPTH,CACHE,HOST,PERCENT
- * HOST: bytes that may be pinned, 0: as usual; PERCENT: of the way from the least budget to the
- * most. A line for each way; exits 77 without a GPU. */
+ * HOST: bytes that may be pinned, 0: as usual.  PERCENT: of the way from the least budget to the
+ * most; above 100: a budget in MB.  A line for each way; exits 77 without a GPU. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,8 @@
 #include "opened.h"
 
 enum { PASSES = 6, SKIPPED = 77, COPY_BYTES = 256 << 20, COPIES = 8, PERCENT = 100 };
+
+static const uint64_t MEGA = 1000000;
 
 static double now(void)
 {
@@ -104,7 +106,8 @@ static void run(const struct bench *b, char *way)
         return;
     }
     check(gpu_weights_needs(b->model, &rules, &least, &most, &diag), &diag);
-    const uint64_t bytes = least + (most - least) / PERCENT * percent;
+    const uint64_t bytes =
+        percent > PERCENT ? MEGA * percent : least + (most - least) / PERCENT * percent;
     double begin = now();
     check(gpu_weights_new(b->gpu, b->model, &rules, bytes, &w, &diag), &diag);
     const double load_seconds = now() - begin;

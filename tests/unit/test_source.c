@@ -104,6 +104,38 @@ Test(source, reads_exact_bytes_of_memory, .init = make_file, .fini = remove_file
     weir_source_close(&src);
 }
 
+Test(source, reads_past_the_cache_the_same, .init = make_file, .fini = remove_file)
+{
+    enum { BLOCK = 4096 };
+    uint8_t *to = aligned_alloc(BLOCK, 4 * (size_t)BLOCK);
+    struct weir_source src;
+    cr_assert_not_null(to);
+    cr_assert_eq(weir_source_open_file(file, &src, NULL), WEIR_OK);
+    static const struct {
+        uint64_t at;
+        size_t n, shift;
+    } with[] = {{0, BLOCK, 0},
+                {BLOCK, BLOCK, 0},
+                {0, 2 * (size_t)BLOCK, 0},
+                {1, BLOCK, 0},
+                {0, 100, 0},
+                {0, BLOCK, 1},
+                {2 * (uint64_t)BLOCK, FILE_BYTES - 2 * (size_t)BLOCK, 0}};
+    for (size_t i = 0; i < COUNT_OF(with); i++) {
+        memset(to, 0xee, 4 * (size_t)BLOCK);
+        cr_assert_eq(weir_source_read_past(&src, with[i].at, to + with[i].shift, with[i].n),
+                     WEIR_OK);
+        cr_assert_arr_eq(to + with[i].shift, plain + with[i].at, with[i].n);
+        cr_assert_eq(to[with[i].shift + with[i].n], 0xee);
+    }
+    cr_assert_eq(weir_source_read_past(&src, 2 * (uint64_t)BLOCK, to, BLOCK), WEIR_ERR_IO);
+    weir_source_close(&src);
+    weir_source_from_memory(plain, sizeof(plain), &src);
+    cr_assert_eq(weir_source_read_past(&src, 5, to, 10), WEIR_OK);
+    cr_assert_arr_eq(to, plain + 5, 10);
+    free(to);
+}
+
 Test(source, fails_when_the_file_has_shrunk, .init = make_file, .fini = remove_file)
 {
     struct weir_source src = open_file();

@@ -1,8 +1,8 @@
-/* multiply_ring.cuh - how weights come to a warp of the multiplication: a ring of slots in shared
- * memory, a step (16 rows x 64 columns) each, with an mbarrier a slot.  A warp fills and empties
- * its own ring, so warps never wait for each other. */
-#ifndef WEIR_CUDA_MULTIPLY_RING_CUH
-#define WEIR_CUDA_MULTIPLY_RING_CUH
+/* multiply_steps.cuh - how weights and vectors come to a warp of the multiplication: into slots of
+ * shared memory, a step (16 rows x 64 columns) each, with an mbarrier a slot.  A warp fills and
+ * empties its own slots, so warps never wait for each other. */
+#ifndef WEIR_CUDA_MULTIPLY_STEPS_CUH
+#define WEIR_CUDA_MULTIPLY_STEPS_CUH
 
 #include "form.cuh"
 #include "multiply.cuh"
@@ -85,40 +85,49 @@ static __device__ __forceinline__ void bars_are_ready(void)
     __syncwarp();
 }
 
-/* Bytes, a multiple of 16, by the copy engine, or by the threads of a warp where there is none or
- * its queue is long; the barrier has as many arrivals as `arrivals()` says.
+/* `bytes` (a multiple of 16) by the copy engine; one thread of the warp does it, and arrives.  They
+ * are read once: the L2 cache keeps x rather than them. */
+static __device__ __forceinline__ void copy_bulk(uint32_t to, const void *from, uint32_t bytes,
+                                                 uint32_t bar)
+{
+#if HAS_BULK_COPY
+    const uint64_t evict_first = 0x12f0000000000000;
+    asm volatile("{\n.reg .pred p;\n.reg .b32 t;\nelect.sync t|p, 0xffffffff;\n"
+                 "@p mbarrier.arrive.expect_tx.shared.b64 _, [%3], %2;\n"
+                 "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".L2::cache_hint [%0], [%1], %2, [%3], %4;\n}" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(bar), "l"(evict_first)
+                 : "memory");
+#endif
+}
+
+/* Copies by the engine, or by the threads of a warp: where there is no engine, and what must not
+ * wait in its queue.  The barrier has ARRIVALS.
  *
  * The engine takes no notice of reads that are under way: what lies at `to` must have been used, on
- * the far side of a branch, when this is called. */
-template <bool ENGINE> struct fetch {
+ * the far side of a branch, when it is told to. */
+template <bool ENGINE> struct copying {
     static constexpr bool BULK = ENGINE && HAS_BULK_COPY;
     static constexpr uint32_t ARRIVALS = BULK ? 1 : LANES;
 
     static __device__ __forceinline__ void bytes(uint32_t to, const void *from, uint32_t n,
                                                  uint32_t lane, uint32_t bar)
     {
-#if HAS_BULK_COPY
         if (BULK) {
-            asm volatile("{\n.reg .pred p;\n.reg .b32 t;\nelect.sync t|p, 0xffffffff;\n"
-                         "@p mbarrier.arrive.expect_tx.shared.b64 _, [%3], %2;\n"
-                         "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-                         "[%0], [%1], %2, [%3];\n}" ::"r"(to),
-                         "l"(from), "r"(n), "r"(bar)
-                         : "memory");
-            return;
+            copy_bulk(to, from, n, bar);
+        } else {
+            for (uint32_t i = 16 * lane; i < n; i += 16 * LANES)
+                copy_16(to + i, (const uint8_t *)from + i, 16);
+            bar_arrive_after_copies(bar);
         }
-#endif
-        for (uint32_t i = 16 * lane; i < n; i += 16 * LANES)
-            copy_16(to + i, (const uint8_t *)from + i, 16);
-        bar_arrive_after_copies(bar);
     }
 };
 
 /* ---- the resident form ---- */
 
-struct packed_ring {
+struct packed_step {
     static constexpr uint32_t SLOT_BYTES = WEIR_FORM_HALF_BYTES + 16;
-    static constexpr uint32_t ARRIVALS = fetch<true>::ARRIVALS;
+    static constexpr uint32_t ARRIVALS = copying<true>::ARRIVALS;
     static constexpr bool ENGINE_FOR_X = false; /* x would queue behind weights */
 
     /* Where a step of a tile is, and from a tile to the next; the exceptions lie between the
@@ -126,45 +135,46 @@ struct packed_ring {
     static __device__ __forceinline__ const uint8_t *at(const struct multiply_job &j, uint32_t tile,
                                                         uint32_t step)
     {
-        const uint32_t units_per_tile = (j.n_steps + 1) / 2;
-        return j.weights + ((size_t)tile * units_per_tile + step / 2) * WEIR_FORM_UNIT_BYTES +
-               step % 2 * WEIR_FORM_HALF_BYTES;
-    }
-    static __device__ __forceinline__ size_t tile_bytes(const struct multiply_job &j)
-    {
-        return (size_t)((j.n_steps + 1) / 2) * WEIR_FORM_UNIT_BYTES;
+        const uint32_t unit = tile * ((j.n_steps + 1) / 2) + step / 2; /* they are < 2^32 */
+        return j.weights + (size_t)unit * WEIR_FORM_UNIT_BYTES + step % 2 * WEIR_FORM_HALF_BYTES;
     }
 
-    static __device__ __forceinline__ void fetch(const struct multiply_job &j, const uint8_t *from,
-                                                 uint32_t tile, uint32_t step, uint32_t lane,
-                                                 uint32_t slot, uint32_t bar)
+    static __device__ __forceinline__ void fetch(const struct multiply_job &j, uint32_t tile,
+                                                 uint32_t step, uint32_t lane, uint32_t slot,
+                                                 uint32_t bar)
     {
-        (void)j;
-        (void)tile;
-        (void)step;
-        ::fetch<true>::bytes(slot, from, SLOT_BYTES, lane, bar);
+        copying<true>::bytes(slot, at(j, tile, step), SLOT_BYTES, lane, bar);
     }
 
     uint4 low[2], codes;
-    bool odd;
+    bool odd; /* has exceptions in this half */
 
     __device__ __forceinline__ void read(uint32_t step, uint32_t lane, uint32_t slot)
     {
         const uint32_t from = slot + step % 2 * 16 + 16 * lane;
-        odd = read_4(head_at(step, slot)) != WEIR_FORM_NONE;
+        const uint4 head = read_16(head_at(step, slot));
         low[0] = read_16(from);
         low[1] = read_16(from + 16 * LANES);
         codes = read_16(from + 2 * 16 * LANES);
+        odd = head.x != WEIR_FORM_NONE;
+        if (odd) {
+            const uint32_t half = step % 2;
+            odd = head.x == WEIR_FORM_LIST || head.x >> 26 == half || head.y >> 26 == half ||
+                  head.z >> 26 == half || head.w >> 26 == half;
+        }
     }
 
     /* Columns 32 h to 32 h + 31 of the step; the slot is as it was. */
-    __device__ __forceinline__ void decode(const struct multiply_job &j, uint32_t step, int h,
-                                           uint32_t lane, uint32_t slot, uint32_t a[2][4]) const
+    __device__ __forceinline__ void decode(const struct multiply_job &j, uint2 high, uint32_t step,
+                                           int h, uint32_t lane, uint32_t slot,
+                                           uint32_t a[2][4]) const
     {
-        form_decode(low[h], h ? codes.z : codes.x, h ? codes.w : codes.y, j.high, a);
-        if (odd)
-            form_put_exceptions((const uint32_t *)__cvta_shared_to_generic(head_at(step, slot)),
-                                j.lines, step % 2 * 2 + h, lane, a);
+        form_decode(low[h], h ? codes.z : codes.x, h ? codes.w : codes.y, high, a);
+        if (odd) {
+            const uint32_t head = head_at(step, slot);
+            form_put_exceptions([&](uint32_t i) { return read_4(head + 4 * i); }, j.lines,
+                                step % 2 * 2 + h, lane, a);
+        }
     }
 
     static __device__ __forceinline__ uint32_t head_at(uint32_t step, uint32_t slot)
@@ -175,7 +185,7 @@ struct packed_ring {
 
 /* ---- rows ---- */
 
-struct rows_ring {
+struct rows_step {
     static constexpr uint32_t SLOT_BYTES = TILE_ROWS * STEP_COLUMNS * 2;
     static constexpr uint32_t ARRIVALS = LANES;
     static constexpr bool ENGINE_FOR_X = true;
@@ -204,16 +214,12 @@ struct rows_ring {
     {
         return j.weights + ((size_t)tile * TILE_ROWS * j.n_columns + step * STEP_COLUMNS) * 2;
     }
-    static __device__ __forceinline__ size_t tile_bytes(const struct multiply_job &j)
-    {
-        return (size_t)TILE_ROWS * j.n_columns * 2;
-    }
 
     /* Each lane brings what it will read itself: of rows l / 4 and l / 4 + 8, in each 32 columns,
      * the 8 from 8 (l % 4) on. */
-    static __device__ __forceinline__ void fetch(const struct multiply_job &j, const uint8_t *from,
-                                                 uint32_t tile, uint32_t step, uint32_t lane,
-                                                 uint32_t slot, uint32_t bar)
+    static __device__ __forceinline__ void fetch(const struct multiply_job &j, uint32_t tile,
+                                                 uint32_t step, uint32_t lane, uint32_t slot,
+                                                 uint32_t bar)
     {
         const uint32_t row = tile * TILE_ROWS, column = step * STEP_COLUMNS, to = slot + 16 * lane;
         if (j.n_columns % 8 || row + TILE_ROWS > j.n_rows || column + STEP_COLUMNS > j.n_columns) {
@@ -221,7 +227,8 @@ struct rows_ring {
             bar_arrive(bar);
             return;
         }
-        from += ((size_t)(lane / 4) * j.n_columns + lane % 4 * 8) * 2;
+        const uint8_t *from =
+            at(j, tile, step) + ((size_t)(lane / 4) * j.n_columns + lane % 4 * 8) * 2;
         const uint8_t *below = from + (size_t)16 * j.n_columns;
         copy_16(to, from, 16);
         copy_16(to + 16 * LANES, below, 16);
@@ -240,10 +247,12 @@ struct rows_ring {
             v[k] = read_16(slot + 16 * (k * LANES + lane));
     }
 
-    __device__ __forceinline__ void decode(const struct multiply_job &j, uint32_t step, int h,
-                                           uint32_t lane, uint32_t slot, uint32_t a[2][4]) const
+    __device__ __forceinline__ void decode(const struct multiply_job &j, uint2 high, uint32_t step,
+                                           int h, uint32_t lane, uint32_t slot,
+                                           uint32_t a[2][4]) const
     {
         (void)j;
+        (void)high;
         (void)step;
         (void)lane;
         (void)slot;
