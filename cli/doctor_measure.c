@@ -14,7 +14,8 @@ enum {
     MOST_DOT_BYTES = 1 << 30,
     SHARE = 8,  /* of the memory that there is; the whole takes twice as much */
     CACHES = 8, /* as large as that many L3 caches: these keep some of what goes round in them */
-    DISK_BYTES = 256 << 20, /* read at most */
+    DISK_BYTES = 256 << 20,     /* read at most */
+    LEAST_DISK_BYTES = 4 << 20, /* of less it is no rate */
     PIECE = 4 << 20,
 };
 
@@ -34,7 +35,7 @@ static weir_err read_file(int fd, const char *name, double *rate, struct weir_di
         sum += n > 0 ? (uint64_t)n : 0;
     }
     double taken = now_seconds() - began;
-    *rate = taken > 0 ? (double)sum / taken : 0;
+    *rate = taken > 0 && sum >= LEAST_DISK_BYTES ? (double)sum / taken : 0;
     if (n < 0)
         diag_errno(diag, name);
     free(piece);

@@ -69,13 +69,14 @@ void run_report_line(const struct run_job *job, const struct generation *g)
 {
     char rss[HUMAN_BYTES], speed[HUMAN_BYTES], read[HUMAN_BYTES], hash[RUN_HASH];
     char device[RUN_DEVICE_LINE];
-    fprintf(stderr,
-            "prompt: %zu tokens, %.1f tok/s; answer: %zu tokens, %.1f tok/s, %s/s of weights; "
-            "read %s; peak RSS %s; %s; logits %s; end: %s\n",
-            g->n_prompt, run_rate((double)(g->n_prompt - g->n_known), g->prompt_seconds), g->ids.n,
-            run_rate(passes(g), g->answer_seconds),
-            human_bytes(speed, run_rate((double)g->answer_bytes, g->answer_seconds)),
-            human_bytes(read, (double)weir_graph_counts(job->graph).read_bytes),
-            human_bytes(rss, (double)memory_peak()), run_device_line(device, job),
-            run_report_hash(hash, g->hash), g->end);
+    fprintf(
+        stderr,
+        "prompt: %zu tokens, %.1f tok/s, %.2f s; answer: %zu tokens, %.1f tok/s, %.2f s, %s/s of "
+        "weights; load: %.2f s; read %s; peak RSS %s; %s; logits %s; end: %s\n",
+        g->n_prompt, run_rate((double)(g->n_prompt - g->n_known), g->prompt_seconds),
+        g->prompt_seconds, g->ids.n, run_rate(passes(g), g->answer_seconds), g->answer_seconds,
+        human_bytes(speed, run_rate((double)g->answer_bytes, g->answer_seconds)), job->load_seconds,
+        human_bytes(read, (double)weir_graph_counts(job->graph).read_bytes),
+        human_bytes(rss, (double)memory_peak()), run_device_line(device, job),
+        run_report_hash(hash, g->hash), g->end);
 }

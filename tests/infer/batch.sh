@@ -79,6 +79,22 @@ for way in "$work/story.weir" "$work/story.weir -t 1 -u 5" "$story -t 4 --keep p
     expect 0 "$WEIR" run $way --perplexity "$work/text" --json
     [ "$(value "$work/out")" = "$(value "$work/plain")" ] || fail "another perplexity: $way $(cat "$work/out")"
 done
+# And of a text of its own, with weights in BF16, which have one form more.
+"$WEIR" run "$story" -p 'Once upon a time' -n 220 --temp 0 --ignore-eos >"$work/own" 2>"$work/err"
+mkdir "$work/bf16"
+cp "$story"/*.json "$work/bf16"
+cp "$story/model-bf16.safetensors" "$work/bf16/model.safetensors"
+"$WEIR" pack -q "$work/bf16" "$work/bf16.weir"
+for model in "$story $work/story.weir" "$work/bf16 $work/bf16.weir"; do
+    read -r raw stored <<<"$model"
+    "$WEIR" run "$raw" --perplexity "$work/own" --keep plain --json >"$work/plain.own"
+    for way in "--keep resident" "--keep plain" "--keep none -t 1"; do
+        # shellcheck disable=SC2086
+        expect 0 "$WEIR" run "$stored" --perplexity "$work/own" $way --json
+        [ "$(value "$work/out")" = "$(value "$work/plain.own")" ] || fail "another perplexity: $stored $way $(cat "$work/out")"
+    done
+    echo "its own text, $(basename "$raw"): $(grep -oE '"perplexity": [^,]*' "$work/plain.own")"
+done
 expect 0 "$WEIR" run "$story" --perplexity "$work/text" -c 64 --json
 [ "$(value "$work/out")" != "$(value "$work/plain")" ] || fail "the window changes nothing"
 # By hand, from the logits of one window: a greedy answer is foreseen as its logits say.

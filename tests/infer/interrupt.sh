@@ -12,8 +12,9 @@ import json, os, signal, subprocess, sys, time
 weir, model, folder = sys.argv[1:]
 
 def start(*args):
-    return subprocess.Popen([weir, "run", model, "-t", "1", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    # bufsize=0: communicate() does not see what readline() has read ahead
+    return subprocess.Popen([weir, "run", model, "-t", "1", *args], bufsize=0, stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 def catches(p):  # the kernel tells whether SIGINT has a handler; the handler is there for one signal
     with open(f"/proc/{p.pid}/status") as f:

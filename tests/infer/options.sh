@@ -58,7 +58,7 @@ run -n 5 --temp 0 --json
     "peak_rss_bytes", "peak_vram_bytes", "bytes_read", "seconds", "end"} - set(d)')" = "set()" ] || fail "$(cat "$work/out")"
 [ "$(key 'set(d["seconds"]) >= {"load", "prompt", "generate"}')" = True ] || fail "$(cat "$work/out")"
 run -n 5 --temp 0
-says '^prompt: [0-9]+ tokens, [0-9.]+ tok/s; answer: 5 tokens, [0-9.]+ tok/s, .*/s of weights; read .*; peak RSS .*; logits [0-9a-f]{16}; end: length$'
+says '^prompt: [0-9]+ tokens, [0-9.]+ tok/s, [0-9.]+ s; answer: 5 tokens, [0-9.]+ tok/s, [0-9.]+ s, .*/s of weights; load: [0-9.]+ s; read .*; peak RSS .*; logits [0-9a-f]{16}; end: length$'
 
 # Kernels: the same bits by those that are chosen, others by name only; keys and values in BF16 are others, too.
 for kernels in scalar avx2 avx512; do
@@ -79,4 +79,22 @@ run -n 20 --temp 0 --kv-bf16 --json
 expect 0 "$WEIR" run --model "$story" --n-predict 4 --ctx-size 64 --threads 1 --ubatch-size 2 --seed 1 --temp 0.5 \
     --stop zzz --prompt "$once"
 expect 1 "$WEIR" run "$story" --prompt a --file "$work/out"
+
+# Weights that are no numbers: said, not guessed at.
+mkdir "$work/nan"
+cp "$story"/*.json "$work/nan"
+python3 - "$story/model-bf16.safetensors" "$work/nan/model.safetensors" <<'PYTHON'
+import json, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+n = int.from_bytes(data[:8], "little")
+header = json.loads(data[8:8 + n])
+begin, end = header["model.norm.weight"]["data_offsets"]
+data[8 + n + begin:8 + n + end] = b"\xc0\x7f" * ((end - begin) // 2)
+open(sys.argv[2], "wb").write(data)
+PYTHON
+printf 'Once upon a time there was a little girl' >"$work/few"
+expect 3 "$WEIR" run "$work/nan" -p "$once" -n 3
+says 'not numbers'
+expect 3 "$WEIR" run "$work/nan" --perplexity "$work/few"
+says 'not numbers'
 echo "greedy: $(head -c 40 <<<"$greedy")"

@@ -80,6 +80,9 @@ if $usual; then
         fail "$(cat "$work/out")"
     [ "$(key 'd["disk_gb_per_s"] > 0 and d["round_us"] > 0 and d["row_ns"] >= 0')" = True ] || fail "$(cat "$work/out")"
     expect 2 "$WEIR" doctor "$work/nowhere"
+    printf 'four' >"$work/small"
+    expect 0 "$WEIR" doctor --json "$work/small"
+    [ "$(key 'd["disk_gb_per_s"]')" = 0.0 ] || fail "a rate of four bytes: $(cat "$work/out")"
     [ -z "$(find "$work" -name '*weir-doctor*')" ] || fail "the file that was made is still there"
     # Figures of a quiet machine, so that what follows does not depend on this one.
     python3 - "$work/cache/weir/doctor.json" <<'PYTHON'

@@ -35,8 +35,13 @@ if [ -c /dev/fuse ] && [ -w /dev/fuse ] && "$WEIR" --version | grep -q 'mount ye
     "$WEIR" mount -q "$work/story.weir" "$work/mnt"
     trap '"$WEIR" umount "$work/mnt"; rm -rf "$work"' EXIT
     same "$work/mnt" -p "$once"
+    # Through .weir/store: no file of the mount was read.
+    bytes=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["read_bytes"])' "$work/mnt/.weir/status.json")
+    [ "$bytes" = 0 ] || fail "$bytes bytes were read from the mount's plain files"
     "$WEIR" umount "$work/mnt"
     trap 'rm -rf "$work"' EXIT
+else
+    echo "without a mount: no /dev/fuse, or built without it"
 fi
 run "$shared/stories260K/stories260K.gguf" -p "$once" -n 60 --temp 0 -q
 [[ "$(cat "$work/out")" == ", there was a little girl named Lily. She loved to play outside in the park."* ]] ||

@@ -188,8 +188,8 @@ Test(gpu_plan, pins_no_more_than_it_may)
             cr_assert_leq(p.pinned_bytes, in.host_bytes);
         for (uint32_t k = 0; k < N; k++)
             n_read += p.layer[k] == GPU_PLACE_READ_WIRE;
-        cr_assert_eq(n_read == 0,
-                     in.host_bytes >= GPU_RING * in.chunk_bytes + N * 10 * MIB + wire_above);
+        cr_assert_eq(n_read == 0, in.host_bytes >= GPU_RING * in.chunk_bytes +
+                                                       (uint64_t)N * 10 * MIB + wire_above);
     }
 }
 
