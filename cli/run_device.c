@@ -12,7 +12,7 @@
 #include "run_job.h"
 
 enum {
-    MOST_DEPTH = 16,
+    MOST_DEPTH = 8, /* more, the weights do not take */
     MOST_CACHE_LAYERS = 4096,
     MARGIN_BYTES = 512 << 20, /* of free memory that is left alone, and ... */
     MARGIN_SHARE = 32,        /* ... this part of it */
@@ -199,7 +199,9 @@ static weir_err open_device(struct run_device *d, struct weir_diag *diag)
     if (d->vram)
         weir_device_limit(d->device, d->vram);
     err = weir_device_info(d->device, &d->info);
-    if (!err)
+    if (err)
+        run_device_close(d);
+    else
         use_measured(d);
     return err;
 }
@@ -233,7 +235,9 @@ weir_err run_device_choose(struct run_device *d, struct run_job *job, struct wei
     if (d->wanted == RUN_ON_CPU)
         return WEIR_OK;
     weir_err err = d->tried ? WEIR_OK : open_device(d, diag);
-    if (err && may && err != WEIR_ERR_NOMEM) { /* nobody has promised one */
+    if (err && may) { /* nobody has promised one */
+        if (err == WEIR_ERR_NOMEM)
+            say(job, "not the GPU: that has no memory left");
         diag->text[0] = 0;
         return WEIR_OK;
     }
@@ -259,12 +263,24 @@ weir_err run_device_choose(struct run_device *d, struct run_job *job, struct wei
     return WEIR_OK;
 }
 
+bool run_device_give_up(struct run_job *job, weir_err err, struct weir_diag *diag)
+{
+    struct weir_diag why;
+    if (job->device->wanted != RUN_ON_WHAT_THERE_IS ||
+        (err != WEIR_ERR_UNSUPPORTED && err != WEIR_ERR_NOMEM))
+        return false;
+    job->on_gpu = false;
+    weir_diag_set(&why, "not the GPU: %s", diag->text[0] ? diag->text : weir_err_text(err));
+    say(job, why.text);
+    diag->text[0] = 0;
+    return true;
+}
+
 uint64_t run_device_budget(const struct run_device *d)
 {
     const uint64_t margin = d->info.free_bytes / MARGIN_SHARE + MARGIN_BYTES;
-    if (d->vram)
-        return d->vram;
-    return d->info.free_bytes > margin ? d->info.free_bytes - margin : 0;
+    const uint64_t free_bytes = d->info.free_bytes > margin ? d->info.free_bytes - margin : 0;
+    return d->vram && d->vram < free_bytes ? d->vram : free_bytes;
 }
 
 void run_device_close(struct run_device *d)

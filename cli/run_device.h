@@ -35,7 +35,11 @@ WEIR_MUST_CHECK weir_err run_device_choose(struct run_device *d, struct run_job 
                                            struct weir_diag *diag);
 void run_device_close(struct run_device *d); /* after all graphs; a zeroed one is fine */
 
-/* Device memory that there may be: --vram, or what is free but for a margin. */
+/* The graph could not be made on the GPU, with `err`.  true: nobody has asked for the GPU, so the
+ * processor takes the job, and that is said; *diag is empty then. */
+bool run_device_give_up(struct run_job *job, weir_err err, struct weir_diag *diag);
+
+/* Device memory that there may be: what is free but for a margin, and --vram at most. */
 uint64_t run_device_budget(const struct run_device *d);
 
 /* The job's graph, on the GPU.  `bytes`: of its memory; 0: what the limit leaves. */

@@ -80,7 +80,7 @@ static void foresee(struct plan *p)
     const struct weir_device_measured *gpu = &p->machine.gpu;
     p->tier = p->job->device->rules.tier;
     if (p->tier == WEIR_TIER_AUTO)
-        p->tier = p->stays >= 1 ? WEIR_TIER_FUSED : WEIR_TIER_GPU;
+        p->tier = WEIR_TIER_FUSED; /* what stays; the rest is decoded there each time */
     const bool decodes_here = p->tier == WEIR_TIER_CPU;
     const double streamed = (1 - p->stays) * (double)p->each;
     p->copied = (uint64_t)(streamed * (decodes_here ? 1 : stored_share(p->job)));

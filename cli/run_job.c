@@ -135,7 +135,11 @@ static weir_err make_on_cpu(struct run_job *job, uint64_t ram, struct weir_diag 
 weir_err run_job_graph(struct run_job *job, uint64_t bytes, uint64_t ram, struct weir_diag *diag)
 {
     double began = now_seconds();
-    weir_err err = job->on_gpu ? run_device_graph(job, bytes, diag) : make_on_cpu(job, ram, diag);
+    weir_err err = job->on_gpu ? run_device_graph(job, bytes, diag) : WEIR_OK;
+    if (err && run_device_give_up(job, err, diag))
+        err = WEIR_OK;
+    if (!err && !job->on_gpu)
+        err = make_on_cpu(job, ram, diag);
     job->load_seconds += now_seconds() - began;
     return err;
 }

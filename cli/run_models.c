@@ -72,7 +72,11 @@ static uint64_t part_of(uint64_t all, uint64_t mine, uint64_t everybodys)
  * what each could use. */
 static weir_err share_vram(struct models *m, uint64_t all, struct weir_diag *diag)
 {
-    uint64_t least = 0, more = 0;
+    uint64_t least = 0, more = 0, n_there = 0;
+    for (size_t i = 0; i < m->n; i++)
+        n_there += m->at[i].job->on_gpu;
+    if (n_there > 1) /* of --ram, too, for what streams */
+        m->device->rules.host_bytes /= n_there;
     for (size_t i = 0; i < m->n; i++) {
         struct one *o = &m->at[i];
         if (!o->job->on_gpu)

@@ -66,29 +66,19 @@ static bool find_functions(void *library, struct functions *f)
            find(library, "cublasGemmEx", &f->gemm);
 }
 
-static weir_err load(struct weir_gpu_blas *blas, struct weir_diag *diag)
-{
-    for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES) && !blas->library; i++)
-        blas->library = dlopen(NAMES[i], RTLD_NOW | RTLD_LOCAL);
-    if (!blas->library) {
-        weir_diag_set(diag, "cuBLAS is missing: %s", NAMES[0]);
-        return WEIR_ERR_NOT_FOUND;
-    }
-    if (find_functions(blas->library, &blas->f))
-        return WEIR_OK;
-    weir_diag_set(diag, "cuBLAS lacks a function that is needed");
-    return WEIR_ERR_NOT_FOUND;
-}
-
 /* What its handle takes of the device's memory shows as free memory less. */
 static weir_err create(struct weir_gpu_blas *blas)
 {
     size_t before = 0, after = 0, all = 0;
     weir_err err = gpu_err(cudaMemGetInfo(&before, &all));
-    if (!err)
-        err = blas_err(blas->f.create(&blas->handle));
-    if (!err)
-        err = gpu_err(cudaMemGetInfo(&after, &all));
+    if (err)
+        return err;
+    const int status = blas->f.create(&blas->handle);
+    if (status) { /* made for another driver, perhaps; the next library may do */
+        blas->handle = NULL;
+        return status == STATUS_NOT_INITIALIZED ? WEIR_ERR_NOT_FOUND : blas_err(status);
+    }
+    err = gpu_err(cudaMemGetInfo(&after, &all));
     if (err)
         return err;
     blas->foreign_bytes = before > after ? (int64_t)(before - after) : 0;
@@ -99,6 +89,23 @@ static weir_err create(struct weir_gpu_blas *blas)
     return blas_err(blas->f.set_math(blas->handle, MATH_NO_REDUCED_PRECISION));
 }
 
+static weir_err load(struct weir_gpu_blas *blas, struct weir_diag *diag)
+{
+    weir_diag_set(diag, "cuBLAS is missing: %s", NAMES[0]);
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++) {
+        blas->library = dlopen(NAMES[i], RTLD_NOW | RTLD_LOCAL);
+        if (!blas->library)
+            continue;
+        weir_diag_set(diag, "%s lacks a function that is needed, or does not start", NAMES[i]);
+        weir_err err = find_functions(blas->library, &blas->f) ? create(blas) : WEIR_ERR_NOT_FOUND;
+        if (err != WEIR_ERR_NOT_FOUND)
+            return err;
+        (void)dlclose(blas->library);
+        blas->library = NULL;
+    }
+    return WEIR_ERR_NOT_FOUND;
+}
+
 weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out, struct weir_diag *diag)
 {
     struct weir_gpu_blas *blas = (struct weir_gpu_blas *)calloc(1, sizeof(*blas));
@@ -106,8 +113,6 @@ weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out, str
         return WEIR_ERR_NOMEM;
     blas->gpu = gpu;
     weir_err err = load(blas, diag);
-    if (!err)
-        err = create(blas);
     if (err)
         weir_gpu_blas_free(blas);
     else

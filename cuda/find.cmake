@@ -30,6 +30,17 @@ if(WEIR_CUDA STREQUAL AUTO)
   endif()
 endif()
 if(WEIR_CUDA)
-  enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
+  if(CUDAToolkit_VERSION VERSION_LESS 12.8) # it knows nothing newer than 90
+    list(LENGTH CMAKE_CUDA_ARCHITECTURES wanted)
+    list(FILTER CMAKE_CUDA_ARCHITECTURES EXCLUDE REGEX "^1[0-9][0-9]")
+    list(LENGTH CMAKE_CUDA_ARCHITECTURES known)
+    if(known LESS wanted)
+      list(APPEND CMAKE_CUDA_ARCHITECTURES 90-virtual) # newer ones translate that
+    endif()
+  endif()
+  enable_language(CUDA)
+  if(CMAKE_CUDA_ARCHITECTURES STREQUAL native AND CMAKE_CUDA_ARCHITECTURES_NATIVE MATCHES "^[5-7][0-9]")
+    set(CMAKE_CUDA_ARCHITECTURES 80) # the program refuses what is older
+  endif()
 endif()

@@ -352,7 +352,10 @@ weir_err weir_gpu_event_done(struct weir_gpu_event *e, bool *done)
 {
     cudaError_t r = cudaEventQuery(e->cuda);
     *done = r == cudaSuccess;
-    return r == cudaErrorNotReady ? WEIR_OK : gpu_err(r);
+    if (r != cudaErrorNotReady)
+        return gpu_err(r);
+    (void)cudaGetLastError(); /* no error: the next launch is not to find it */
+    return WEIR_OK;
 }
 
 weir_err weir_gpu_event_ms(struct weir_gpu_event *from, struct weir_gpu_event *to, float *ms)

@@ -70,9 +70,11 @@ template <class STEP>
 static weir_err launch_for_batch(struct weir_gpu_stream *s, struct multiply_job job,
                                  uint32_t groups)
 {
-    bool fits;
-    if (job.n == 1)
-        return launch_multiply<STEP, 0>(s, job, &fits);
+    bool fits = false;
+    if (job.n == 1) {
+        const weir_err err = launch_multiply<STEP, 0>(s, job, &fits);
+        return err || fits ? err : WEIR_ERR_UNSUPPORTED;
+    }
     uint32_t at_once = groups < MOST_GROUPS ? groups : MOST_GROUPS;
     for (uint32_t done = 0; done < groups;) {
         const weir_err err = launch_groups<STEP>(s, job, at_once, &fits);

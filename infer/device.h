@@ -70,9 +70,9 @@ struct weir_device_rules {
 /* A graph that computes on the GPU; used and freed as every other (graph.h).
  *
  * Its logits depend on a sequence's own tokens, the weights, the GPU's kind, and how a prompt is
- * cut into passes; not on the tier, the budget, the depth, or on what other sequences are in a
- * pass. They are not the CPU's bits: matrices are multiplied with activations rounded to BF16, keys
- * and values are BF16.
+ * cut into passes (and then on rules->small_piece, and on whether there is a cuBLAS); not on the
+ * tier, the budget, the depth, or on what other sequences are in a pass. They are not the CPU's
+ * bits: matrices are multiplied with activations rounded to BF16, keys and values are BF16.
  *
  * Matrices have to be BF16: WEIR_ERR_UNSUPPORTED names the first that is not.
  * WEIR_ERR_NOMEM: the budget is too small; *diag has the least that would do.

@@ -50,7 +50,7 @@ static weir_err pack_piece(struct load *l, const struct gpu_piece *p, uint32_t r
 {
     const struct weir_checkpoint_tensor *t = p->tensor;
     const uint64_t row_bytes = t->bytes / t->form.dim[0], most = rows_at_once(l->w, t);
-    weir_err err = WEIR_OK;
+    weir_err err = most ? WEIR_OK : WEIR_ERR_UNSUPPORTED; /* rows longer than a chunk */
     for (uint64_t row = 0; row < p->n_rows && !err; row += most) {
         uint64_t n = p->n_rows - row < most ? p->n_rows - row : most;
         uint64_t at = (p->first_row + row) * row_bytes, tile = at / t->tile_bytes;

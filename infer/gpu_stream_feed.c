@@ -144,9 +144,12 @@ static weir_err queue_part(struct gpu_weights *w, uint64_t number, struct weir_d
 {
     struct gpu_slot *s = gpu_slot_of(w, number);
     const uint32_t part = gpu_part_of(w, number);
-    weir_err err = gpu_place_of(w, part) == GPU_PLACE_WIRE
-                       ? queue_batch(w, part, s, diag)
-                       : queue_chunks(w, &w->parts.part[part], s, diag);
+    /* What lay there before has not been looked at, perhaps; afterwards nobody could. */
+    weir_err err = s->decoding ? look_at_slot(w, s, diag) : WEIR_OK;
+    if (!err)
+        err = gpu_place_of(w, part) == GPU_PLACE_WIRE
+                  ? queue_batch(w, part, s, diag)
+                  : queue_chunks(w, &w->parts.part[part], s, diag);
     s->number = number;
     s->part = &w->parts.part[part];
     return err;
@@ -163,10 +166,23 @@ static bool has_work(const struct gpu_weights *w)
     return !s->err && (s->n_sound < s->n_wanted_sound || s->n_queued < s->n_given + w->plan.depth);
 }
 
-static void restart(struct gpu_weights *w)
+/* Nobody has taken, or will take, what is on its way into the slots: until it has come to rest they
+ * are not written to again. */
+static weir_err settle(struct gpu_weights *w)
+{
+    weir_err err = WEIR_OK;
+    for (size_t i = 0; i < GPU_RING && !err; i++)
+        err = weir_gpu_stream_wait(w->decode[i]);
+    for (uint32_t i = 0; i < w->plan.depth; i++)
+        w->streaming.slot[i].decoding = false;
+    return err ? err : weir_gpu_stream_wait(w->done);
+}
+
+static weir_err restart(struct gpu_weights *w)
 {
     struct gpu_streaming *s = &w->streaming;
     gpu_ring_drop(&w->ring);
+    weir_err err = settle(w);
     pthread_mutex_lock(&s->lock);
     s->announced = (struct gpu_place_in_row){s->restart_at, 0};
     s->n_queued = s->n_taken = s->n_given = s->n_sound = s->n_wanted_sound = s->restart_at;
@@ -174,6 +190,7 @@ static void restart(struct gpu_weights *w)
     s->err = WEIR_OK;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    return err;
 }
 
 static weir_err do_next(struct gpu_weights *w, struct weir_diag *diag)
@@ -223,11 +240,7 @@ void *gpu_stream_feed(void *self)
         pthread_mutex_unlock(&s->lock);
         if (ending)
             return NULL;
-        if (restarting) {
-            restart(w);
-            continue;
-        }
-        err = do_next(w, &diag);
+        err = restarting ? restart(w) : do_next(w, &diag);
         if (err)
             stop_with(s, err, &diag);
     }

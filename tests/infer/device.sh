@@ -60,8 +60,8 @@ for device in gpu cuda: cuda:x cuda:-1 cuda:1x cuda:99999999999999999999 '' CPU;
 done
 for tier in 1 tier4 '' Fused; do refused "^weir run: --decode is 'auto', 'cpu', 'gpu', 'fused' or 'raw'" --decode "$tier"; done
 for n in x -1 1x 99999 ''; do refused '^weir run: --cache-layers is' --cache-layers "$n"; done
-refused '^weir run: --depth is a number from 1 to 16' --depth 0
-refused '^weir run: --depth is a number from 1 to 16' --depth 17
+refused '^weir run: --depth is a number from 1 to 8' --depth 0
+refused '^weir run: --depth is a number from 1 to 8' --depth 9
 refused '^weir run: --vram is a size' --vram 0
 refused '^weir run: --vram is a size' --vram all
 for tier in fused raw; do

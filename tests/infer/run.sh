@@ -12,7 +12,7 @@ text=", a little girl named Lily lived in a small house with her mom, dad, and h
 run "$shared/story" -p "$once" -n 64 --temp 0
 [[ "$(cat "$work/out")" == "$text, Spot, loved to play all day. One day, Lily saw a small bird on the ground."* ]] ||
     fail "another text: $(cat "$work/out")"
-says '^prompt: 6 tokens, .* tok/s; answer: 64 tokens, .*; logits [0-9a-f]{16}; end: length$'
+says '^prompt: 6 tokens, .* tok/s, .* s; answer: 64 tokens, .*; logits [0-9a-f]{16}; end: length$'
 plain=$(cat "$work/out") hash=$(grep -o 'logits [0-9a-f]*' "$work/err")
 
 # From everywhere, by everything: the same text, the same bits.
