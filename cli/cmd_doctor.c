@@ -11,7 +11,7 @@ const struct cmd cmd_doctor = {
         "and in 12 bits, from a store and from plain files; how fast FILE is read from the disk, "
         "or "
         "else\n"
-        "the file of 110 MB that is made for this in the current directory. Takes some seconds, "
+        "the file of 110 MB that is made in the current directory in any case. Takes some seconds, "
         "and "
         "0.5 GB\n"
         "of memory, 2 GB where the caches are large. Of a GPU: how fast it copies, to it and back, "
