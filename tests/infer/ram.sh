@@ -63,4 +63,13 @@ if $usual; then
     budget "$(least_of "$work/model.weir" -p "$text" -n 8 "${options[@]}")" "$work/model.weir"
     [ "$peak" -lt "$most" ] || fail "as much as without --ram"
 fi
+# As many tokens as a text may have, in the least memory and in all there is.
+if $usual; then
+    long=(-p "$text" -n 256 -c 300 -u 16 -t 2 --temp 0 --ignore-eos --json)
+    expect 0 "$WEIR" run "$work/model.weir" "${long[@]}"
+    most=$(key 'd["logits_hash"]')
+    least=$(least_of "$work/model.weir" "${long[@]}")
+    expect 0 "$WEIR" run "$work/model.weir" --ram "${least}MiB" "${long[@]}"
+    [ "$(key 'd["logits_hash"], len(d["tokens"])')" = "('$most', 256)" ] || fail "other bits in $least MiB"
+fi
 echo "$count budgets, $hash"
