@@ -7,7 +7,7 @@
 #include "gpu_weights.h"
 #include "opened.h"
 
-enum { PLACES = 4, EARLY_PASSES = 12 };
+enum { PLACES = 4, EARLY_PASSES = 12, BUDGETS = 6 };
 
 /* A store in memory, to be spoilt. */
 struct spoilt {
@@ -91,7 +91,7 @@ static bool find_damage(struct weir_gpu *gpu, struct spoilt *s,
     const uint32_t n_layers = s->model->config.n_layers;
     bool fine = true;
     for (uint32_t i = 0; i < PLACES; i++) {
-        const struct weir_layer *l = &s->model->layer[n_layers * i / PLACES];
+        const struct weir_layer *l = &s->model->layer[(n_layers - 1) * i / (PLACES - 1)];
         const struct weir_object *o = weir_store_object(s->store, l->down.tensor->object);
         const uint32_t extent = (uint32_t)(o->first_tile / WEIR_EXTENT_TILES);
         const struct weir_extent e = weir_store_extent(s->store, extent);
@@ -107,7 +107,8 @@ static bool find_damage(struct weir_gpu *gpu, struct spoilt *s,
         *byte ^= 4;
         if (err != WEIR_ERR_CORRUPT) {
             printf("tier %d, %llu bytes: damage of layer %u gave: %s\n", rules->tier,
-                   (unsigned long long)bytes, n_layers * i / PLACES, weir_err_text(err));
+                   (unsigned long long)bytes, (n_layers - 1) * i / (PLACES - 1),
+                   weir_err_text(err));
             fine = false;
         }
     }
@@ -141,15 +142,17 @@ bool damage_check(struct weir_gpu *gpu, const char *src)
     struct spoilt s = {.bytes = NULL};
     bool fine = true;
     open_spoilt(&s, src);
-    for (size_t i = 0; i < 4 * sizeof(tier) / sizeof(tier[0]); i++) {
-        const struct weir_device_rules rules = {.tier = tier[i / 4],
+    for (size_t i = 0; i < BUDGETS * sizeof(tier) / sizeof(tier[0]); i++) {
+        const struct weir_device_rules rules = {.tier = tier[i / BUDGETS],
                                                 .host_bytes = i % 2 ? 1 : 0,
                                                 .cache_layers = 0,
                                                 .depth = 1 + (uint32_t)i % 3};
         struct weir_diag diag = {""};
         uint64_t least, most;
         opened_check(gpu_weights_needs(s.model, &rules, &least, &most, &diag), &diag, "needs");
-        const uint64_t bytes = i % 4 < 2 ? least : most;
+        /* All streams, a third or two stay, all stays: streamed and stored parts share slots. */
+        const uint64_t share = i % BUDGETS < 2 ? 0 : i % BUDGETS > 3 ? 3 : i % BUDGETS - 1;
+        const uint64_t bytes = least + (most - least) / 3 * share;
         fine = find_damage(gpu, &s, &rules, bytes) && fine;
         fine = end_early(gpu, &s, &rules, bytes) && fine;
     }
