@@ -1,11 +1,17 @@
 # Thin: names for what CMakePresets.json and tools/ do.
-.PHONY: all demo test test-gpu test-clients lint format bench bench-mount bench-fetch bench-run bench-gpu \
+.PHONY: all dist demo test test-gpu test-clients lint format bench bench-mount bench-fetch bench-run bench-gpu \
     install clean
 
 all:
 	tools/install-deps build
 	cmake --preset release
 	cmake --build build/release
+
+# For GPUs of every kind, not for this machine's alone.
+dist:
+	tools/install-deps build
+	cmake --preset dist
+	cmake --build build/dist
 
 demo: all
 	tools/demo build/release

@@ -7,7 +7,7 @@ if(WEIR_CUDA AND NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     set(ENV{CUDACXX} ${WEIR_NVCC})
   endif()
 endif()
-if(WEIR_CUDA AND NOT CMAKE_CUDA_ARCHITECTURES) # one, for every day; the preset `release` has all
+if(WEIR_CUDA AND NOT CMAKE_CUDA_ARCHITECTURES) # one, for every day; the preset `dist` has all
   if(EXISTS /dev/nvidiactl)
     set(CMAKE_CUDA_ARCHITECTURES native)
   else()
