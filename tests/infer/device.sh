@@ -7,16 +7,6 @@ need_models
 unset WEIR_DEVICE WEIR_DEVICE_TEST
 export CUDA_VISIBLE_DEVICES= # none, even where there is one
 
-says() { grep -qE -- "$1" "$work/err" || fail "\"$1\" is not in: $(cat "$work/err")"; }
-expect() { # expect CODE COMMAND...: its output in $work/out and $work/err
-    local want=$1 code=0
-    shift
-    "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
-    [ "$code" = "$want" ] || fail "exit code $code, not $want: $* $(cat "$work/err")"
-}
-key() { # key EXPRESSION: of the object in $work/out
-    python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 story=$shared/story
 
 # Without a GPU: the processor unless one was asked for, and then what is missing.

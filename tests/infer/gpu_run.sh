@@ -8,15 +8,6 @@ export XDG_CACHE_HOME=$work/cache
 gen=$WEIR_BUILD/tests/gen_store
 tokenizer=$WEIR_SOURCE/tests/infer/tokenizers/smollm.json
 
-expect() { # expect CODE COMMAND...: its output in $work/out and $work/err
-    local want=$1 code=0
-    shift
-    "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
-    [ "$code" = "$want" ] || fail "exit code $code, not $want: $* $(cat "$work/err") $(head -c 500 "$work/out")"
-}
-key() { # key EXPRESSION: of the object in $work/out
-    python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 "$gen" "$work/small.weir" --shape 192,328,5,6,2,1003 --tokenizer "$tokenizer" --seed 2 >"$work/out"
 code=0
 "$WEIR" run "$work/small.weir" -p z -n 1 --device cuda >"$work/out" 2>"$work/err" || code=$?

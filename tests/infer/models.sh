@@ -4,16 +4,6 @@
 . "$(dirname "$0")/lib.sh"
 need_models
 
-says() { grep -qE -- "$1" "$work/err" || fail "\"$1\" is not in: $(cat "$work/err")"; }
-expect() { # expect CODE COMMAND...: its output in $work/out and $work/err
-    local want=$1 code=0
-    shift
-    "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
-    [ "$code" = "$want" ] || fail "exit code $code, not $want: $* $(cat "$work/err")"
-}
-key() { # key EXPRESSION: of the object in $work/out
-    python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 a=$shared/story b=$shared/stories260K/stories260K.gguf
 how=(-n 12 --temp 0)
 prompts=("Once upon a time" "Lily and her mom" "A")
