@@ -1,6 +1,7 @@
 #include "index.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,8 @@ struct parser {
     struct cursor c;
     struct index *ix;
     struct arena *arena;
-    uint32_t n_shown; /* objects 0 to n_shown - 1 have been shown by a segment */
+    unsigned features; /* of the trailer */
+    uint32_t n_shown;  /* objects 0 to n_shown - 1 have been shown by a segment */
 
     /* What is being read, for the message. */
     const char *noun;
@@ -105,17 +107,30 @@ static weir_err read_part(struct parser *p, struct weir_part *part)
     return WEIR_OK;
 }
 
+/* Behind the parts of a coding whose kind is not 0. */
+static weir_err read_transform(struct parser *p, struct weir_transform *t)
+{
+    t->number = cursor_u8(&p->c);
+    t->made = cursor_u8(&p->c);
+    t->near = cursor_u8(&p->c);
+    t->item_bytes = cursor_u8(&p->c);
+    t->row_elements = cursor_u32(&p->c);
+    t->block_rows = cursor_u32(&p->c);
+    t->block_cols = cursor_u32(&p->c);
+    return p->c.bad ? cut_short(p) : WEIR_OK;
+}
+
 static weir_err read_coding(struct parser *p, struct weir_coding **out)
 {
     uint16_t elem_bytes = cursor_u16(&p->c);
     uint8_t n_parts = cursor_u8(&p->c);
-    uint8_t zero = cursor_u8(&p->c);
+    uint8_t kind = cursor_u8(&p->c);
     if (p->c.bad)
         return cut_short(p);
     if (n_parts == 0 || n_parts > WEIR_MAX_PARTS)
         return bad(p, "number of parts is not 1 to 8");
-    if (zero)
-        return bad(p, "a byte that must be zero is not");
+    if (kind > WEIR_TRANSFORM_SCALE)
+        return bad(p, "unknown kind of transform");
     struct weir_coding *coding = arena_items(p->arena, 1, weir_coding_bytes(n_parts));
     if (!coding)
         return no_memory(p);
@@ -126,8 +141,12 @@ static weir_err read_coding(struct parser *p, struct weir_coding **out)
         if (err)
             return err;
     }
+    coding->transform.kind = kind;
+    weir_err err = kind ? read_transform(p, &coding->transform) : WEIR_OK;
+    if (err)
+        return err;
     if (weir_coding_check(coding))
-        return bad(p, "parts, bits or frequencies break the rules of a coding");
+        return bad(p, "parts, bits, transform or frequencies break the rules of a coding");
     *out = coding;
     return WEIR_OK;
 }
@@ -152,6 +171,27 @@ weir_err index_coding_parse(const uint8_t *bytes, size_t n_bytes, struct weir_co
     return err;
 }
 
+static bool is_sum(double x)
+{
+    return isfinite(x) && x >= 0;
+}
+
+static weir_err read_nearness(struct parser *p, struct weir_nearness *near)
+{
+    uint64_t sums[2] = {cursor_u64(&p->c), cursor_u64(&p->c)};
+    uint32_t parts[2] = {cursor_u32(&p->c), cursor_u32(&p->c)};
+    if (p->c.bad)
+        return cut_short(p);
+    memcpy(&near->signal, &sums[0], sizeof(near->signal));
+    memcpy(&near->noise, &sums[1], sizeof(near->noise));
+    memcpy(&near->largest, &parts[0], sizeof(near->largest));
+    memcpy(&near->step, &parts[1], sizeof(near->step));
+    if (!is_sum(near->signal) || !is_sum(near->noise) || !is_sum((double)near->largest) ||
+        !is_sum((double)near->step))
+        return bad(p, "what it says of its error is no number");
+    return WEIR_OK;
+}
+
 static weir_err read_object(struct parser *p, struct weir_object *object)
 {
     struct index *ix = p->ix;
@@ -170,7 +210,8 @@ static weir_err read_object(struct parser *p, struct weir_object *object)
     if (object->n_tiles >= tiles_limit - ix->n_tiles)
         return bad(p, "more than 2^40 tiles");
     ix->n_tiles += object->n_tiles;
-    return WEIR_OK;
+    bool is_near = object->coding && object->coding->transform.near;
+    return is_near ? read_nearness(p, &object->nearness) : WEIR_OK;
 }
 
 static weir_err read_extent(struct parser *p, struct index_extent *extent)
@@ -420,10 +461,24 @@ static weir_err read_index(struct parser *p)
         err = bad(p, "an object that no file shows");
     if (!err && p->c.left)
         err = bad(p, "bytes left over behind the last entry");
+    if (!err)
+        ix->features = index_features(ix);
+    if (!err && ix->features != p->features)
+        err = bad(p, "the trailer's features are not those that it needs");
     return err;
 }
 
-weir_err index_parse(const uint8_t *bytes, size_t n_bytes, struct index **out,
+unsigned index_features(const struct index *ix)
+{
+    unsigned features = 0;
+    for (uint32_t i = 0; i < ix->n_codings; i++) {
+        const struct weir_transform *t = &ix->coding[i]->transform;
+        features |= (t->kind ? WEIR_FEATURE_TRANSFORM : 0u) | (t->near ? WEIR_FEATURE_NEAR : 0u);
+    }
+    return features;
+}
+
+weir_err index_parse(const uint8_t *bytes, size_t n_bytes, unsigned features, struct index **out,
                      struct weir_diag *diag)
 {
     struct index *ix = calloc(1, sizeof(*ix));
@@ -431,7 +486,8 @@ weir_err index_parse(const uint8_t *bytes, size_t n_bytes, struct index **out,
         return WEIR_ERR_NOMEM;
     struct arena *arena = arena_new((uint64_t)n_bytes * MEMORY_FACTOR + MEMORY_ALLOWANCE);
     ix->memory = arena;
-    struct parser p = {.c = {bytes, n_bytes, false}, .ix = ix, .arena = arena, .diag = diag};
+    struct parser p = {
+        .c = {bytes, n_bytes, false}, .ix = ix, .arena = arena, .features = features, .diag = diag};
     weir_err err = arena ? read_index(&p) : WEIR_ERR_NOMEM;
     if (err) {
         index_free(ix);
