@@ -7,6 +7,7 @@
 
 #include "items.h"
 #include "perm8.h"
+#include "quantise_loops.h"
 #include "scale.h"
 
 enum {
@@ -318,5 +319,9 @@ const struct weir_kernels weir_kernels_avx2 = {
     .decode_items = decode_items,
     .cut = cut_avx2,
     .scale = scale_items,
+    .squares = squares,
+    .quantise = quantise,
+    .misfits = misfits,
+    .add_errors = add_errors,
     .xxh3 = xxh3,
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "items.h"
+#include "quantise_loops.h"
 #include "scale.h"
 
 enum {
@@ -289,5 +290,9 @@ const struct weir_kernels weir_kernels_avx512 = {
     .decode_items = decode_items,
     .cut = cut_avx512,
     .scale = scale_items,
+    .squares = squares,
+    .quantise = quantise,
+    .misfits = misfits,
+    .add_errors = add_errors,
     .xxh3 = xxh3,
 };

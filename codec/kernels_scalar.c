@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "items.h"
+#include "quantise_loops.h"
 #include "scale.h"
 
 static uint32_t load_u16(const uint8_t *p)
@@ -105,5 +106,9 @@ const struct weir_kernels weir_kernels_scalar = {
     .decode_items = decode_items,
     .cut = cut,
     .scale = scale_items,
+    .squares = squares,
+    .quantise = quantise,
+    .misfits = misfits,
+    .add_errors = add_errors,
     .xxh3 = xxh3,
 };
