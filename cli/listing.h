@@ -7,7 +7,7 @@
 
 #include "codec/store.h"
 
-enum { LISTING_MODES = WEIR_TILE_SPLIT + 1 };
+enum { LISTING_MODES = WEIR_TILE_MADE + 1 };
 
 struct usage {
     uint64_t plain_bytes, stored_bytes; /* stored: payloads, padding and tile heads */

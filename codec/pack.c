@@ -182,6 +182,8 @@ static void pack_free(struct pack *p)
     }
     free(p->block[0]);
     free(p->block[1]);
+    for (uint32_t i = 0; i < p->ix.n_objects; i++)
+        pack_near_free(p->object[i].near);
     free(p->file);
     free(p->object);
     free(p->ix.coding);
@@ -203,6 +205,8 @@ static struct pack *pack_new(const struct weir_output *output,
     p->watch = options->watch;
     p->output = output;
     p->journal = options->journal;
+    p->near = options->near;
+    p->near_embeddings = options->near_embeddings;
     p->window_bytes = options->window_bytes;
     if (p->window_bytes && p->window_bytes < PACK_PLAIN_BYTES)
         p->window_bytes = PACK_PLAIN_BYTES; /* else no extent might ever be complete */
@@ -213,10 +217,23 @@ static struct pack *pack_new(const struct weir_output *output,
     return p;
 }
 
+static void count_near(const struct pack *p, struct weir_pack_result *result)
+{
+    for (uint32_t i = 0; i < p->ix.n_objects; i++) {
+        if (!p->object[i].near)
+            continue;
+        result->n_near++;
+        result->near_bytes += p->ix.object[i].bytes;
+        weir_nearness_add(&result->nearness, &p->ix.object[i].nearness);
+    }
+}
+
 weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
                    const struct weir_output *output, const struct weir_pack_options *options,
                    struct weir_pack_result *result, struct weir_diag *diag)
 {
+    if (options->near && (options->journal || weir_near_check(options->near)))
+        return WEIR_ERR_INVALID;
     struct pack *p = pack_new(output, options);
     if (!p)
         return WEIR_ERR_NOMEM;
@@ -229,6 +246,7 @@ weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
     if (!err) {
         made.plain_bytes = p->ix.plain_bytes;
         made.stored_bytes = p->stored_bytes;
+        count_near(p, &made);
         *result = made;
     } else if (detail.text[0]) {
         weir_diag_set(diag, "%s", detail.text);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "codec/err.h"
+#include "codec/quantise.h"
 #include "codec/source.h"
 #include "codec/store.h"
 #include "codec/tile.h"
@@ -85,22 +86,29 @@ struct weir_pack_options {
      * store is the same.  0: all codings are chosen first, and nothing is announced. */
     uint64_t window_bytes;
     const struct weir_pack_journal *journal; /* NULL: none */
+    /* NULL: lossless.  Otherwise tensors that weir_near_wants() become near, each where that makes
+     * it smaller; everything else stays lossless.  Such tensors are read twice.  Not with a
+     * journal. */
+    const struct weir_near *near;
+    bool near_embeddings;
 };
 
 struct weir_pack_result {
     uint64_t plain_bytes, stored_bytes;
-    uint64_t resumed_bytes; /* of extents that an earlier run had written */
+    uint64_t resumed_bytes;        /* of extents that an earlier run had written */
+    uint64_t near_bytes;           /* plain, of tensors that have become near */
+    uint32_t n_near;               /* how many those are */
+    struct weir_nearness nearness; /* of all of them; step and largest: the largest */
     uint8_t digest[WEIR_DIGEST_BYTES];
 };
 
 /* Packs `n_entries` entries, which it sorts itself.  *result is filled in on success only.
  *
- * WEIR_ERR_INVALID    two equal paths, a path or link against the rules; *diag names it
- * WEIR_ERR_CHANGED    an input changed meanwhile
- * WEIR_ERR_MISMATCH   an extent of an earlier run is not what its record says, though it was
- *                     brought to disk before: begin without the journal
- * WEIR_ERR_CANCELLED  watch->tick said so
- * WEIR_ERR_NOMEM, and what open, read, write and the journal return. */
+ * WEIR_ERR_INVALID    options that exclude each other, two equal paths, a path or link against the
+ * rules; *diag names it WEIR_ERR_CHANGED    an input changed meanwhile WEIR_ERR_MISMATCH   an
+ * extent of an earlier run is not what its record says, though it was brought to disk before: begin
+ * without the journal WEIR_ERR_CANCELLED  watch->tick said so WEIR_ERR_NOMEM, and what open, read,
+ * write and the journal return. */
 WEIR_MUST_CHECK weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
                                    const struct weir_output *output,
                                    const struct weir_pack_options *options,

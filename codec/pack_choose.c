@@ -210,5 +210,7 @@ weir_err pack_choose(struct pack_chooser *chooser, struct pack_reader *r, uint32
         return err;
     }
     out->coding = c.best;
-    return WEIR_OK;
+    if (!r->pack->near)
+        return WEIR_OK;
+    return pack_near_choose(r, entry, segment, slot, c.best_bytes, out, diag);
 }

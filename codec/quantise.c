@@ -12,6 +12,36 @@ static const float least_step = 0x1p-100F, most_step = 0x1p100F;
 static const char *const type_text[] = {
     [WEIR_FLOAT_BF16] = "BF16", [WEIR_FLOAT_F16] = "F16", [WEIR_FLOAT_F32] = "F32"};
 
+static bool has_word(const char *name, const char *const *words)
+{
+    for (; *words; words++)
+        if (strcasestr(name, *words))
+            return true;
+    return false;
+}
+
+bool weir_near_wants(const struct weir_tensor *tensor, bool embeddings)
+{
+    static const char *const never[] = {"norm", "bias", "ln_", NULL};
+    static const char *const embedding[] = {"embed", "embd", "wte", "wpe", NULL};
+    struct weir_rows rows;
+    return weir_quantise_rows(tensor, &rows) && !has_word(tensor->name, never) &&
+           (embeddings || !has_word(tensor->name, embedding));
+}
+
+void weir_nearness_add(struct weir_nearness *a, const struct weir_nearness *b)
+{
+    a->signal += b->signal;
+    a->noise += b->noise;
+    a->largest = b->largest > a->largest ? b->largest : a->largest;
+    a->step = b->step > a->step ? b->step : a->step;
+}
+
+double weir_nearness_snr(const struct weir_nearness *nearness)
+{
+    return nearness->noise > 0 ? 10 * log10(nearness->signal / nearness->noise) : (double)INFINITY;
+}
+
 size_t weir_float_bytes(enum weir_float type)
 {
     return type == WEIR_FLOAT_F32 ? 4 : 2;
@@ -76,10 +106,15 @@ static void find_window(const struct weir_part *part, struct quantise_step *out)
     out->last = (float)(((part->base + last + 1) << raw_bits) - 1 - QUANTISE_ZERO);
 }
 
+static bool is_step(float nominal)
+{
+    return nominal >= least_step && nominal <= most_step;
+}
+
 void quantiser_use(struct quantiser *q, const struct weir_step *step, float rms)
 {
     const float nominal = step->share * rms;
-    const bool none = !(nominal >= least_step && nominal <= most_step);
+    const bool none = !is_step(nominal);
     q->step.scale = none ? 0 : nominal * step->grid;
     q->step.inverse = none ? 0 : 1 / q->step.scale;
     q->step.half = none ? 0 : nominal / 2;
@@ -184,4 +219,32 @@ void weir_quantise(const struct weir_kernels *kernels, const struct weir_quantis
         return;
     nearness->noise += quantiser_sum(q.noise);
     nearness->largest = q.largest > nearness->largest ? q.largest : nearness->largest;
+}
+
+size_t weir_nearness_measure(const struct weir_kernels *kernels, const struct weir_coding *coding,
+                             float step, const uint8_t *packed, const uint8_t *given, size_t n,
+                             struct weir_nearness *nearness)
+{
+    const bool none = !is_step(step);
+    const enum weir_float type = (enum weir_float)coding->transform.made;
+    const struct quantise_step at = {.type = type, .half = none ? 0 : step / 2};
+    const size_t elem_bytes = weir_float_bytes(type);
+    double signal[SUM_LANES] = {0}, noise[SUM_LANES] = {0};
+    float largest = 0;
+    size_t first = n;
+    for (size_t i = 0, some; i < n; i += some) {
+        some = n - i < QUANTISE_CHUNK ? n - i : QUANTISE_CHUNK;
+        uint8_t bad[QUANTISE_CHUNK];
+        const uint8_t *was = packed + i * elem_bytes, *is = given + i * elem_bytes;
+        if (kernels->misfits(&at, was, is, some, bad) && first == n)
+            first = i + (size_t)((const uint8_t *)memchr(bad, 1, some) - bad);
+        kernels->squares(type, was, some, signal);
+        float e = kernels->add_errors(type, was, is, some, noise);
+        largest = e > largest ? e : largest;
+    }
+    nearness->signal += quantiser_sum(signal);
+    nearness->noise += quantiser_sum(noise);
+    if (largest > 0 && !none && largest / step > nearness->largest)
+        nearness->largest = largest / step;
+    return first;
 }

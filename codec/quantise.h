@@ -48,6 +48,11 @@ struct weir_rows {
 };
 bool weir_quantise_rows(const struct weir_tensor *tensor, struct weir_rows *out);
 
+/* Whether a tensor is one to become near, going by type, shape and name: floats in two or more
+ * dimensions, linear layers and convolutions, that is, the one that gives the logits among them; no
+ * norms, no biases, and embeddings (tokens, positions) only on demand.  A tied embedding is one. */
+bool weir_near_wants(const struct weir_tensor *tensor, bool embeddings);
+
 /* 2 or 4 bytes. */
 size_t weir_float_bytes(enum weir_float type);
 
@@ -85,7 +90,7 @@ WEIR_MUST_CHECK weir_err weir_near_check(const struct weir_near *near);
 bool weir_near_reached(const struct weir_near *near, double signal, double noise,
                        struct weir_step *step);
 
-/* n elements, up to a tile, of a tensor with that coding, from `column` of a row on.
+/* n elements of a tensor with that coding, from `column` of a row on.
  *
  * rms       of that row and the following ones, as many as the elements touch
  * items     2 bytes for each element
@@ -101,6 +106,18 @@ struct weir_quantise_job {
 void weir_quantise(const struct weir_kernels *kernels, const struct weir_quantise_job *job,
                    const uint8_t *elements, size_t n, uint8_t *items, uint8_t *made, float *scales,
                    struct weir_nearness *nearness);
+
+/* Adds b to a: the sums, and the larger of the rest. */
+void weir_nearness_add(struct weir_nearness *a, const struct weir_nearness *b);
+/* Decibels; INFINITY without noise. */
+double weir_nearness_snr(const struct weir_nearness *nearness);
+
+/* Holds n elements that a store gives against those that were packed; both are of one row, whose
+ * nominal step is given.  Adds to signal, noise and largest.  Returns which is the first that is
+ * out of its bound, n for none. */
+size_t weir_nearness_measure(const struct weir_kernels *kernels, const struct weir_coding *coding,
+                             float step, const uint8_t *packed, const uint8_t *given, size_t n,
+                             struct weir_nearness *nearness);
 
 #ifdef __cplusplus
 }
