@@ -12,7 +12,7 @@ enum {
     SAMPLE_BYTES = 512 << 10, /* at most, or one row */
     BLOCK_BYTES = 1 << 20,    /* looked at together; or one row */
     MAX_ROW_BYTES = 2 << 20,  /* items and what is made of them fit a slot's other half */
-    TRIES = 4,                /* to come up to an SNR */
+    TRIES = 8,                /* to come up to an SNR */
     MAX_TILE_ELEMENTS = WEIR_TILE_BYTES / 2,
     MAX_TILE_ROWS = MAX_TILE_ELEMENTS / WEIR_QUANTISE_MIN_ROW + 2,
 };
