@@ -31,6 +31,7 @@ enum {
 };
 
 #define NO_CODING UINT32_MAX
+#define REFERENCE (UINT32_MAX - 1)
 static const uint64_t tiles_limit = UINT64_C(1) << 40;       /* below it */
 static const uint64_t plain_bytes_limit = UINT64_C(1) << 62; /* below it */
 
@@ -129,7 +130,7 @@ static weir_err read_coding(struct parser *p, struct weir_coding **out)
         return cut_short(p);
     if (n_parts == 0 || n_parts > WEIR_MAX_PARTS)
         return bad(p, "number of parts is not 1 to 8");
-    if (kind > WEIR_TRANSFORM_SCALE)
+    if (kind > WEIR_TRANSFORM_XOR)
         return bad(p, "unknown kind of transform");
     struct weir_coding *coding = arena_items(p->arena, 1, weir_coding_bytes(n_parts));
     if (!coding)
@@ -192,6 +193,20 @@ static weir_err read_nearness(struct parser *p, struct weir_nearness *near)
     return WEIR_OK;
 }
 
+/* Where an object that is, or differs from, one of the base is to be found there. */
+static weir_err read_base_place(struct parser *p, struct weir_object *object)
+{
+    object->base_object = cursor_u32(&p->c);
+    object->base_at = cursor_u64(&p->c);
+    if (p->c.bad)
+        return cut_short(p);
+    if (!(p->features & WEIR_FEATURE_BASE))
+        return bad(p, "needs a base, which the store does not name");
+    if (object->base_object == WEIR_NO_OBJECT || object->base_at >= plain_bytes_limit)
+        return bad(p, "no place in a base");
+    return WEIR_OK;
+}
+
 static weir_err read_object(struct parser *p, struct weir_object *object)
 {
     struct index *ix = p->ix;
@@ -201,15 +216,21 @@ static weir_err read_object(struct parser *p, struct weir_object *object)
         return cut_short(p);
     if (object->bytes == 0)
         return bad(p, "has no bytes");
-    if (coding != NO_CODING && coding >= ix->n_codings)
+    object->is_reference = coding == REFERENCE;
+    bool has_coding = coding != NO_CODING && coding != REFERENCE;
+    if (has_coding && coding >= ix->n_codings)
         return bad(p, "there is no such coding");
-    object->coding = coding == NO_CODING ? NULL : ix->coding[coding];
+    object->coding = has_coding ? ix->coding[coding] : NULL;
     object->tile_bytes = weir_coding_tile_bytes(object->coding);
-    object->n_tiles = (object->bytes - 1) / object->tile_bytes + 1;
-    object->first_tile = ix->n_tiles;
-    if (object->n_tiles >= tiles_limit - ix->n_tiles)
+    uint64_t n_tiles = weir_object_tiles(object);
+    if (n_tiles >= tiles_limit - ix->n_numbers)
         return bad(p, "more than 2^40 tiles");
+    object->n_tiles = object->is_reference ? 0 : n_tiles;
+    object->first_tile = ix->n_tiles;
     ix->n_tiles += object->n_tiles;
+    ix->n_numbers += n_tiles;
+    if (weir_object_needs_base(object))
+        return read_base_place(p, object);
     bool is_near = object->coding && object->coding->transform.near;
     return is_near ? read_nearness(p, &object->nearness) : WEIR_OK;
 }
@@ -275,6 +296,9 @@ static weir_err show_object(struct parser *p, const struct weir_segment *segment
         return bad(p, "has not as many bytes as its object");
     if (segment->object == p->n_shown)
         p->n_shown++;
+    /* No overflow: the sum of the files' sizes is checked before. */
+    if (!p->ix->object[segment->object].is_reference)
+        p->ix->own_bytes += segment->bytes;
     return WEIR_OK;
 }
 
@@ -406,6 +430,10 @@ static weir_err read_entry(struct parser *p, struct weir_entry *entry)
 static weir_err read_counts(struct parser *p)
 {
     struct index *ix = p->ix;
+    const uint8_t *digest =
+        p->features & WEIR_FEATURE_BASE ? cursor_take(&p->c, WEIR_DIGEST_BYTES) : NULL;
+    if (digest)
+        memcpy(ix->base_digest, digest, WEIR_DIGEST_BYTES);
     ix->n_codings = cursor_u32(&p->c);
     ix->n_objects = cursor_u32(&p->c);
     ix->n_extents = cursor_u32(&p->c);
@@ -450,6 +478,7 @@ static weir_err read_index(struct parser *p)
     p->noun = "object";
     for (p->number = 0; !err && p->number < ix->n_objects; p->number++)
         err = read_object(p, &ix->object[p->number]);
+    index_number(ix);
     if (!err)
         err = read_extents(p);
     p->noun = "entry";
@@ -468,9 +497,21 @@ static weir_err read_index(struct parser *p)
     return err;
 }
 
+void index_number(struct index *ix)
+{
+    uint64_t next = ix->n_tiles;
+    for (uint32_t i = 0; i < ix->n_objects; i++) {
+        struct weir_object *o = &ix->object[i];
+        o->first_number = o->is_reference ? next : o->first_tile;
+        next += o->is_reference ? weir_object_tiles(o) : 0;
+    }
+}
+
 unsigned index_features(const struct index *ix)
 {
     unsigned features = 0;
+    for (uint32_t i = 0; i < ix->n_objects; i++)
+        features |= weir_object_needs_base(&ix->object[i]) ? WEIR_FEATURE_BASE : 0u;
     for (uint32_t i = 0; i < ix->n_codings; i++) {
         const struct weir_transform *t = &ix->coding[i]->transform;
         features |= (t->kind ? WEIR_FEATURE_TRANSFORM : 0u) | (t->near ? WEIR_FEATURE_NEAR : 0u);
