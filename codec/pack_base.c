@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels.h"
+
 enum {
     BEGINNING_BYTES = 64 << 10,    /* of an object: lies in its first tile */
     MAX_CANDIDATES = 16,           /* with the same length and beginning */
