@@ -31,8 +31,8 @@ weir_err weir_tile_make(struct weir_tile_encoder *enc, const struct weir_transfo
 {
     if (!items_are_sane(t, items, n))
         return WEIR_ERR_INVALID;
-    transform_make(enc->stream.kernels, t, items->row, items->column, (const uint8_t *)items->scale,
-                   items->item, n, out);
+    const struct transform_scales by = scales_of(items);
+    transform_make(enc->stream.kernels, t, &by, items->item, n, out);
     return WEIR_OK;
 }
 
