@@ -297,9 +297,10 @@ static weir_err read_index(struct parser *p)
     p->noun = "object";
     for (p->number = 0; !err && p->number < ix->n_objects; p->number++)
         err = parser_read_object(p, &ix->object[p->number]);
-    index_number(ix);
-    if (!err)
+    if (!err) {
+        index_number(ix);
         err = read_extents(p);
+    }
     p->noun = "entry";
     for (p->number = 0; !err && p->number < ix->n_entries; p->number++)
         err = read_entry(p, &ix->entry[p->number]);
