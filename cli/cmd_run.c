@@ -37,6 +37,7 @@ static const struct cli_option options[] = {
     [RUN_TOKENS] = {0, "tokens", NULL, "print the ids of tokens, not their text", false},
     [RUN_LOGITS] = {0, "logits", "FILE", "write the logits that tokens were chosen by (F32)",
                     false},
+    [RUN_BASE] = {0, "base", "STORE|URL", "of a store of differences: the one that it differs from (default: beside it)", false},
     [RUN_DIR] = {0, "dir", "DIR", "where in the store the model is, if it has several", false},
     [RUN_RAM] = {0, "ram", "BYTES", "of memory at most (default: what the machine has to spare)",
                  false},

@@ -92,8 +92,8 @@ weir_err index_coding_parse(const uint8_t *bytes, size_t n_bytes, struct weir_co
     weir_err err = parser_read_coding(&p, &in_arena);
     if (!err && p.c.left)
         err = WEIR_ERR_CORRUPT;
-    size_t n = err ? 0 : weir_coding_bytes(in_arena->n_parts);
-    struct weir_coding *coding = err ? NULL : malloc(n);
+    size_t n = err || !in_arena ? 0 : weir_coding_bytes(in_arena->n_parts);
+    struct weir_coding *coding = n ? malloc(n) : NULL;
     if (coding)
         *out = memcpy(coding, in_arena, n);
     else if (!err)

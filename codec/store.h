@@ -134,6 +134,12 @@ WEIR_MUST_CHECK weir_err weir_store_set_base(struct weir_store *store,
 WEIR_MUST_CHECK weir_err weir_store_need_base(const struct weir_store *store,
                                               struct weir_diag *diag);
 
+/* Whether a store with that digest ends so (a part of it, too): only the bytes that say so are
+ * looked at. */
+enum { WEIR_STORE_END_BYTES = 64 };
+bool weir_store_end_names(const uint8_t end[WEIR_STORE_END_BYTES],
+                          const uint8_t digest[WEIR_DIGEST_BYTES]);
+
 /* Everything below points into the store and lives as long as it. */
 
 struct weir_store_info {

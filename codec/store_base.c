@@ -113,6 +113,16 @@ weir_err weir_store_need_base(const struct weir_store *store, struct weir_diag *
     return WEIR_ERR_ABSENT;
 }
 
+/* docs/format.md, 2.2 and 10: the trailer and the end of an appendix have the digest in one place. */
+bool weir_store_end_names(const uint8_t end[WEIR_STORE_END_BYTES],
+                          const uint8_t digest[WEIR_DIGEST_BYTES])
+{
+    enum { DIGEST_AT = 16, MAGIC_AT = 56 };
+    return memcmp(end + DIGEST_AT, digest, WEIR_DIGEST_BYTES) == 0 &&
+           (memcmp(end + MAGIC_AT, "weirend\n", 8) == 0 ||
+            memcmp(end + MAGIC_AT, "weirpart", 8) == 0);
+}
+
 /* ---- the base is read ---- */
 
 weir_err base_reader_new(const struct weir_store *base, const struct weir_kernels *kernels,
