@@ -140,11 +140,11 @@ static int run(struct cli *cli)
     if (!err)
         err = pack(cli, &job, n_threads, &diag);
     outfile_close(&job.out);
-    opened_close(&job.base);
     int code = err ? fail(cli, err, diag.text[0] ? NULL : cli->operand[0], &diag)
                    : print_result(cli, &job);
     free(job.entry);
     walk_free(job.walk);
+    opened_close(&job.base);
     return code;
 }
 
