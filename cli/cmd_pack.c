@@ -9,6 +9,7 @@
 #include "fail.h"
 #include "interrupt.h"
 #include "nearness.h"
+#include "opened.h"
 #include "options.h"
 #include "outfile.h"
 #include "output.h"
@@ -23,7 +24,8 @@ enum {
     OPT_STEP,
     OPT_SNR,
     OPT_RATIO,
-    OPT_EMBEDDINGS
+    OPT_EMBEDDINGS,
+    OPT_BASE
 };
 
 static const struct cli_option options[] = {
@@ -38,6 +40,8 @@ static const struct cli_option options[] = {
     [OPT_SNR] = {0, "q8-snr", "DB", "every tensor has at least DB decibels (default: 33.5)", false},
     [OPT_RATIO] = {0, "q8-ratio", "R", "every tensor gets R times smaller, about", false},
     [OPT_EMBEDDINGS] = {0, "q8-embeddings", NULL, "embeddings, too", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "store what STORE has, or nearly has, as references to it", false},
     {0},
 };
 
@@ -46,6 +50,7 @@ struct job {
     struct walk *walk;
     struct weir_pack_entry *entry;
     struct outfile out;
+    struct opened base;
     struct weir_pack_result result;
     double seconds;
     struct near_wish near;
@@ -67,6 +72,22 @@ static weir_err look(const struct cli *cli, struct job *job, struct weir_diag *d
     return job->entry ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
+/* What reading the base ends with says that it is the base's. */
+static weir_err open_base(const struct cli *cli, struct job *job, struct weir_diag *diag)
+{
+    const char *base = cli->value[OPT_BASE];
+    if (!base)
+        return WEIR_OK;
+    struct weir_diag detail = {""};
+    weir_err err = opened_open(&job->base, base, NULL, &detail);
+    if (!err)
+        err = opened_need_all(&job->base, &detail);
+    if (err)
+        weir_diag_set(diag, "the base, %.200s: %.280s", job->base.name,
+                      detail.text[0] ? detail.text : weir_err_text(err));
+    return err;
+}
+
 static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
                      struct weir_diag *diag)
 {
@@ -77,6 +98,7 @@ static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
     progress_begin(&progress, cli, "packing");
     struct weir_pack_options how = {.n_threads = n_threads,
                                     .watch = &progress.watch,
+                                    .base = job->base.store,
                                     .near = job->near.wanted ? &job->near.near : NULL,
                                     .near_embeddings = job->near.embeddings};
     struct weir_output to = {&job->out, outfile_write};
@@ -102,14 +124,19 @@ static int print_result(const struct cli *cli, const struct job *job)
     const struct near_sum near = {r->n_near, r->near_bytes, r->nearness};
     if (cli->json)
         return print_json(
-            cli, json_pack("{s:o,s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I}", "near_lossless",
+            cli, json_pack("{s:o,s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I,s:b,s:I}", "near_lossless",
                            near_sum_object(&near), "plain_bytes", (json_int_t)r->plain_bytes,
                            "stored_bytes", (json_int_t)r->stored_bytes, "ratio", ratio, "digest",
                            hex, "seconds", job->seconds, "files", (json_int_t)job->walk->n_files,
                            "directories", (json_int_t)job->walk->n_dirs, "links",
-                           (json_int_t)job->walk->n_links));
+                           (json_int_t)job->walk->n_links, "needs_base", (int)r->needs_base,
+                           "same_bytes", (json_int_t)r->same_bytes));
     if (cli->quiet)
         return EXIT_FINE;
+    if (r->needs_base)
+        fprintf(cli->out, "needs its base, sha256:%s\n",
+                hex_digest(hex, weir_store_info(job->base.store)->digest));
+    hex_digest(hex, r->digest);
     char plain[HUMAN_BYTES], stored[HUMAN_BYTES], rate[HUMAN_BYTES];
     double speed = job->seconds > 0 ? (double)r->plain_bytes / job->seconds : 0;
     fprintf(cli->out, "%zu file%s, %s -> %s (%.3fx), %.2f s, %s/s\nsha256:%s\n", job->walk->n_files,
@@ -131,11 +158,15 @@ static int run(struct cli *cli)
     if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads) ||
         !near_wish_read(cli, &near, &job.near))
         return EXIT_USAGE;
+    if (job.near.wanted && option_given(cli, OPT_BASE))
+        return fail_usage(cli, "--base is lossless: not with --profile q8");
     if (strcmp(cli->operand[1], "-") == 0)
         cli->out = stderr;
     interrupt_catch();
     struct weir_diag diag = {""};
     weir_err err = look(cli, &job, &diag);
+    if (!err)
+        err = open_base(cli, &job, &diag);
     if (!err)
         err = pack(cli, &job, n_threads, &diag);
     outfile_close(&job.out);
@@ -143,6 +174,7 @@ static int run(struct cli *cli)
                    : print_result(cli, &job);
     free(job.entry);
     walk_free(job.walk);
+    opened_close(&job.base);
     return code;
 }
 
@@ -166,7 +198,13 @@ const struct cmd cmd_pack = {
         "biases,\n"
         "small tensors, embeddings and all other files stay lossless. What comes out of the store "
         "is\n"
-        "the same for ever; ls, verify, unpack and a mount say how near it is.\n",
+        "the same for ever; ls, verify, unpack and a mount say how near it is.\n"
+        "\n"
+        "With --base, tensors and files that STORE has are not stored again, and tensors of the "
+        "same\n"
+        "name, type and shape as differences where that is smaller. Whoever reads DST needs STORE, "
+        "the\n"
+        "very same, which may itself need no base. If nothing is alike, DST needs no base.\n",
     .examples = "  weir pack Llama-3.1-8B llama.weir\n"
                 "  weir pack ~/.cache/huggingface/hub/models--gpt2/snapshots/* gpt2.weir\n"
                 "  weir pack --profile q8 --q8-snr 40 Llama-3.1-8B llama-q8.weir\n"

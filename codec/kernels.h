@@ -107,6 +107,12 @@ struct weir_kernels {
     /* Adds the squares of the differences to `sum`; returns the largest one. */
     float (*add_errors)(enum weir_float type, const uint8_t *elements, const uint8_t *made,
                         size_t n, double sum[SUM_LANES]);
+    /* n elements become the items that lead to them from the base's, as the transform (DIFF or
+     * XOR) says; and the base's elements become those that n items lead to.  Any alignment. */
+    void (*take_delta)(const struct weir_transform *transform, const uint8_t *base, size_t n,
+                       uint8_t *elements);
+    void (*put_delta)(const struct weir_transform *transform, const uint8_t *items, size_t n,
+                      uint8_t *elements);
 
     /* XXH3-64, seed 0. */
     uint64_t (*xxh3)(const uint8_t *bytes, size_t n);

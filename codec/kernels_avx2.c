@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "delta.h"
 #include "items.h"
 #include "perm8.h"
 #include "quantise_loops.h"
@@ -323,5 +324,7 @@ const struct weir_kernels weir_kernels_avx2 = {
     .quantise = quantise,
     .misfits = misfits,
     .add_errors = add_errors,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "delta.h"
 #include "items.h"
 #include "quantise_loops.h"
 #include "scale.h"
@@ -294,5 +295,7 @@ const struct weir_kernels weir_kernels_avx512 = {
     .quantise = quantise,
     .misfits = misfits,
     .add_errors = add_errors,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

@@ -1,6 +1,7 @@
 /* The plain version of every kernel: what docs/format.md says, and the truth for the others. */
 #include "kernels.h"
 
+#include "delta.h"
 #include "items.h"
 #include "quantise_loops.h"
 #include "scale.h"
@@ -110,5 +111,7 @@ const struct weir_kernels weir_kernels_scalar = {
     .quantise = quantise,
     .misfits = misfits,
     .add_errors = add_errors,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

@@ -114,13 +114,14 @@ static weir_err choose(const struct source *s, double lossless_bytes, struct wei
     return measure_until_near(s, wanted, coding, near, diag);
 }
 
-weir_err pack_near_choose(struct pack_reader *r, uint32_t entry, uint32_t segment,
-                          const struct pack_slot *slot, double lossless_bytes,
+weir_err pack_near_choose(const struct pack_seen *seen, double lossless_bytes,
                           struct pack_choice *choice, struct weir_diag *diag)
 {
-    const struct weir_segment *at = &r->pack->ix.entry[entry].segment[segment];
-    struct source s = {.reader = r, .entry = entry, .at = at->file_offset, .slot = slot};
-    if (!at->tensor || !weir_near_wants(at->tensor, r->pack->near_embeddings) ||
+    const struct pack *p = seen->reader->pack;
+    const struct weir_segment *at = &p->ix.entry[seen->entry].segment[seen->segment];
+    struct source s = {
+        .reader = seen->reader, .entry = seen->entry, .at = at->file_offset, .slot = seen->slot};
+    if (!at->tensor || !weir_near_wants(at->tensor, p->near_embeddings) ||
         !weir_quantise_rows(at->tensor, &s.shape))
         return WEIR_OK;
     s.row_bytes = s.shape.n_elements * weir_float_bytes(s.shape.type);
