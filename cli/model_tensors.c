@@ -89,7 +89,7 @@ static weir_err list_store(struct model_tensors *m)
                     .tensor = s->tensor, .bytes = s->bytes, .object = s->object};
         }
     }
-    return weir_store_cursor_new(store, NULL, &m->cursor);
+    return weir_store_cursor_new(store, weir_kernels_best(), &m->cursor);
 }
 
 /* ---- both ---- */
@@ -106,7 +106,7 @@ weir_err model_tensors_open(struct model_tensors *m, const char *name, struct we
         if (!err)
             err = list_files(m);
     } else {
-        err = opened_open(&m->store, name, NULL, diag);
+        err = opened_open_whole(&m->store, name, NULL, NULL, diag);
         if (!err)
             err = list_store(m);
     }
