@@ -35,6 +35,7 @@ struct run_job {
     struct weir_tokenizer *tokenizer;
     uint32_t end_id[RUN_MOST_ENDS];
     bool on_gpu;
+    bool shares; /* its device with other models of this run */
     /* ready to run */
     uint64_t fixed_bytes; /* of memory, besides kept weights; on the processor */
     struct weir_graph *graph;

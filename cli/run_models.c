@@ -298,6 +298,7 @@ int run_models(struct run_job *jobs, size_t n)
     weir_err err = m.at ? WEIR_OK : WEIR_ERR_NOMEM;
     for (size_t i = 0; i < n && !err; i++) {
         m.at[i] = (struct one){.job = &jobs[i], .answers = json_array()};
+        jobs[i].shares = n > 1;
         err = m.at[i].answers ? WEIR_OK : WEIR_ERR_NOMEM;
     }
     if (!err)

@@ -181,6 +181,8 @@ bool run_job_options(struct run_job *job, const struct cli *cli, size_t number)
                 read_stops(job, cli) && check_task(job, cli);
     job->rules.most = (uint32_t)n;
     job->rules.stop = job->stop;
+    job->rules.hashes =
+        cli->json || !cli->quiet || run_prompts_are_lines(cli->value[RUN_FILE]);
     job->rules.show_tokens = option_given(cli, RUN_TOKENS);
     job->rules.stream = cli->json ? NULL : cli->out;
     o->context = (uint32_t)context;
