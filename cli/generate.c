@@ -115,8 +115,7 @@ struct weir_sampler *generation_sampler(struct generation *g)
 
 bool generation_may_ask(const struct generation *g)
 {
-    return g->n_begun < g->rules->most &&
-           weir_graph_length(g->graph, g->sequence) < g->context;
+    return g->n_begun < g->rules->most && weir_graph_length(g->graph, g->sequence) < g->context;
 }
 
 /* The choice to the reader; whether more are wanted, and why not. */

@@ -43,7 +43,7 @@ struct batch {
     /* a pass */
     struct weir_graph_token *token; /* chunk */
     size_t n_tokens;
-    struct weir_sampler **sampler;   /* [n_batch], by number of the asked */
+    struct weir_sampler **sampler;    /* [n_batch], by number of the asked */
     struct weir_graph_choice *choice; /* [n_batch] */
     struct begun begun_pass[WEIR_GRAPH_MOST_BEGUN];
     unsigned oldest, n_on_way;

@@ -197,6 +197,7 @@ static weir_err open_device(struct run_device *d, struct weir_diag *diag)
     weir_err err = weir_device_open(d->number, &d->device, diag);
     if (err) {
         d->device = NULL;
+        fail_advise_gpu(err, diag);
         return err;
     }
     if (d->vram)
@@ -296,6 +297,9 @@ weir_err run_device_graph(struct run_job *job, uint64_t bytes, struct weir_diag 
 {
     struct weir_device_rules rules = job->device->rules;
     rules.bytes = bytes;
-    return weir_device_graph_new(job->device->device, job->model, &job->graph_options, &rules,
-                                 &job->graph, diag);
+    weir_err err = weir_device_graph_new(job->device->device, job->model, &job->graph_options,
+                                         &rules, &job->graph, diag);
+    if (err)
+        fail_advise_gpu(err, diag);
+    return err;
 }

@@ -45,8 +45,7 @@ static json_t *of_device(const struct run_job *job)
 {
     const struct weir_device_info info = info_of(job);
     const char *const peak = job->shares ? "device_peak_vram_bytes" : "peak_vram_bytes";
-    const char *const measured =
-        job->shares ? "device_vram_measured_bytes" : "vram_measured_bytes";
+    const char *const measured = job->shares ? "device_vram_measured_bytes" : "vram_measured_bytes";
     return json_pack("{s:o,s:I,s:I}", "device_name",
                      job->on_gpu ? json_text(info.name) : json_null(), peak,
                      (json_int_t)info.peak_bytes, measured, (json_int_t)info.measured_bytes);

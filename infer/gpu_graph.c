@@ -228,12 +228,10 @@ static weir_err check_shapes(const struct weir_model_config *c, struct weir_diag
 static weir_err take_slot(struct graph_gpu *g, struct gpu_slot *slot, uint32_t n_logits)
 {
     const struct weir_graph_options *o = &g->options;
-    const size_t words =
-        gpu_params_at(o->chunk, o->n_sequences).words + gpu_choice_most_words(o);
+    const size_t words = gpu_params_at(o->chunk, o->n_sequences).words + gpu_choice_most_words(o);
     slot->params = weir_gpu_alloc_host(g->gpu, words * sizeof(*slot->params));
     slot->chosen = weir_gpu_alloc_host(g->gpu, gpu_n_choices(o) * sizeof(*slot->chosen));
-    slot->logits =
-        weir_gpu_alloc_host(g->gpu, (size_t)n_logits * g->sizes.logits * sizeof(float));
+    slot->logits = weir_gpu_alloc_host(g->gpu, (size_t)n_logits * g->sizes.logits * sizeof(float));
     if (!slot->params || !slot->chosen || !slot->logits)
         return WEIR_ERR_NOMEM;
     weir_err err = weir_gpu_event_new(g->gpu, false, &slot->done);

@@ -24,7 +24,7 @@ enum {
     GPU_LEAST_BUCKET = 256, /* positions */
     GPU_MOST_RECENT = 256,  /* tokens back that a penalty looks on the device */
     GPU_SLOTS = WEIR_GRAPH_MOST_BEGUN,
-    GPU_POISON = 0xff,      /* bytes of a NaN, in F32 and in BF16 */
+    GPU_POISON = 0xff, /* bytes of a NaN, in F32 and in BF16 */
 };
 
 /* What a layer has besides its matrices, in device memory; NULL: none. */
@@ -71,7 +71,8 @@ struct gpu_room {
     void *small; /* gpu_vectors */
     uint32_t *params;
     float *aside; /* logits on their way to the host, while the next pass computes its own */
-    uint32_t *top_id, *chosen;
+    uint32_t *top_id;
+    uint32_t *chosen; /* [GPU_SLOTS][n_choices] */
     float *top_logit;
     void *top; /* scratch */
 };
@@ -84,7 +85,9 @@ struct gpu_params {
 
 /* What a pass chooses by, and what it is fed with: words of its parameters, behind the others. */
 struct gpu_choice {
-    bool is_made; /* on the device */
+    bool is_made;     /* on the device */
+    size_t into, fed; /* of room.chosen: where ids go; where those of the pass before are, which a
+                         pass that fails and is begun again still needs */
     const struct weir_sampler_options *options;
     uint32_t k, recent_stride; /* 0: no penalty */
     uint32_t n_fed;
@@ -154,7 +157,7 @@ struct graph_gpu {
 
     struct gpu_recording recording[GPU_MOST_RECORDINGS];
     uint64_t n_replays, n_choosing, n_ahead;
-    uint32_t n_begun; /* passes on their way */
+    uint32_t n_begun;    /* passes on their way */
     uint64_t used_bytes; /* plain, of matrices */
 };
 

@@ -111,8 +111,10 @@ static void fill_lines(struct graph_gpu *g, const struct graph_pass *pass, uint3
 /* Which of the rows are fed, too.  `from` lies behind `to`, whose length shows last. */
 void gpu_choice_arrange(struct graph_gpu *g, const struct graph_pass *pass)
 {
-    struct gpu_choice c = {.uniform = even(g->at.words)};
-    const uint32_t n = g->n_asked;
+    const uint32_t n = g->n_asked, most = gpu_n_choices(&g->options);
+    struct gpu_choice c = {.into = (size_t)pass->slot * most,
+                           .fed = (size_t)((pass->slot + GPU_SLOTS - 1) % GPU_SLOTS) * most,
+                           .uniform = even(g->at.words)};
     c.is_made = decide(g, pass, &c);
     const uint32_t lines = c.is_made ? n : 0, stride = c.is_made ? c.recent_stride : 0;
     c.n_recent = c.uniform + (size_t)lines * DOUBLE_WORDS;
@@ -137,7 +139,7 @@ weir_err gpu_choice_feed(struct graph_gpu *g)
     const struct weir_gpu_feed o = {.n = g->choice.n_fed,
                                     .to = g->room.params + g->choice.to,
                                     .from = g->room.params + g->choice.from,
-                                    .chosen = g->room.chosen,
+                                    .chosen = g->room.chosen + g->choice.fed,
                                     .n_ids = g->model->config.vocab,
                                     .words = g->room.params};
     return weir_gpu_op_feed(g->stream, &o);
@@ -171,7 +173,7 @@ static weir_err queue_lines(struct graph_gpu *g, uint32_t at, uint32_t n)
                                        .top_p = c->options->top_p,
                                        .min_p = c->options->min_p,
                                        .uniform = (const double *)(const void *)(params + uniform),
-                                       .chosen = g->room.chosen + at};
+                                       .chosen = g->room.chosen + c->into + at};
     weir_err err = weir_gpu_op_top(g->stream, &top);
     return err ? err : weir_gpu_op_draw(g->stream, &draw);
 }
@@ -183,6 +185,6 @@ weir_err gpu_choice_queue(struct graph_gpu *g, struct gpu_slot *slot)
         err = queue_lines(g, at, least(g->n_asked - at, GPU_SMALL));
     if (err)
         return err;
-    return weir_gpu_to_host(g->stream, slot->chosen, g->room.chosen,
+    return weir_gpu_to_host(g->stream, slot->chosen, g->room.chosen + g->choice.into,
                             g->n_asked * sizeof(*slot->chosen));
 }

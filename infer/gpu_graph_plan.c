@@ -53,8 +53,8 @@ static weir_err take_library(struct graph_gpu *g, uint64_t budget, uint64_t leas
     const uint64_t needed = gpu_device_blas_bytes(g->device);
     gpu_sizes_fill(g->model, &g->options, &g->rules, true, &g->sizes);
     if (budget < needed)
-        return too_little(
-            budget, needed + least + gpu_room_bytes(g->model, &g->options, &g->sizes), diag);
+        return too_little(budget, needed + least + gpu_room_bytes(g->model, &g->options, &g->sizes),
+                          diag);
     return gpu_device_blas(g->device, &g->blas, diag);
 }
 

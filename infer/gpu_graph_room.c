@@ -127,7 +127,7 @@ static void list_choices(struct plan *p, const struct weir_model_config *c,
 {
     const uint32_t n = gpu_n_choices(o), k = least(c->vocab, WEIR_GPU_MOST_TOP);
     add(p, &r->aside, product(p, n, z->logits, sizeof(float)));
-    add(p, &r->chosen, product(p, n, WORD, 1));
+    add(p, &r->chosen, product(p, n, WORD, GPU_SLOTS));
     add(p, &r->top_id, product(p, least(n, GPU_SMALL), k, WORD));
     add(p, &r->top_logit, product(p, least(n, GPU_SMALL), k, sizeof(float)));
     add(p, &r->top, weir_gpu_top_bytes(least(n, GPU_SMALL), c->vocab, k));

@@ -157,7 +157,8 @@ static void free_cpu(void *self)
     free(g);
 }
 
-static const struct graph_back cpu_back = {start, finish, may_go_ahead, logits, threads, counts, place, free_cpu};
+static const struct graph_back cpu_back = {start,   finish, may_go_ahead, logits,
+                                           threads, counts, place,        free_cpu};
 
 /* ---- making ---- */
 

@@ -26,8 +26,9 @@ struct graph_pass {
 };
 
 struct graph_back {
-    /* Begins a pass.  *chooses, which is false before: its own finish() gives ids.  After an error nothing is on its way.  Keys and values at the
-     * positions of a pass that failed are never looked at. */
+    /* Begins a pass.  *chooses, which is false before: its own finish() gives ids.  After an error
+     * nothing is on its way.  Keys and values at the positions of a pass that failed are never
+     * looked at. */
     weir_err (*start)(void *self, const struct graph_pass *pass, bool *chooses,
                       struct weir_diag *diag);
     /* Waits for the pass of a slot; after an error nothing is on its way.  *id: what was chosen, by

@@ -161,8 +161,8 @@ static bool choices_fit(const struct weir_graph *g, const struct graph_begun *b)
 
 bool weir_graph_may_start(const struct weir_graph *g)
 {
-    return g->n_begun == 0 || (g->n_begun < WEIR_GRAPH_MOST_BEGUN &&
-                               g->begun[g->oldest].chooses && g->back->may_go_ahead(g->self));
+    return g->n_begun == 0 || (g->n_begun < WEIR_GRAPH_MOST_BEGUN && g->begun[g->oldest].chooses &&
+                               g->back->may_go_ahead(g->self));
 }
 
 static void await_choices(struct weir_graph *g, const struct graph_begun *b)
@@ -179,8 +179,8 @@ weir_err weir_graph_start(struct weir_graph *g, const struct weir_graph_token *t
                           struct weir_sampler *const *sampler, bool wants_logits,
                           struct weir_diag *diag)
 {
-    const uint32_t most = g->options.n_logits < g->options.n_sequences ? g->options.n_logits
-                                                                       : g->options.n_sequences;
+    const uint32_t most =
+        g->options.n_logits < g->options.n_sequences ? g->options.n_logits : g->options.n_sequences;
     if (!weir_graph_may_start(g)) {
         weir_diag_set(diag, "a pass begins while others are on their way");
         return WEIR_ERR_INVALID;

@@ -31,10 +31,10 @@ enum { MOST_STREAMS = 1 << 14 };
 struct weir_gpu_stream {
     struct weir_gpu *gpu;
     size_t id;
-    struct job *job;     /* queued and not done */
-    size_t n, room;      /* of these */
-    size_t n_before;     /* that were done and are no longer in the list */
-    size_t at;           /* of the list, that are done */
+    struct job *job;                 /* queued and not done */
+    size_t n, room;                  /* of these */
+    size_t n_before;                 /* that were done and are no longer in the list */
+    size_t at;                       /* of the list, that are done */
     struct weir_gpu_graph *recorded; /* NULL: none */
 };
 

@@ -301,8 +301,7 @@ static uint32_t draw(const struct weir_gpu_draw *o, uint32_t n, const float *log
         left--;
     sum = 0;
     for (uint32_t i = 0; i < left; i++)
-        sum += weight[i] =
-            exp(((double)logit[i] - (double)logit[0]) / (double)o->temperature);
+        sum += weight[i] = exp(((double)logit[i] - (double)logit[0]) / (double)o->temperature);
     double at = uniform * sum;
     uint32_t i = 0;
     while (i + 1 < left && (at -= weight[i]) >= 0)
