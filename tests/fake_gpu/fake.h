@@ -3,8 +3,9 @@
  *
  * Device memory is the heap's (a sanitizer sees what is outside of it), filled with NaNs.  Work is
  * done as late as it may be: when somebody waits for it, each stream by itself as far as that
- * takes. So pinned memory that is written too early, or read before an event, shows, and so does a
- * stream that does not wait for another.  Recorded work is kept and done when its launch is. */
+ * takes, or, at random, further.  So pinned memory that is written too early, or read before an
+ * event, shows, and so does a stream that does not wait for another.  Recorded work is kept and
+ * done when its launch is. */
 #ifndef WEIR_TESTS_FAKE_GPU_H
 #define WEIR_TESTS_FAKE_GPU_H
 

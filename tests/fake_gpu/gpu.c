@@ -369,9 +369,17 @@ weir_err weir_gpu_event_before(struct weir_gpu_event *e, struct weir_gpu_stream 
     return e->stream ? append(s, do_event, e, sizeof(*e)) : WEIR_OK;
 }
 
+/* Streams have speeds of their own: some other may be far ahead, or this one, or none. */
 weir_err weir_gpu_event_wait(struct weir_gpu_event *e)
 {
+    static uint64_t random = 1;
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    struct weir_gpu_stream *other = streams[(random >> 40) % n_streams], *own = streams[e->stream];
+    if (other && (random >> 62) == 0)
+        do_all(other);
     do_event(e);
+    if (own && (random >> 61) % 2 == 0)
+        do_all(own);
     return WEIR_OK;
 }
 
