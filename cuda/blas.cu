@@ -81,7 +81,8 @@ static weir_err reserve(struct weir_gpu_blas *blas, struct weir_diag *diag)
     return WEIR_ERR_NOMEM;
 }
 
-/* What its handle takes of the device's memory shows as free memory less. */
+/* What its handle takes of the device's memory shows as free memory less; so does what others take
+ * meanwhile, so more than it can be is not believed. */
 static weir_err create(struct weir_gpu_blas *blas)
 {
     size_t before = 0, after = 0, all = 0;
@@ -96,10 +97,9 @@ static weir_err create(struct weir_gpu_blas *blas)
     err = gpu_err(cudaMemGetInfo(&after, &all));
     if (err)
         return err;
-    blas->foreign_bytes = before > after ? (int64_t)(before - after) : 0;
+    const int64_t less = (int64_t)before - (int64_t)after;
+    blas->foreign_bytes = less > 0 && less < HANDLE_BYTES ? less : HANDLE_BYTES;
     weir_gpu_count_foreign(blas->gpu, blas->foreign_bytes);
-    if (blas->gpu->taken > blas->gpu->limit) /* it is more than was ever seen: not kept */
-        return WEIR_ERR_NOMEM;
     return blas_err(blas->f.set_math(blas->handle, MATH_NO_REDUCED_PRECISION));
 }
 

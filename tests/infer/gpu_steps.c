@@ -68,18 +68,30 @@ static const struct way ways[] = {
     {.name = "the host chooses", .n_texts = 3, .tier = WEIR_TIER_RAW, .host_choice = true},
 };
 
+/* What a graph takes that keeps as little as it can on the device. */
+static uint64_t least_bytes(const struct setup *m, const struct weir_graph_options *o,
+                            const struct weir_device_rules *rules)
+{
+    struct weir_device_needs needs;
+    struct weir_diag diag = {""};
+    end_if(weir_device_graph_needs(m->model, o, rules, &needs, &diag), &diag);
+    return needs.fixed + needs.least_weights;
+}
+
 static struct weir_graph *new_graph(const struct setup *m, const struct way *way)
 {
     struct weir_graph *g;
     struct weir_diag diag = {""};
     const struct weir_graph_options o = {
         .n_threads = 1, .n_sequences = way->n_texts, .context = CONTEXT, .chunk = 2 * CHUNK};
-    const struct weir_device_rules rules = {.tier = way->tier,
-                                            .n_threads = 1,
-                                            .host_choice = way->host_choice,
-                                            .no_recording = way->no_recording,
-                                            .delay_us = way->delay_us,
-                                            .poison = way->poison};
+    struct weir_device_rules rules = {.tier = way->tier,
+                                      .n_threads = 1,
+                                      .host_choice = way->host_choice,
+                                      .no_recording = way->no_recording,
+                                      .delay_us = way->delay_us,
+                                      .poison = way->poison};
+    if (way->tier == WEIR_TIER_GPU)
+        rules.bytes = least_bytes(m, &o, &rules);
     end_if(way->processor ? weir_graph_new(m->model, &o, &g, &diag)
                           : weir_device_graph_new(m->device, m->model, &o, &rules, &g, &diag),
            &diag);
