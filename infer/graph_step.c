@@ -12,7 +12,7 @@ static bool new_begun(struct graph_begun *b, size_t chunk, size_t n_logits)
     b->position = calloc(chunk, sizeof(*b->position));
     b->fed = calloc(chunk, sizeof(*b->fed));
     b->asked_row = calloc(n_logits, sizeof(*b->asked_row));
-    b->sampler = calloc(n_logits, sizeof(*b->sampler));
+    b->sampler = calloc(n_logits, sizeof(struct weir_sampler *));
     return b->token && b->position && b->fed && b->asked_row && b->sampler;
 }
 

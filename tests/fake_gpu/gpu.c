@@ -430,7 +430,7 @@ static void do_graph(const void *what)
 
 weir_err weir_gpu_graph_launch(struct weir_gpu_graph *g, struct weir_gpu_stream *s)
 {
-    return fake_queue(s, do_graph, &g, sizeof(g));
+    return fake_queue(s, do_graph, &g, sizeof(struct weir_gpu_graph *));
 }
 
 void weir_gpu_graph_free(struct weir_gpu_graph *g)

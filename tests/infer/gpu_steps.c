@@ -164,15 +164,21 @@ static void answer_plainly(const struct setup *m, bool processor,
     }
 }
 
+static bool same_bits(const void *a, const void *b)
+{
+    return memcmp(a, b, VOCAB * sizeof(float)) == 0;
+}
+
 static void compare(const struct answers *right, uint32_t text, uint32_t k,
                     const struct weir_graph_choice *choice, bool wants_logits)
 {
-    expect(choice->id == right->id[text][k], "another id", (long)(text * N_IDS + k));
+    const void *logits = right->logits[text][k]; /* bits are compared */
+    const long number = (long)text * N_IDS + (long)k;
+    expect(choice->id == right->id[text][k], "another id", number);
     expect(choice->length == FIRST_PROMPT + text + k, "another length", (long)choice->length);
     expect(wants_logits == (choice->logits != NULL), "logits that were not wanted, or none", k);
     if (wants_logits && choice->logits)
-        expect(memcmp(choice->logits, right->logits[text][k], VOCAB * sizeof(float)) == 0,
-               "other logits", (long)(text * N_IDS + k));
+        expect(same_bits(choice->logits, logits), "other logits", number);
 }
 
 /* All texts at once: passes begin as soon as they may. */
