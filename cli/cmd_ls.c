@@ -169,11 +169,11 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
     hex_digest(hex, info->digest);
     bool differs = info->features & WEIR_FEATURE_BASE;
     if (entries) {
-        json_t *o = json_pack(
-            "{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents", (json_int_t)info->n_extents,
-            "present_extents", (json_int_t)info->n_present, "plain_bytes",
-            (json_int_t)info->plain_bytes, "stored_bytes", (json_int_t)info->stored_bytes, "ratio",
-            ratio, "digest", hex, "entries", entries);
+        json_t *o =
+            json_pack("{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents", (json_int_t)info->n_extents,
+                      "present_extents", (json_int_t)info->n_present, "plain_bytes",
+                      (json_int_t)info->plain_bytes, "stored_bytes", (json_int_t)info->stored_bytes,
+                      "ratio", ratio, "digest", hex, "entries", entries);
         if (o && differs)
             (void)json_object_set_new(o, "base", json_string(hex_digest(hex, info->base_digest)));
         return print_json(cli, o);
@@ -226,7 +226,8 @@ const struct cmd cmd_ls = {
         "that an earlier file or tensor stores already ('same') count there. Of a URL only the\n"
         "index is read, and 'stored' is estimated. 'absent' and 'part' are what was not, or not "
         "all,\n"
-        "fetched of a part of a store. 'same as base' and 'difference' need the base that is named\n"
+        "fetched of a part of a store. 'same as base' and 'difference' need the base that is "
+        "named\n"
         "below (weir pack --base). -q leaves out heading and totals.\n",
     .examples =
         "  weir ls llama.weir\n"

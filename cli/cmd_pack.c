@@ -22,8 +22,8 @@ static const struct cli_option options[] = {
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
     [OPT_KEEP_LINKS] = {0, "keep-links", NULL,
                         "store links that stay inside SRC as links, not what they show", false},
-    [OPT_BASE] = {0, "base", "STORE|URL", "store what STORE has, or nearly has, as references to it",
-                  false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "store what STORE has, or nearly has, as references to it", false},
     {0},
 };
 
@@ -77,9 +77,8 @@ static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
         return err;
     struct progress progress;
     progress_begin(&progress, cli, "packing");
-    struct weir_pack_options how = {.n_threads = n_threads,
-                                    .watch = &progress.watch,
-                                    .base = job->base.store};
+    struct weir_pack_options how = {
+        .n_threads = n_threads, .watch = &progress.watch, .base = job->base.store};
     struct weir_output to = {&job->out, outfile_write};
     err = weir_pack(job->entry, job->walk->n, &to, &how, &job->result, diag);
     progress_end(&progress);
@@ -102,13 +101,13 @@ static int print_result(const struct cli *cli, const struct job *job)
     hex_digest(hex, r->digest);
     if (cli->json)
         return print_json(
-            cli, json_pack("{s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I,s:b,s:I}", "plain_bytes",
-                           (json_int_t)r->plain_bytes, "stored_bytes", (json_int_t)r->stored_bytes,
-                           "ratio", ratio, "digest", hex, "seconds", job->seconds, "files",
-                           (json_int_t)job->walk->n_files, "directories",
-                           (json_int_t)job->walk->n_dirs, "links", (json_int_t)job->walk->n_links,
-                           "needs_base", (int)r->needs_base, "same_bytes",
-                           (json_int_t)r->same_bytes));
+            cli,
+            json_pack("{s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I,s:b,s:I}", "plain_bytes",
+                      (json_int_t)r->plain_bytes, "stored_bytes", (json_int_t)r->stored_bytes,
+                      "ratio", ratio, "digest", hex, "seconds", job->seconds, "files",
+                      (json_int_t)job->walk->n_files, "directories", (json_int_t)job->walk->n_dirs,
+                      "links", (json_int_t)job->walk->n_links, "needs_base", (int)r->needs_base,
+                      "same_bytes", (json_int_t)r->same_bytes));
     if (cli->quiet)
         return EXIT_FINE;
     if (r->needs_base)

@@ -15,7 +15,9 @@ enum { OPT_AGAINST, OPT_THREADS, OPT_BASE, OPT_CACHE, OPT_CACHE_SIZE };
 static const struct cli_option options[] = {
     [OPT_AGAINST] = {0, "against", "DIR", "compare with the plain files in DIR too", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
-    [OPT_BASE] = {0, "base", "STORE|URL", "of a store of differences: the one that it differs from (default: beside it)", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "of a store of differences: the one that it differs from (default: beside it)",
+                  false},
     [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
     [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},

@@ -36,8 +36,8 @@ void listing_close(struct listing *l);
 WEIR_MUST_CHECK weir_err listing_add(struct listing *l, const struct weir_segment *segment,
                                      struct usage *usage, struct weir_diag *diag);
 
-/* "split", "zstd+raw", ...; "same as base", "difference"; "same" for shared bytes, "none" without any, "?" if nobody
- * looked, "absent" for what was not fetched.  Returns buf. */
+/* "split", "zstd+raw", ...; "same as base", "difference"; "same" for shared bytes, "none" without
+ * any, "?" if nobody looked, "absent" for what was not fetched.  Returns buf. */
 enum { CODING_TEXT = 64 };
 char *usage_coding(const struct usage *usage, char buf[CODING_TEXT]);
 

@@ -31,10 +31,10 @@ static bool ends_with_digest(int folder, const char *name, const uint8_t *digest
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return false;
-    bool fits = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > (off_t)sizeof(end) &&
-                pread(fd, end, sizeof(end), st.st_size - (off_t)sizeof(end)) ==
-                    (ssize_t)sizeof(end) &&
-                weir_store_end_names(end, digest);
+    bool fits =
+        fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > (off_t)sizeof(end) &&
+        pread(fd, end, sizeof(end), st.st_size - (off_t)sizeof(end)) == (ssize_t)sizeof(end) &&
+        weir_store_end_names(end, digest);
     (void)close(fd);
     return fits;
 }

@@ -113,7 +113,8 @@ weir_err weir_store_need_base(const struct weir_store *store, struct weir_diag *
     return WEIR_ERR_ABSENT;
 }
 
-/* docs/format.md, 2.2 and 10: the trailer and the end of an appendix have the digest in one place. */
+/* docs/format.md, 2.2 and 10: the trailer and the end of an appendix have the digest in one place.
+ */
 bool weir_store_end_names(const uint8_t end[WEIR_STORE_END_BYTES],
                           const uint8_t digest[WEIR_DIGEST_BYTES])
 {
