@@ -232,9 +232,9 @@ Test(delta, what_differs_by_chance_is_stored_all_the_same)
     cr_expect_eq(p.head.mode, WEIR_TILE_CONST);
     cr_assert_eq(decode(&p), WEIR_OK);
     cr_assert_arr_eq(p.out, p.plain, p.bytes);
-    cr_expect_eq(weir_tile_encode_delta(p.enc, p.coding, p.base, p.plain, p.bytes - 1, p.payload,
-                                        &p.head),
-                 WEIR_ERR_INVALID);
+    cr_expect_eq(
+        weir_tile_encode_delta(p.enc, p.coding, p.base, p.plain, p.bytes - 1, p.payload, &p.head),
+        WEIR_ERR_INVALID);
     pair_free(&p);
 }
 
