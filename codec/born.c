@@ -14,6 +14,7 @@ enum {
     GLANCE = 32,        /* elements of a place that are looked at first */
     N_GLANCES = 8,      /* such places */
     MISFITS_IN = 1024,  /* one misfit in so many elements is not too many */
+    INT_HALF = 128,     /* of the items of integers; the item of 0 */
     LEAST_BLOCK = 32,   /* elements; a scale costs 32 bits */
 };
 
@@ -77,13 +78,14 @@ float born_round(float x, enum weir_float type)
 
 struct minifloat {
     unsigned mantissa_bits;
-    int least_exponent; /* of a normal number */
-    uint32_t largest;   /* finite one's item */
+    int least_exponent;      /* of a normal number */
+    double denormal_inverse; /* 1 / the least number above 0 */
+    uint32_t largest;        /* finite one's item */
 };
 
 static const struct minifloat minifloats[] = {
-    [WEIR_NUMBER_E4M3] = {3, -6, 0x7e},
-    [WEIR_NUMBER_E5M2] = {2, -14, 0x7b},
+    [WEIR_NUMBER_E4M3] = {3, -6, 0x1p9, 0x7e},
+    [WEIR_NUMBER_E5M2] = {2, -14, 0x1p16, 0x7b},
 };
 
 /* The item of the number closest to x >= 0. */
@@ -93,7 +95,7 @@ static uint32_t minifloat_of(float x, const struct minifloat *m)
     const unsigned lost = MANTISSA_BITS - m->mantissa_bits;
     uint32_t bits = bits_of(x), item;
     if (bits < least)
-        item = (uint32_t)rintf(ldexpf(x, (int)m->mantissa_bits - m->least_exponent));
+        item = (uint32_t)born_nearest((double)x * m->denormal_inverse);
     else
         item = ((bits + (1U << (lost - 1))) >> lost) - (least >> lost) + (1U << m->mantissa_bits);
     return item < m->largest ? item : m->largest;
@@ -104,13 +106,12 @@ static bool put_item(const struct weir_transform *t, float value, float scale, u
 {
     float number;
     if (t->number == WEIR_NUMBER_INT) {
-        const int half = 1 << (8 * t->item_bytes - 1);
-        number = rintf(value / scale);
-        if (!(number >= (float)-half && number < (float)half))
-            number = 0;
-        const uint32_t v = (uint32_t)((int)number + half);
-        number = (float)((int)v - half); /* never -0 */
-        memcpy(item, &v, t->item_bytes); /* little-endian hosts only */
+        number = value / scale;
+        if (!(number >= -INT_HALF && number < INT_HALF - 1))
+            number = number > 0 ? INT_HALF - 1 : -INT_HALF;
+        number = (float)born_nearest((double)number);
+        *item = (uint8_t)((int)number + INT_HALF);
+        number = (float)((int)*item - INT_HALF); /* never -0 */
     } else {
         const bool e4m3 = t->number == WEIR_NUMBER_E4M3;
         uint32_t v =
@@ -219,7 +220,7 @@ static bool solve(const struct weir_transform *t, const struct table *table, flo
         values_of(table, least, &v);
         bool found;
         if (t->number == WEIR_NUMBER_INT) {
-            found = born_solve_int(&v, type, t->item_bytes == 1 ? 128 : BORN_MAX_VALUES - 1, scale);
+            found = born_solve_int(&v, type, scale);
         } else {
             v.largest = table->largest;
             found = born_solve_float(&v, type, (enum weir_number)t->number, scale);
@@ -232,8 +233,7 @@ static bool solve(const struct weir_transform *t, const struct table *table, flo
 /* Finds the scale of a block from the region's elements in it; 1 if there is none. */
 static float scale_of(const struct region *g, const struct block *b)
 {
-    struct table table = {.most =
-                              g->t->number == WEIR_NUMBER_INT ? BORN_MAX_VALUES : MAX_MANTISSAS};
+    struct table table = {.most = g->t->number == WEIR_NUMBER_INT ? BORN_MAX_INTS : MAX_MANTISSAS};
     float scale = 1;
     for (uint64_t row = b->row; row < b->end_row; row++) {
         size_t first = 0, n = run_in_row(g, b, row, &first);
@@ -250,7 +250,7 @@ static size_t fit_block(const struct region *g, const struct block *b, uint8_t *
     for (uint64_t row = b->row; row < b->end_row; row++) {
         size_t first = 0, n = run_in_row(g, b, row, &first);
         for (size_t i = first; i < first + n; i++)
-            misfits += !put_item(g->t, load(g->plain, i, type), scale, item + i * g->t->item_bytes);
+            misfits += !put_item(g->t, load(g->plain, i, type), scale, item + i);
     }
     return misfits;
 }
@@ -299,7 +299,7 @@ static size_t glance_at(const struct weir_transform *t, const struct born_piece 
     uint64_t n = p->n - at < GLANCE ? p->n - at : GLANCE;
     if (n > row_elements)
         n = row_elements;
-    uint8_t item[2 * GLANCE];
+    uint8_t item[GLANCE];
     float scale;
     struct weir_transform one = *t;
     one.row_elements = one.block_cols = (uint32_t)n;
@@ -309,12 +309,12 @@ static size_t glance_at(const struct weir_transform *t, const struct born_piece 
 }
 
 bool born_glance(const struct born_tensor *tensor, const struct born_piece *piece, size_t n_pieces,
-                 enum weir_number number, uint8_t item_bytes)
+                 enum weir_number number)
 {
     struct weir_transform t = {.kind = WEIR_TRANSFORM_SCALE,
                                .number = (uint8_t)number,
                                .made = (uint8_t)tensor->type,
-                               .item_bytes = item_bytes,
+                               .item_bytes = 1,
                                .block_rows = 1};
     size_t misfits = 0, seen = 0;
     if (tensor->row_elements == 0 || tensor->row_elements > UINT32_MAX)
@@ -363,7 +363,7 @@ static bool grid_fits(const struct weir_transform *t, const struct born_piece *p
         if (born_scales(t, row, column, p->n) == 0)
             return false;
         misfits += born_fit(t, p->bytes, p->n, row, column, item, room->scale);
-        item += p->n * t->item_bytes;
+        item += p->n;
         seen += p->n;
         if (misfits > p->n / MISFITS_IN * n_pieces)
             return false;
@@ -372,8 +372,7 @@ static bool grid_fits(const struct weir_transform *t, const struct born_piece *p
 }
 
 bool born_find(const struct born_tensor *tensor, const struct born_piece *piece, size_t n_pieces,
-               enum weir_number number, uint8_t item_bytes, struct born_room *room,
-               struct weir_transform *out)
+               enum weir_number number, struct born_room *room, struct weir_transform *out)
 {
     uint64_t size = UINT64_MAX; /* of the blocks tried last: from large ones to small ones */
     for (;;) {
@@ -381,7 +380,7 @@ bool born_find(const struct born_tensor *tensor, const struct born_piece *piece,
         struct weir_transform best = {0}, t = {.kind = WEIR_TRANSFORM_SCALE,
                                                .number = (uint8_t)number,
                                                .made = (uint8_t)tensor->type,
-                                               .item_bytes = item_bytes};
+                                               .item_bytes = 1};
         for (size_t i = 0; i < N_GRIDS; i++) {
             if (!set_grid(tensor, i, &t))
                 continue;

@@ -41,11 +41,9 @@ struct born_piece {
 };
 
 /* Whether places all over the pieces look as if they were born so.  Costs ordinary weights some
- * microseconds.
- *
- * number, item_bytes   what the items are to be (tile.h); integers of 2 bytes are at most 255 */
+ * microseconds. */
 bool born_glance(const struct born_tensor *tensor, const struct born_piece *piece, size_t n_pieces,
-                 enum weir_number number, uint8_t item_bytes);
+                 enum weir_number number);
 
 /* Room for what is found. */
 struct born_room {
@@ -59,8 +57,7 @@ struct born_room {
  * *room   the items of all pieces, in the end
  * *out    set when true */
 bool born_find(const struct born_tensor *tensor, const struct born_piece *piece, size_t n_pieces,
-               enum weir_number number, uint8_t item_bytes, struct born_room *room,
-               struct weir_transform *out);
+               enum weir_number number, struct born_room *room, struct weir_transform *out);
 
 /* Scales that n_elements from there on need; 0 when that is more than BORN_MAX_SCALES. */
 size_t born_scales(const struct weir_transform *t, uint32_t row, uint32_t column,
@@ -68,7 +65,7 @@ size_t born_scales(const struct weir_transform *t, uint32_t row, uint32_t column
 
 /* Finds items and scales for n elements, of which the first is at (row mod block_rows, column).
  *
- * item     n * t->item_bytes bytes
+ * item     n bytes
  * scale    born_scales() of them
  * Returns how many elements are not what their items make. */
 size_t born_fit(const struct weir_transform *t, const uint8_t *plain, size_t n, uint32_t row,
@@ -76,15 +73,23 @@ size_t born_fit(const struct weir_transform *t, const uint8_t *plain, size_t n, 
 
 /* ---- born_solve.c ---- */
 
-enum { BORN_MAX_VALUES = 256 };
+enum {
+    BORN_MAX_INTS = 128, /* magnitudes of integers of a byte */
+};
 
 /* The different magnitudes of a block, as float32: finite, not 0. */
 struct born_values {
     size_t n;
-    float value[BORN_MAX_VALUES]; /* unordered */
-    uint32_t count[BORN_MAX_VALUES];
-    float largest; /* 0: there is none */
+    float value[BORN_MAX_INTS]; /* unordered */
+    float largest;              /* 0: there is none */
 };
+
+/* The integer next to x, which is below 2^51: ties to even. */
+static inline double born_nearest(double x)
+{
+    const double far = 0x1.8p52; /* no number there has digits behind the point */
+    return x + far - far;
+}
 
 /* The number of `type` next to a float32: ties to even. */
 float born_round(float x, enum weir_float type);
@@ -92,8 +97,7 @@ float born_round(float x, enum weir_float type);
 /* *scale such that number x scale, rounded to `type`, gives every value; of integers, the largest
  * such scale.  For 8-bit floats values are mantissas, 1 to 2, and only `largest` has its exponent.
  * false: there is none. */
-bool born_solve_int(const struct born_values *v, enum weir_float type, unsigned max_int,
-                    float *scale);
+bool born_solve_int(const struct born_values *v, enum weir_float type, float *scale);
 bool born_solve_float(const struct born_values *v, enum weir_float type, enum weir_number number,
                       float *scale);
 

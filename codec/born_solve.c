@@ -48,19 +48,33 @@ static bool narrow(struct interval *s, double low, double high)
 static float candidate(const struct interval *s, int i)
 {
     float x = (float)((s->low + s->high) / 2);
-    for (int step = 0; step < (i + 1) / 2; step++)
-        x = nextafterf(x, i % 2 ? INFINITY : 0);
+    uint32_t bits;
+    memcpy(&bits, &x,
+           sizeof(bits)); /* of neighbours, which are all positive, they are neighbours */
+    bits += i % 2 ? (uint32_t)(i + 1) / 2 : -((uint32_t)i / 2);
+    memcpy(&x, &bits, sizeof(x));
     return x;
 }
 
 /* ---- integers ---- */
+
+/* The integer at or below 0 <= x < 2^31, and the one at or above. */
+static double below(double x)
+{
+    return (double)(int64_t)x;
+}
+
+static double above(double x)
+{
+    return below(x) < x ? below(x) + 1 : x;
+}
 
 /* Narrows the scale by every value that leaves no choice of its integer.  false: none fits. */
 static bool narrow_by_all(const struct born_values *v, enum weir_float type, struct interval *s)
 {
     for (size_t i = 0; i < v->n; i++) {
         struct interval p = preimage(v->value[i], type);
-        double least = ceil(p.low / s->high), most = floor(p.high / s->low);
+        double least = above(p.low / s->high), most = below(p.high / s->low);
         if (least > most)
             return false;
         if (least == most && !narrow(s, p.low / least, p.high / least))
@@ -72,20 +86,17 @@ static bool narrow_by_all(const struct born_values *v, enum weir_float type, str
 static bool makes_all(const struct born_values *v, enum weir_float type, float scale)
 {
     for (size_t i = 0; i < v->n; i++) {
-        float number = rintf(v->value[i] / scale);
+        float number = (float)born_nearest((double)(v->value[i] / scale));
         if (born_round(number * scale, type) != v->value[i])
             return false;
     }
     return true;
 }
 
-bool born_solve_int(const struct born_values *v, enum weir_float type, unsigned max_int,
-                    float *scale)
+bool born_solve_int(const struct born_values *v, enum weir_float type, float *scale)
 {
     const struct interval most = preimage(v->largest, type);
-    if (v->n > max_int)
-        return false;
-    for (unsigned k = 1; k <= max_int; k++) {
+    for (unsigned k = 1; k <= BORN_MAX_INTS; k++) {
         struct interval s = {most.low / k, most.high / k};
         /* Twice: what left a choice at first may not do so any more. */
         if (k < v->n || !narrow_by_all(v, type, &s) || !narrow_by_all(v, type, &s))
@@ -119,7 +130,7 @@ static double closest(float value, double scale, const struct shape *shape)
 {
     int e;
     double mantissa = frexp((double)value / scale, &e); /* 1/2 to 1 */
-    return ldexp(rint(mantissa * 2 * shape->one) / (2 * shape->one), e);
+    return ldexp(born_nearest(mantissa * 2 * shape->one) / (2 * shape->one), e);
 }
 
 static bool makes_mantissas(const struct born_values *v, enum weir_float type,

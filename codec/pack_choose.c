@@ -73,39 +73,38 @@ size_t pack_coding_bytes(const struct weir_coding *coding)
 
 /* Pieces of whole elements, evenly spread; everything when it fits.  Where they are depends on the
  * segment alone.  Opaque bytes come in whole tiles, as zstd will see them. */
-struct sample {
-    size_t n, piece;   /* how many, and bytes of each */
-    uint64_t n_pieces; /* of the whole segment */
-};
-
-static struct sample sample_of(const struct weir_segment *segment, const struct weir_elements *like)
+static struct pack_sampled sample_of(const struct pack *p, uint32_t entry, uint32_t segment)
 {
-    if (segment->bytes <= SAMPLE_BYTES)
-        return (struct sample){1, (size_t)segment->bytes, 1};
-    size_t piece = WEIR_TILE_BYTES;
-    if (like)
-        piece = PIECE_BYTES - (size_t)PIECE_BYTES % like->elem_bytes;
-    return (struct sample){SAMPLE_BYTES / piece, piece, segment->bytes / piece};
+    struct pack_sampled s = {.segment = &p->ix.entry[entry].segment[segment],
+                             .like = pack_elements(p, entry, segment),
+                             .entry = entry,
+                             .n = 1,
+                             .n_pieces = 1};
+    s.piece = (size_t)s.segment->bytes;
+    if (s.segment->bytes <= SAMPLE_BYTES)
+        return s;
+    s.piece = WEIR_TILE_BYTES;
+    if (s.like)
+        s.piece = PIECE_BYTES - (size_t)PIECE_BYTES % s.like->elem_bytes;
+    s.n = SAMPLE_BYTES / s.piece;
+    s.n_pieces = s.segment->bytes / s.piece;
+    return s;
 }
 
-static uint64_t piece_at(const struct weir_segment *segment, const struct sample *s, size_t i)
+uint64_t pack_sampled_at(const struct pack_sampled *s, size_t i)
 {
-    uint64_t number = s->n_pieces / s->n * i + s->n_pieces % s->n * i / s->n;
-    return segment->file_offset + number * s->piece;
+    return (s->n_pieces / s->n * i + s->n_pieces % s->n * i / s->n) * s->piece;
 }
 
-static weir_err take_sample(struct pack_reader *r, uint32_t entry,
-                            const struct weir_segment *segment, const struct weir_elements *like,
-                            uint8_t *sample, size_t *sample_bytes, struct weir_diag *diag)
+static weir_err take_sample(struct pack_reader *r, const struct pack_sampled *s, uint8_t *sample,
+                            struct weir_diag *diag)
 {
-    const struct sample s = sample_of(segment, like);
-    for (size_t i = 0; i < s.n; i++) {
-        weir_err err =
-            pack_read(r, entry, piece_at(segment, &s, i), sample + i * s.piece, s.piece, diag);
+    for (size_t i = 0; i < s->n; i++) {
+        weir_err err = pack_read(r, s->entry, s->segment->file_offset + pack_sampled_at(s, i),
+                                 sample + i * s->piece, s->piece, diag);
         if (err)
             return err;
     }
-    *sample_bytes = s.n * s.piece;
     return WEIR_OK;
 }
 
@@ -116,9 +115,9 @@ void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segmen
         pack_expect(r, entry, at->file_offset, at->bytes);
         return;
     }
-    const struct sample s = sample_of(at, pack_elements(r->pack, entry, segment));
+    const struct pack_sampled s = sample_of(r->pack, entry, segment);
     for (size_t i = 0; i < s.n; i++)
-        pack_expect(r, entry, piece_at(at, &s, i), s.piece);
+        pack_expect(r, entry, at->file_offset + pack_sampled_at(&s, i), s.piece);
 }
 
 /* Stored bytes per plain byte with zstd, on some tiles of the sample. */
@@ -192,19 +191,21 @@ weir_err pack_choose(struct pack_chooser *chooser, struct pack_reader *r, uint32
                      uint32_t segment, const struct pack_slot *slot, struct pack_choice *out,
                      struct weir_diag *diag)
 {
-    const struct weir_elements *elements = pack_elements(r->pack, entry, segment);
-    const struct weir_segment *s = &r->pack->ix.entry[entry].segment[segment];
-    size_t sample_bytes = 0;
+    const struct pack_sampled sampled = sample_of(r->pack, entry, segment);
+    const size_t sample_bytes = sampled.n * sampled.piece;
     *out = (struct pack_choice){0};
-    weir_err err = take_sample(r, entry, s, elements, slot->plain, &sample_bytes, diag);
+    weir_err err = take_sample(r, &sampled, slot->plain, diag);
     if (err)
         return err;
     out->sample_xxh3 = XXH3_64bits(slot->plain, sample_bytes);
-    if (!elements && s->bytes < MIN_GUESS_BYTES)
+    if (!sampled.like && sampled.segment->bytes < MIN_GUESS_BYTES)
         return WEIR_OK;
 
-    struct candidate c = {.slot = slot, .bytes = s->bytes, .sample_bytes = sample_bytes};
-    err = try_all(chooser, &c, elements);
+    struct candidate c = {
+        .slot = slot, .bytes = sampled.segment->bytes, .sample_bytes = sample_bytes};
+    err = try_all(chooser, &c, sampled.like);
+    if (!err && sampled.like)
+        err = pack_choose_born(r, &sampled, slot, &c.best_bytes, &c.best, diag);
     if (err) {
         free(c.best);
         return err;

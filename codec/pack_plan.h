@@ -1,9 +1,10 @@
 /* pack_plan.h - what the steps of weir_pack() hand to each other.
  *
  * plan     pack_plan.c   entries checked and sorted, each file cut into segments
- * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c measures,
- *                        or an earlier one with equal bytes (pack_equal.c)
- * run      pack_run.c    tiles encoded, extents written, files hashed (pack_hash.c)
+ * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c
+ *                        and pack_born.c measure, or an earlier one with equal bytes
+ *                        (pack_equal.c)
+ * run      pack_run.c    tiles encoded (pack_encode.c), extents written, files hashed (pack_hash.c)
  * finish   pack.c        index and trailer
  *
  * share and run take turns when there is a window: neither of their threads runs beside the
@@ -141,11 +142,21 @@ struct pack_sharing {
  * was done.  Takes s->coding over, or leaves it. */
 bool pack_share_again(struct pack *p, struct pack_sharing *s);
 
+/* pack_encode.c: what a thread encodes tiles with.  pack_encode(): tile number `tile` of an object,
+ * otherwise as weir_tile_encode(). */
+struct pack_encoder;
+WEIR_MUST_CHECK weir_err pack_encoder_new(const struct weir_kernels *kernels,
+                                          struct pack_encoder **out);
+void pack_encoder_free(struct pack_encoder *enc); /* NULL is fine */
+WEIR_MUST_CHECK weir_err pack_encode(struct pack_encoder *enc, const struct weir_object *o,
+                                     uint64_t tile, const uint8_t *plain, size_t n_bytes,
+                                     uint8_t *payload, struct weir_tile_head *head);
+
 /* pack_equal.c: *out is the earlier object with the same bytes as the segment, or WEIR_NO_OBJECT.
  * Fills in s->measured.  `first` is the first one to look at, then object.next; the segments
  * before this one have done_bytes, and their objects take at least least_bytes in the store. */
 struct pack_twin {
-    struct weir_tile_encoder *encoder;
+    struct pack_encoder *encoder;
     const struct pack_slot *slot; /* its buffers are overwritten */
     uint64_t done_bytes, least_bytes;
     uint32_t entry, segment, first;
@@ -224,6 +235,23 @@ void pack_chooser_free(struct pack_chooser *c); /* NULL is fine */
 WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_reader *r, uint32_t entry,
                                      uint32_t segment, const struct pack_slot *slot,
                                      struct pack_choice *out, struct weir_diag *diag);
+
+/* Where a sample of a segment was taken. */
+struct pack_sampled {
+    const struct weir_segment *segment;
+    const struct weir_elements *like; /* NULL: opaque */
+    uint32_t entry;
+    size_t n, piece;   /* how many pieces, and bytes of each */
+    uint64_t n_pieces; /* of the whole segment */
+};
+/* Where piece i is in the segment. */
+uint64_t pack_sampled_at(const struct pack_sampled *s, size_t i);
+
+/* pack_born.c: replaces *best, which takes *best_bytes, by a coding with a transform where that is
+ * smaller.  The sample is in slot->plain; both buffers of *slot are overwritten. */
+WEIR_MUST_CHECK weir_err pack_choose_born(struct pack_reader *r, const struct pack_sampled *sampled,
+                                          const struct pack_slot *slot, double *best_bytes,
+                                          struct weir_coding **best, struct weir_diag *diag);
 
 /* Tells the source what pack_choose() will read. */
 void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segment);

@@ -23,7 +23,7 @@ struct run {
     struct pack *p;
     struct run_job job[ORDERED_MAX_SLOTS];
     unsigned n_threads;
-    struct weir_tile_encoder *encoder[ORDERED_MAX_THREADS];
+    struct pack_encoder *encoder[ORDERED_MAX_THREADS];
     struct weir_store_cursor *cursor[ORDERED_MAX_THREADS]; /* with extents to restore */
     uint32_t extent, object;                               /* of the next job */
     uint64_t tile;
@@ -106,7 +106,7 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
     struct weir_tile_head head;
     weir_err err = pack_read(&p->reader[worker], po->entry, s->file_offset + from, plain, n, diag);
     if (!err)
-        err = weir_tile_encode(r->encoder[worker], o->coding, plain, n, payload, &head);
+        err = pack_encode(r->encoder[worker], o, job->tile, plain, n, payload, &head);
     if (err)
         return err;
     uint32_t padded = (head.payload_bytes + 15u) & ~15u;
@@ -205,7 +205,7 @@ weir_err pack_run_new(struct pack *p)
     weir_err err = pack_hash_new(&r->hash);
     r->n_threads = p->n_threads;
     for (unsigned i = 0; !err && i < r->n_threads; i++) {
-        err = weir_tile_encoder_new(p->kernels, &r->encoder[i]);
+        err = pack_encoder_new(p->kernels, &r->encoder[i]);
         if (!err && p->n_restored)
             err = weir_store_cursor_new(&p->view, p->kernels, &r->cursor[i]);
     }
@@ -218,7 +218,7 @@ void pack_run_free(struct pack *p)
     if (!r)
         return;
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++) {
-        weir_tile_encoder_free(r->encoder[i]);
+        pack_encoder_free(r->encoder[i]);
         weir_store_cursor_free(r->cursor[i]);
     }
     pack_hash_free(&r->hash);
