@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "born_text.h"
 #include "cache_options.h"
 #include "cmd.h"
 #include "fail.h"
@@ -35,29 +36,49 @@ static double bits_per_weight(const struct weir_tensor *t, const struct usage *u
     return n ? 8.0 * (double)u->stored_bytes / (double)n : 0;
 }
 
-static void print_tensor(const struct weir_tensor *t, const struct usage *u)
+/* What the elements of a segment were born as; NULL: nothing else than they are. */
+static const char *segment_born(const struct weir_store *store, const struct weir_segment *segment,
+                                char buf[BORN_TEXT])
 {
-    char coding[CODING_TEXT], size[HUMAN_BYTES];
+    if (segment->object == WEIR_NO_OBJECT)
+        return NULL;
+    return born_text(weir_store_object(store, segment->object), buf);
+}
+
+static void print_tensor(const struct job *job, const struct weir_segment *segment,
+                         const struct usage *u)
+{
+    const struct weir_tensor *t = segment->tensor;
+    char coding[CODING_TEXT], size[HUMAN_BYTES], buf[BORN_TEXT];
+    const char *born = segment_born(job->listing.store, segment, buf);
     printf("    %9s  %-7s %-12s %7.3f b/w  [", human_bytes(size, (double)u->stored_bytes), t->dtype,
            usage_coding(u, coding), bits_per_weight(t, u));
     for (uint8_t i = 0; i < t->n_dims; i++)
         printf("%s%" PRIu64, i ? ", " : "", t->dim[i]);
     fputs("]  ", stdout);
     print_name(stdout, t->name);
+    if (born)
+        printf("  (%s)", born);
     putchar('\n');
 }
 
-static json_t *tensor_object(const struct weir_tensor *t, const struct usage *u)
+static json_t *tensor_object(const struct job *job, const struct weir_segment *segment,
+                             const struct usage *u)
 {
-    char coding[CODING_TEXT];
+    const struct weir_tensor *t = segment->tensor;
+    char coding[CODING_TEXT], buf[BORN_TEXT];
+    const char *born = segment_born(job->listing.store, segment, buf);
     json_t *shape = json_array();
     for (uint8_t i = 0; i < t->n_dims; i++)
         (void)json_array_append_new(shape, json_integer((json_int_t)t->dim[i]));
-    return json_pack("{s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "name", json_text(t->name), "dtype",
-                     json_text(t->dtype), "shape", shape, "coding", usage_coding(u, coding),
-                     "plain_bytes", (json_int_t)u->plain_bytes, "absent_bytes",
-                     (json_int_t)u->absent_bytes, "stored_bytes", (json_int_t)u->stored_bytes,
-                     "bits_per_weight", bits_per_weight(t, u));
+    json_t *o = json_pack("{s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "name", json_text(t->name), "dtype",
+                          json_text(t->dtype), "shape", shape, "coding", usage_coding(u, coding),
+                          "plain_bytes", (json_int_t)u->plain_bytes, "absent_bytes",
+                          (json_int_t)u->absent_bytes, "stored_bytes", (json_int_t)u->stored_bytes,
+                          "bits_per_weight", bits_per_weight(t, u));
+    if (o && born)
+        (void)json_object_set_new(o, "born", json_string(born));
+    return o;
 }
 
 static void usage_add(struct usage *sum, const struct usage *u)
@@ -113,8 +134,8 @@ static void print_entry(const struct weir_entry *e, const struct usage *u)
     putchar('\n');
 }
 
-static json_t *entry_object(const struct weir_entry *e, const struct usage *u,
-                            const struct usage *each)
+static json_t *entry_object(const struct job *job, const struct weir_entry *e,
+                            const struct usage *u, const struct usage *each)
 {
     char hex[HEX_DIGEST], coding[CODING_TEXT];
     json_t *o = json_pack("{s:o,s:s,s:i}", "path", json_text(e->path), "kind", kind_name[e->kind],
@@ -133,7 +154,7 @@ static json_t *entry_object(const struct weir_entry *e, const struct usage *u,
     json_t *tensors = each ? json_array() : NULL;
     for (uint32_t i = 0; tensors && i < e->n_segments; i++)
         if (e->segment[i].tensor)
-            (void)json_array_append_new(tensors, tensor_object(e->segment[i].tensor, &each[i]));
+            (void)json_array_append_new(tensors, tensor_object(job, &e->segment[i], &each[i]));
     if (tensors)
         (void)json_object_set_new(o, "tensors", tensors);
     return o;
@@ -147,12 +168,12 @@ static weir_err list_entry(struct job *job, const struct weir_entry *e, struct w
         return WEIR_ERR_NOMEM;
     weir_err err = measure(job, e, &sum, each, diag);
     if (!err && job->entries) {
-        (void)json_array_append_new(job->entries, entry_object(e, &sum, each));
+        (void)json_array_append_new(job->entries, entry_object(job, e, &sum, each));
     } else if (!err) {
         print_entry(e, &sum);
         for (uint32_t i = 0; each && i < e->n_segments; i++)
             if (e->segment[i].tensor)
-                print_tensor(e->segment[i].tensor, &each[i]);
+                print_tensor(job, &e->segment[i], &each[i]);
     }
     free(each);
     return err;
@@ -218,7 +239,9 @@ const struct cmd cmd_ls = {
         "that an earlier file or tensor stores already ('same') count there. Of a URL only the\n"
         "index is read, and 'stored' is estimated. 'absent' and 'part' are what was not, or not "
         "all,\n"
-        "fetched of a part of a store. -q leaves out heading and totals.\n",
+        "fetched of a part of a store. Behind a tensor: what its floats were born as, such as\n"
+        "(FP8 E4M3 x 128x128 scales), where weir pack found that. -q leaves out heading and "
+        "totals.\n",
     .examples =
         "  weir ls llama.weir\n"
         "  weir ls --tensors --json llama.weir | jq '.entries[].tensors[]?.bits_per_weight'\n",

@@ -83,6 +83,7 @@ char *usage_coding(const struct usage *usage, char buf[CODING_TEXT])
         enum weir_tile_mode mode;
         const char *name;
     } order[] = {{WEIR_TILE_SPLIT, "split"},
+                 {WEIR_TILE_MADE, "made"},
                  {WEIR_TILE_ZSTD, "zstd"},
                  {WEIR_TILE_CONST, "const"},
                  {WEIR_TILE_RAW, "raw"}};

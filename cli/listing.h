@@ -7,7 +7,7 @@
 
 #include "codec/store.h"
 
-enum { LISTING_MODES = WEIR_TILE_SPLIT + 1 };
+enum { LISTING_MODES = WEIR_TILE_MADE + 1 };
 
 struct usage {
     uint64_t plain_bytes, stored_bytes; /* stored: payloads, padding and tile heads */
@@ -34,7 +34,7 @@ void listing_close(struct listing *l);
 WEIR_MUST_CHECK weir_err listing_add(struct listing *l, const struct weir_segment *segment,
                                      struct usage *usage, struct weir_diag *diag);
 
-/* "split", "zstd+raw", ...; "same" for shared bytes, "none" without any, "?" if nobody
+/* "split", "made", "zstd+raw", ...; "same" for shared bytes, "none" without any, "?" if nobody
  * looked, "absent" for what was not fetched.  Returns buf. */
 enum { CODING_TEXT = 40 };
 char *usage_coding(const struct usage *usage, char buf[CODING_TEXT]);
