@@ -12,6 +12,7 @@ enum {
     RARE = 256,         /* values that fewer of a block's elements have may be no numbers */
     MAX_MANTISSAS = 24, /* of a block that are looked at: 8 are numbers */
     GLANCE = 32,        /* elements of a place that are looked at first */
+    LEAST_SEEN = 128,   /* elements of them that are not 0: few fit anything */
     N_GLANCES = 8,      /* such places */
     MISFITS_IN = 1024,  /* one misfit in so many elements is not too many */
     INT_HALF = 128,     /* of the items of integers; the item of 0 */
@@ -285,7 +286,7 @@ size_t born_fit(const struct weir_transform *t, const uint8_t *plain, size_t n, 
 /* ---- from a sample ---- */
 
 /* Fits GLANCE elements of one row from element `at` of the piece on, or from a little further on.
- * Returns how many were fitted. */
+ * Returns how many of them are not 0. */
 static size_t glance_at(const struct weir_transform *t, const struct born_piece *p, size_t at,
                         size_t *misfits)
 {
@@ -302,10 +303,13 @@ static size_t glance_at(const struct weir_transform *t, const struct born_piece 
     uint8_t item[GLANCE];
     float scale;
     struct weir_transform one = *t;
+    const uint8_t *plain = p->bytes + at * float_bytes((enum weir_float)t->made);
+    size_t not_zero = 0;
     one.row_elements = one.block_cols = (uint32_t)n;
-    *misfits += born_fit(&one, p->bytes + at * float_bytes((enum weir_float)t->made), (size_t)n, 0,
-                         0, item, &scale);
-    return (size_t)n;
+    *misfits += born_fit(&one, plain, (size_t)n, 0, 0, item, &scale);
+    for (size_t i = 0; i < n; i++)
+        not_zero += load(plain, i, (enum weir_float)t->made) != 0;
+    return not_zero;
 }
 
 bool born_glance(const struct born_tensor *tensor, const struct born_piece *piece, size_t n_pieces,
@@ -323,10 +327,10 @@ bool born_glance(const struct born_tensor *tensor, const struct born_piece *piec
     for (size_t i = 0; i < N_GLANCES; i++) {
         const struct born_piece *p = &piece[n_pieces * i / N_GLANCES];
         seen += glance_at(&t, p, p->n / N_GLANCES * i, &misfits);
-        if (misfits > N_GLANCES)
+        if (misfits > 1)
             return false;
     }
-    return seen > 0;
+    return seen >= LEAST_SEEN;
 }
 
 /* Blocks that are tried: rows and columns of them; 0: all there are. */
