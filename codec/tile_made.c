@@ -21,13 +21,18 @@ static bool items_are_sane(const struct weir_transform *t, const struct weir_til
     return true;
 }
 
+static struct transform_scales scales_of(const struct weir_tile_items *items)
+{
+    return (struct transform_scales){items->row, items->column, (const uint8_t *)items->scale};
+}
+
 weir_err weir_tile_make(struct weir_tile_encoder *enc, const struct weir_transform *t,
                         const struct weir_tile_items *items, size_t n, uint8_t *out)
 {
     if (!items_are_sane(t, items, n))
         return WEIR_ERR_INVALID;
-    transform_make(enc->stream.kernels, t, items->row, items->column, (const uint8_t *)items->scale,
-                   items->item, n, out);
+    const struct transform_scales by = scales_of(items);
+    transform_make(enc->stream.kernels, t, &by, items->item, n, out);
     return WEIR_OK;
 }
 
@@ -64,8 +69,8 @@ static size_t encode_made(struct weir_tile_encoder *enc, const struct weir_codin
     const uint64_t scale_bytes = 4 * (uint64_t)items->n_scales;
     if (HEAD_BYTES + scale_bytes >= plain_bytes)
         return 0;
-    transform_make(enc->stream.kernels, &coding->transform, items->row, items->column,
-                   (const uint8_t *)items->scale, items->item, n, enc->items);
+    const struct transform_scales by = scales_of(items);
+    transform_make(enc->stream.kernels, &coding->transform, &by, items->item, n, enc->items);
     uint8_t *at = payload + HEAD_BYTES + scale_bytes;
     uint32_t n_exceptions = 0;
     at = put_exceptions(plain, enc->items, n, coding->elem_bytes, at, payload + plain_bytes - 1,
@@ -184,8 +189,8 @@ weir_err tile_decode_made(struct weir_tile_decoder *dec, const struct weir_codin
     if (err)
         return err;
     const size_t elem_bytes = coding->elem_bytes;
-    transform_make(dec->kernels, &coding->transform, v.row, v.column, v.scales, dec->made,
-                   plain_bytes / elem_bytes, out);
+    const struct transform_scales by = {v.row, v.column, v.scales};
+    transform_make(dec->kernels, &coding->transform, &by, dec->made, plain_bytes / elem_bytes, out);
     struct cursor positions = {v.positions, (size_t)4 * v.n_exceptions, false};
     for (uint32_t i = 0; i < v.n_exceptions; i++)
         memcpy(out + cursor_u32(&positions) * elem_bytes, v.exceptions + i * elem_bytes,

@@ -116,18 +116,17 @@ uint64_t weir_transform_scales(const struct weir_transform *t, uint32_t row, uin
 }
 
 void transform_make(const struct weir_kernels *kernels, const struct weir_transform *t,
-                    uint32_t row, uint32_t column, const uint8_t *scales, const uint8_t *items,
-                    size_t n, uint8_t *out)
+                    const struct transform_scales *by, const uint8_t *items, size_t n, uint8_t *out)
 {
     const uint64_t in_row = blocks_in_row(t);
-    uint64_t r = row, c = column;
+    uint64_t r = by->row, c = by->column;
     for (size_t at = 0, run; at < n; at += run) {
         /* As far as the block, the row and the elements go. */
         uint64_t left = t->block_cols - c % t->block_cols;
         left = left < t->row_elements - c ? left : t->row_elements - c;
         run = left < n - at ? (size_t)left : n - at;
         float scale;
-        memcpy(&scale, scales + 4 * (r / t->block_rows * in_row + c / t->block_cols), 4);
+        memcpy(&scale, by->scales + 4 * (r / t->block_rows * in_row + c / t->block_cols), 4);
         kernels->scale(t, items + at * t->item_bytes, run, scale, out + at * made_bytes(t));
         c += run;
         if (c == t->row_elements) {

@@ -24,10 +24,15 @@ WEIR_MUST_CHECK weir_err transform_check(const struct weir_transform *transform,
 /* Bytes that the parts of a coding cover: the transform's item, or the element. */
 size_t coding_item_bytes(const struct weir_coding *coding);
 
-/* Makes n elements.  The scales are little-endian F32 at any alignment, as many as
- * weir_transform_scales() says; items has transform->item_bytes for each element. */
+/* What the elements of a tile are scaled by. */
+struct transform_scales {
+    uint32_t row, column;  /* of the first element, as in struct weir_tile_items */
+    const uint8_t *scales; /* little-endian F32 at any alignment, weir_transform_scales() of them */
+};
+
+/* Makes n elements of items, transform->item_bytes for each. */
 void transform_make(const struct weir_kernels *kernels, const struct weir_transform *transform,
-                    uint32_t row, uint32_t column, const uint8_t *scales, const uint8_t *items,
-                    size_t n, uint8_t *out);
+                    const struct transform_scales *by, const uint8_t *items, size_t n,
+                    uint8_t *out);
 
 #endif

@@ -194,7 +194,7 @@ Test(index, refuses_codings)
         {"parts that end early", CODING, 0, 2, 3, "coding 0"},
         {"no parts", CODING, 2, 1, 0, "number of parts"},
         {"nine parts", CODING, 2, 1, 9, "number of parts"},
-        {"byte not zero", CODING, 3, 1, 1, "must be zero"},
+        {"no such transform", CODING, 3, 1, 255, "unknown kind of transform"},
         {"first part not at 0", CODING, PART, 2, 1, "coding 0"},
         {"no items", CODING, PART + 2, 2, 0, "coding 0"},
         {"items past the element", CODING, PART + 2, 2, 2, "coding 0"},
