@@ -155,12 +155,12 @@ static size_t run_in_row(const struct region *g, const struct block *b, uint64_t
 /* Values by their bits; a slot of 0 is free. */
 struct table {
     uint32_t bits[N_SLOTS], count[N_SLOTS];
-    size_t n, most; /* most: where counting ends */
+    float largest[N_SLOTS]; /* of the magnitudes with these bits, or this mantissa */
+    size_t n, most;         /* most: where counting ends */
     uint64_t n_elements;
-    float largest;
 };
 
-static void table_add(struct table *table, uint32_t bits)
+static void table_add(struct table *table, uint32_t bits, float value)
 {
     uint32_t at = (bits ^ bits >> 16) * 0x9e3779b1U >> 23; /* the top 9 of 32 bits: N_SLOTS */
     while (table->bits[at] && table->bits[at] != bits)
@@ -170,6 +170,8 @@ static void table_add(struct table *table, uint32_t bits)
         table->n++;
     }
     table->count[at]++;
+    if (value > table->largest[at])
+        table->largest[at] = value;
 }
 
 /* Counts magnitudes, or mantissas.  false: there are too many. */
@@ -182,14 +184,12 @@ static bool table_add_run(struct table *table, const struct region *g, size_t fi
         if (!isfinite(value) || value < 0x1p-126F)
             continue;
         table->n_elements++;
-        if (value > table->largest)
-            table->largest = value;
-        if (!whole && type == WEIR_FLOAT_F16 && value < f16_least_normal)
+        if (!whole && type == WEIR_FLOAT_F16 && value <= f16_least_normal)
             continue; /* what was rounded there has another mantissa */
         uint32_t bits = bits_of(value);
         if (!whole)
             bits = (bits & ((1U << MANTISSA_BITS) - 1)) | (uint32_t)EXPONENT_ONE << MANTISSA_BITS;
-        table_add(table, bits);
+        table_add(table, bits, value);
         if (table->n > table->most)
             return false;
     }
@@ -204,10 +204,9 @@ static void values_of(const struct table *table, uint64_t least, struct born_val
     for (size_t i = 0; i < N_SLOTS; i++) {
         if (!table->bits[i] || table->count[i] < least)
             continue;
-        float value = float_of(table->bits[i]);
-        v->value[v->n++] = value;
-        if (value > v->largest)
-            v->largest = value;
+        v->value[v->n++] = float_of(table->bits[i]);
+        if (table->largest[i] > v->largest)
+            v->largest = table->largest[i];
     }
 }
 
@@ -219,13 +218,11 @@ static bool solve(const struct weir_transform *t, const struct table *table, flo
         return false;
     for (uint64_t least = 1;; least = table->n_elements / RARE) {
         values_of(table, least, &v);
-        bool found;
-        if (t->number == WEIR_NUMBER_INT) {
-            found = born_solve_int(&v, type, scale);
-        } else {
-            v.largest = table->largest;
-            found = born_solve_float(&v, type, (enum weir_number)t->number, scale);
-        }
+        if (v.n == 0)
+            return false;
+        bool found = t->number == WEIR_NUMBER_INT
+                         ? born_solve_int(&v, type, scale)
+                         : born_solve_float(&v, type, (enum weir_number)t->number, scale);
         if (found || least > 1 || table->n_elements < 2 * (uint64_t)RARE)
             return found;
     }

@@ -7,7 +7,7 @@
 #include "born.h"
 
 enum {
-    LEAST_ELEMENTS = 4096, /* a table and the scales of fewer take what is gained */
+    LEAST_ELEMENTS = 2048, /* a table and the scales of fewer take what is gained */
     N_TILES = 8,           /* that are fitted; a sample that shows nothing costs less */
     MAX_PIECES = 64,
 };
@@ -149,6 +149,8 @@ weir_err pack_choose_born(struct pack_reader *r, const struct pack_sampled *samp
                           const struct pack_slot *slot, double *best_bytes,
                           struct weir_coding **best, struct weir_diag *diag)
 {
+    /* Most of E5M2's numbers are E4M3's, too, and so are small integers. */
+    static const enum weir_number order[] = {WEIR_NUMBER_INT, WEIR_NUMBER_E5M2, WEIR_NUMBER_E4M3};
     const struct weir_segment *s = sampled->segment;
     struct view v = {.width = sampled->like->elem_bytes};
     if (!float_of(sampled->like, &v.tensor.type) || s->bytes % v.width)
@@ -168,10 +170,9 @@ weir_err pack_choose_born(struct pack_reader *r, const struct pack_sampled *samp
     if (!room)
         return WEIR_ERR_NOMEM;
     room->item = slot->stored;
-    for (unsigned number = WEIR_NUMBER_INT; !err && number <= WEIR_NUMBER_E5M2; number++) {
+    for (size_t i = 0; !err && i < sizeof(order) / sizeof(order[0]); i++) {
         struct weir_transform t;
-        if (seen >> number & 1 &&
-            born_find(&v.tensor, v.piece, v.n_pieces, (enum weir_number)number, room, &t))
+        if (seen >> order[i] & 1 && born_find(&v.tensor, v.piece, v.n_pieces, order[i], room, &t))
             err = weigh(&v, &t, room->item, s->bytes, best_bytes, best);
     }
     free(room);

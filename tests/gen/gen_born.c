@@ -57,7 +57,7 @@ static uint32_t f16_bits(float f)
     const double x = fabs((double)f);
     int exponent;
     (void)frexp(x, &exponent);
-    exponent = exponent < -13 ? -13 : exponent; /* of x = 0.1... * 2^exponent */
+    exponent = x == 0 || exponent < -13 ? -13 : exponent; /* of x = 0.1... * 2^exponent */
     const double ulps = nearbyint(ldexp(x, 11 - exponent));
     return sign | (uint32_t)(ulps + (exponent + 13) * 1024); /* a carry goes into the exponent */
 }
