@@ -9,7 +9,7 @@ gen_tensor=$WEIR_BUILD/tests/gen_tensor
 
 mkdir plain
 for dtype in BF16 F16 F32; do
-    "$gen_tensor" "plain/$dtype.safetensors" "$dtype" 2 512
+    "$gen_tensor" "plain/$dtype.safetensors" "$dtype" 1 512
 done
 
 born() { # born FOLDER NUMBERS BLOCK_ROWS BLOCK_COLS: all that, born so
@@ -69,7 +69,7 @@ json "not any('born' in t for e in d['entries'] for t in e.get('tensors', []))"
 # Half of a matrix only, and single elements changed since: the bytes come back all the same.
 mkdir mixed
 for f in BF16 F16 F32; do
-    half=1000000
+    half=500000
     cat <(head -c "$half" "fp8/$f.safetensors") <(tail -c +$((half + 1)) "plain/$f.safetensors") >"mixed/half-$f.safetensors"
     cp "fp8/$f.safetensors" "mixed/$f.safetensors"
     for at in 100001 300003 500005; do
@@ -94,6 +94,6 @@ if "$WEIR" --version | grep -q 'mount yes' && (exec 3<>/dev/fuse) 2>/dev/null; t
     mkdir at
     mounts+=("$tmp/at")
     expect 0 "$WEIR" mount fp8.weir at
-    same_tree fp8 at
+    diff -r fp8 at >/dev/null || die "through the mount"
     fusermount3 -u at
 fi
