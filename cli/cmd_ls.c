@@ -7,6 +7,7 @@
 #include "cmd.h"
 #include "fail.h"
 #include "listing.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "output.h"
@@ -49,14 +50,19 @@ static void print_tensor(const struct job *job, const struct weir_segment *segme
                          const struct usage *u)
 {
     const struct weir_tensor *t = segment->tensor;
-    char coding[CODING_TEXT], size[HUMAN_BYTES], buf[BORN_TEXT];
+    const struct weir_nearness *near = nearness_of(job->listing.store, segment);
+    char buf[BORN_TEXT];
     const char *born = segment_born(job->listing.store, segment, buf);
+    char coding[CODING_TEXT], size[HUMAN_BYTES];
     printf("    %9s  %-7s %-12s %7.3f b/w  [", human_bytes(size, (double)u->stored_bytes), t->dtype,
            usage_coding(u, coding), bits_per_weight(t, u));
     for (uint8_t i = 0; i < t->n_dims; i++)
         printf("%s%" PRIu64, i ? ", " : "", t->dim[i]);
     fputs("]  ", stdout);
     print_name(stdout, t->name);
+    char text[NEARNESS_TEXT];
+    if (near)
+        printf("  near-lossless: %s", nearness_text(near, text));
     if (born)
         printf("  (%s)", born);
     putchar('\n');
@@ -66,16 +72,18 @@ static json_t *tensor_object(const struct job *job, const struct weir_segment *s
                              const struct usage *u)
 {
     const struct weir_tensor *t = segment->tensor;
+    const struct weir_nearness *near = nearness_of(job->listing.store, segment);
     char coding[CODING_TEXT], buf[BORN_TEXT];
     const char *born = segment_born(job->listing.store, segment, buf);
     json_t *shape = json_array();
     for (uint8_t i = 0; i < t->n_dims; i++)
         (void)json_array_append_new(shape, json_integer((json_int_t)t->dim[i]));
-    json_t *o = json_pack("{s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "name", json_text(t->name), "dtype",
-                          json_text(t->dtype), "shape", shape, "coding", usage_coding(u, coding),
-                          "plain_bytes", (json_int_t)u->plain_bytes, "absent_bytes",
-                          (json_int_t)u->absent_bytes, "stored_bytes", (json_int_t)u->stored_bytes,
-                          "bits_per_weight", bits_per_weight(t, u));
+    json_t *o = json_pack("{s:o,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "near_lossless",
+                          near ? nearness_object(near) : json_null(), "name", json_text(t->name),
+                          "dtype", json_text(t->dtype), "shape", shape, "coding",
+                          usage_coding(u, coding), "plain_bytes", (json_int_t)u->plain_bytes,
+                          "absent_bytes", (json_int_t)u->absent_bytes, "stored_bytes",
+                          (json_int_t)u->stored_bytes, "bits_per_weight", bits_per_weight(t, u));
     if (o && born)
         (void)json_object_set_new(o, "born", json_string(born));
     return o;
@@ -87,6 +95,8 @@ static void usage_add(struct usage *sum, const struct usage *u)
     sum->stored_bytes += u->stored_bytes;
     sum->absent_bytes += u->absent_bytes;
     sum->shared = sum->shared || u->shared;
+    sum->same_as_base = sum->same_as_base || u->same_as_base;
+    sum->difference = sum->difference || u->difference;
     sum->estimated = sum->estimated || u->estimated;
     for (size_t i = 0; i < LISTING_MODES; i++)
         sum->tiles[i] += u->tiles[i];
@@ -117,7 +127,7 @@ static void print_entry(const struct weir_entry *e, const struct usage *u)
     char plain[HUMAN_BYTES], stored[HUMAN_BYTES], ratio[HUMAN_BYTES] = "-";
     if (u->stored_bytes)
         snprintf(ratio, sizeof(ratio), "%.3fx", ratio_of(u->plain_bytes, u->stored_bytes));
-    else if (u->shared)
+    else if (u->shared || u->same_as_base)
         snprintf(ratio, sizeof(ratio), "same");
     if (u->absent_bytes)
         snprintf(ratio, sizeof(ratio), "%s", u->stored_bytes ? "part" : "absent");
@@ -186,17 +196,26 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
     double ratio = ratio_of(info->plain_bytes, info->stored_bytes);
     char hex[HEX_DIGEST], plain[HUMAN_BYTES], stored[HUMAN_BYTES];
     hex_digest(hex, info->digest);
-    if (entries)
-        return print_json(cli, json_pack("{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents",
-                                         (json_int_t)info->n_extents, "present_extents",
-                                         (json_int_t)info->n_present, "plain_bytes",
-                                         (json_int_t)info->plain_bytes, "stored_bytes",
-                                         (json_int_t)info->stored_bytes, "ratio", ratio, "digest",
-                                         hex, "entries", entries));
+    const struct near_sum near = near_sum_store(store);
+    bool differs = info->features & WEIR_FEATURE_BASE;
+    if (entries) {
+        json_t *o = json_pack(
+            "{s:o,s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "near_lossless", near_sum_object(&near), "extents",
+            (json_int_t)info->n_extents, "present_extents", (json_int_t)info->n_present,
+            "plain_bytes", (json_int_t)info->plain_bytes, "stored_bytes",
+            (json_int_t)info->stored_bytes, "ratio", ratio, "digest", hex, "entries", entries);
+        if (o && differs)
+            (void)json_object_set_new(o, "base", json_string(hex_digest(hex, info->base_digest)));
+        return print_json(cli, o);
+    }
     if (!cli->quiet)
         printf("%u entries, %s in %s (%.3fx)\nsha256:%s\n", info->n_entries,
                human_bytes(plain, (double)info->plain_bytes),
                human_bytes(stored, (double)info->stored_bytes), ratio, hex);
+    if (!cli->quiet)
+        near_sum_print(stdout, &near);
+    if (!cli->quiet && differs)
+        printf("needs its base, sha256:%s\n", hex_digest(hex, info->base_digest));
     if (!cli->quiet && info->n_present < info->n_extents)
         printf("a part: %u of %u extents, %s, were fetched\n", info->n_present, info->n_extents,
                human_bytes(stored, (double)info->present_bytes));
@@ -239,8 +258,14 @@ const struct cmd cmd_ls = {
         "that an earlier file or tensor stores already ('same') count there. Of a URL only the\n"
         "index is read, and 'stored' is estimated. 'absent' and 'part' are what was not, or not "
         "all,\n"
-        "fetched of a part of a store. Behind a tensor: what its floats were born as, such as\n"
-        "(FP8 E4M3 x 128x128 scales), where weir pack found that. -q leaves out heading and "
+        "fetched of a part of a store. 'same as base' and 'difference' need the base that is "
+        "named\n"
+        "below (weir pack --base). Tensors that are near-lossless (weir pack --profile q8) have "
+        "their\n"
+        "signal-to-noise ratio and largest error behind their name. What floats were born as, "
+        "where\n"
+        "weir pack found it, is there too, such as (FP8 E4M3 x 128x128 scales). -q leaves out "
+        "heading and "
         "totals.\n",
     .examples =
         "  weir ls llama.weir\n"

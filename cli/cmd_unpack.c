@@ -4,17 +4,21 @@
 #include "codec/extract.h"
 #include "fail.h"
 #include "interrupt.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
 #include "tree_out.h"
 
-enum { OPT_FORCE, OPT_THREADS, OPT_CACHE, OPT_CACHE_SIZE };
+enum { OPT_FORCE, OPT_THREADS, OPT_BASE, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_FORCE] = {'f', "force", NULL, "replace files that exist", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "of a store of differences: the one that it differs from (default: beside it)",
+                  false},
     [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
     [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
@@ -45,19 +49,21 @@ static int print_result(const struct cli *cli, const struct weir_store *store, d
     for (uint32_t i = 0; i < info->n_entries; i++)
         n_files += weir_store_entry(store, i)->kind == WEIR_ENTRY_FILE;
     char hex[HEX_DIGEST];
+    const struct near_sum near = near_sum_store(store);
     if (cli->json)
-        return print_json(cli, json_pack("{s:I,s:I,s:f,s:s,s:f,s:I}", "plain_bytes",
-                                         (json_int_t)info->plain_bytes, "stored_bytes",
-                                         (json_int_t)info->stored_bytes, "ratio",
-                                         ratio_of(info->plain_bytes, info->stored_bytes), "digest",
-                                         hex_digest(hex, info->digest), "seconds", seconds, "files",
-                                         n_files));
+        return print_json(
+            cli, json_pack("{s:o,s:I,s:I,s:f,s:s,s:f,s:I}", "near_lossless", near_sum_object(&near),
+                           "plain_bytes", (json_int_t)info->plain_bytes, "stored_bytes",
+                           (json_int_t)info->stored_bytes, "ratio",
+                           ratio_of(info->plain_bytes, info->stored_bytes), "digest",
+                           hex_digest(hex, info->digest), "seconds", seconds, "files", n_files));
     if (cli->quiet)
         return EXIT_FINE;
     char plain[HUMAN_BYTES], rate[HUMAN_BYTES];
     fprintf(cli->out, "%lld file%s, %s, %.2f s, %s/s\n", (long long)n_files,
             n_files == 1 ? "" : "s", human_bytes(plain, (double)info->plain_bytes), seconds,
             human_bytes(rate, seconds > 0 ? (double)info->plain_bytes / seconds : 0));
+    near_sum_print(cli->out, &near);
     return EXIT_FINE;
 }
 
@@ -70,7 +76,7 @@ static int run(struct cli *cli)
         return EXIT_USAGE;
     struct weir_diag diag = {""};
     struct opened in;
-    weir_err err = opened_open(&in, cli->operand[0], &remote, &diag);
+    weir_err err = opened_open_whole(&in, cli->operand[0], cli->value[OPT_BASE], &remote, &diag);
     if (!err)
         err = opened_need_all(&in, &diag);
     if (err) {

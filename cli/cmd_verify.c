@@ -5,16 +5,20 @@
 #include "compare.h"
 #include "fail.h"
 #include "interrupt.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
 
-enum { OPT_AGAINST, OPT_THREADS, OPT_CACHE, OPT_CACHE_SIZE };
+enum { OPT_AGAINST, OPT_THREADS, OPT_BASE, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_AGAINST] = {0, "against", "DIR", "compare with the plain files in DIR too", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "of a store of differences: the one that it differs from (default: beside it)",
+                  false},
     [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
     [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
@@ -22,6 +26,8 @@ static const struct cli_option options[] = {
 
 struct job {
     struct opened in;
+    struct remote_options remote;
+    const char *base; /* NULL: beside the store */
     struct compare compare;
     const char *against; /* NULL: only the store itself */
     bool of_tree;        /* what went wrong is the plain tree's, and names it */
@@ -42,6 +48,8 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
     progress_end(&progress);
     if (!err)
         err = opened_need_all(&job->in, diag); /* only now: damage is worse than a lack */
+    if (!err)
+        err = opened_base(&job->in, job->base, &job->remote, diag);
     if (err)
         return err;
     if (job->against)
@@ -65,7 +73,12 @@ static json_t *result_object(const struct job *job, bool fine)
 {
     const struct weir_store_info *info = weir_store_info(job->in.store);
     char hex[HEX_DIGEST];
-    return json_pack("{s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:I,s:f}", "ok", (int)fine, "digest",
+    struct near_sum near = near_sum_store(job->in.store);
+    json_t *recorded = near_sum_object(&near), *found = json_null();
+    if (near.n && job->against)
+        found = nearness_object(&job->compare.nearness);
+    return json_pack("{s:o,s:o,s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:I,s:f}", "near_lossless", recorded,
+                     "near_lossless_found", found, "ok", (int)fine, "digest",
                      hex_digest(hex, info->digest), "plain_bytes", (json_int_t)info->plain_bytes,
                      "stored_bytes", (json_int_t)info->stored_bytes, "ratio",
                      ratio_of(info->plain_bytes, info->stored_bytes), "extents",
@@ -80,12 +93,18 @@ static int print_fine(const struct cli *cli, const struct job *job)
         return print_json(cli, result_object(job, true));
     if (cli->quiet)
         return EXIT_FINE;
-    char hex[HEX_DIGEST], plain[HUMAN_BYTES], rate[HUMAN_BYTES];
+    char hex[HEX_DIGEST], plain[HUMAN_BYTES], rate[HUMAN_BYTES], near_text[NEARNESS_TEXT];
+    const struct near_sum near = near_sum_store(job->in.store);
+    const char *same = near.n ? " and near-lossless, as recorded" : " and the same";
     fprintf(cli->out, "fine%s: %u extents, %llu tiles, %s, %.2f s, %s/s\nsha256:%s\n",
-            job->against ? " and the same" : "", info->n_extents, (unsigned long long)info->n_tiles,
+            job->against ? same : "", info->n_extents, (unsigned long long)info->n_tiles,
             human_bytes(plain, (double)info->plain_bytes), job->seconds,
             human_bytes(rate, job->seconds > 0 ? (double)info->plain_bytes / job->seconds : 0),
             hex_digest(hex, info->digest));
+    near_sum_print(cli->out, &near);
+    if (near.n && job->against)
+        fprintf(cli->out, "against %s: %s\n", job->against,
+                nearness_text(&job->compare.nearness, near_text));
     return EXIT_FINE;
 }
 
@@ -123,13 +142,12 @@ static int report_differences(const struct cli *cli, const struct job *job)
 static int run(struct cli *cli)
 {
     unsigned n_threads;
-    struct remote_options remote;
+    struct job job = {.against = cli->value[OPT_AGAINST], .base = cli->value[OPT_BASE]};
     if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads) ||
-        !cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &remote))
+        !cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &job.remote))
         return EXIT_USAGE;
     struct weir_diag diag = {""};
-    struct job job = {.against = cli->value[OPT_AGAINST]};
-    weir_err err = opened_open(&job.in, cli->operand[0], &remote, &diag);
+    weir_err err = opened_open(&job.in, cli->operand[0], &job.remote, &diag);
     if (err)
         return fail(cli, err, job.in.name, &diag);
     interrupt_catch();
@@ -156,11 +174,17 @@ const struct cmd cmd_verify = {
     .text =
         "Checks the SHA-256 of every extent, the checksum of every tile and the SHA-256 of every\n"
         "file. With --against, files that differ, are missing or are not in the store are named\n"
-        "and the exit code is 3. Permissions are not compared. Of a part of a store (weir fetch "
+        "and the exit code is 3. Permissions are not compared. The weights of a near-lossless "
+        "store\n"
+        "(weir pack --profile q8) have to be within half a step of those in DIR; how near they "
+        "are is\n"
+        "printed, and what is further off is a difference. Of a part of a store (weir fetch "
         "--layers)\n"
         "the extents and tiles that are there are checked; then it says what is lacking, and the "
         "exit\n"
-        "code is 2.\n",
+        "code is 2. So it is of a store of differences (weir pack --base) whose base is not there: "
+        "its\n"
+        "own bytes are checked, but what they mean takes the base.\n",
     .examples = "  weir verify llama.weir\n"
                 "  weir verify llama.weir --against Llama-3.1-8B && rm -r Llama-3.1-8B\n",
     .option = options,

@@ -65,23 +65,39 @@ static void add_piece(struct view *v, const uint8_t *bytes, size_t n_bytes, uint
         v->piece[v->n_pieces++] = (struct born_piece){bytes, n_bytes / v->width, first};
 }
 
-/* Whole tiles from all over the segment; a short one is in the slot already. */
-static weir_err read_tiles(struct view *v, struct pack_reader *r, uint32_t entry,
-                           const struct weir_segment *s, size_t sample_bytes,
-                           const struct pack_slot *slot, struct weir_diag *diag)
+/* The pieces of the sample.  false: nothing that this is about. */
+static bool view_of(const struct pack_seen *seen, const struct weir_segment *s, struct view *v)
+{
+    const struct pack *p = seen->reader->pack;
+    const struct weir_elements *like = pack_elements(p, seen->entry, seen->segment);
+    *v = (struct view){.width = like->elem_bytes};
+    if (!float_of(like, &v->tensor.type) || s->bytes % v->width)
+        return false;
+    v->tensor.n_elements = s->bytes / v->width;
+    if (v->tensor.n_elements < LEAST_ELEMENTS)
+        return false;
+    set_shape(s, &v->tensor);
+    for (size_t i = 0; i < seen->sample.n; i++)
+        add_piece(v, seen->slot->plain + i * seen->sample.piece, seen->sample.piece,
+                  pack_piece_at(&seen->sample, i) / v->width);
+    return true;
+}
+
+/* Whole tiles from all over the segment, behind the sample; a short one is in the slot already. */
+static weir_err read_tiles(struct view *v, const struct pack_seen *seen,
+                           const struct weir_segment *s, struct weir_diag *diag)
 {
     const uint64_t n_tiles = (s->bytes - 1) / WEIR_TILE_BYTES + 1;
-    const bool there = sample_bytes == s->bytes;
+    const bool there = s->bytes == seen->sample.piece;
     const uint64_t n = there || n_tiles < N_TILES ? n_tiles : N_TILES;
     weir_err err = WEIR_OK;
     v->n_pieces = 0;
     for (uint64_t i = 0; !err && i < n; i++) {
-        const uint64_t at = n_tiles * i / n * WEIR_TILE_BYTES;
-        const uint64_t left = s->bytes - at;
+        const uint64_t at = n_tiles * i / n * WEIR_TILE_BYTES, left = s->bytes - at;
         const size_t n_bytes = left < WEIR_TILE_BYTES ? (size_t)left : WEIR_TILE_BYTES;
-        uint8_t *to = slot->plain + i * WEIR_TILE_BYTES;
+        uint8_t *to = seen->slot->plain + (there ? 0 : PACK_SAMPLE_BYTES) + i * WEIR_TILE_BYTES;
         if (!there)
-            err = pack_read(r, entry, s->file_offset + at, to, n_bytes, diag);
+            err = pack_read(seen->reader, seen->entry, s->file_offset + at, to, n_bytes, diag);
         add_piece(v, to, n_bytes, at / v->width);
     }
     return err;
@@ -145,34 +161,28 @@ static unsigned numbers_seen(const struct view *v)
     return seen;
 }
 
-weir_err pack_choose_born(struct pack_reader *r, const struct pack_sampled *sampled,
-                          const struct pack_slot *slot, double *best_bytes,
+weir_err pack_born_choose(const struct pack_seen *seen, double *best_bytes,
                           struct weir_coding **best, struct weir_diag *diag)
 {
     /* Most of E5M2's numbers are E4M3's, too, and so are small integers. */
     static const enum weir_number order[] = {WEIR_NUMBER_INT, WEIR_NUMBER_E5M2, WEIR_NUMBER_E4M3};
-    const struct weir_segment *s = sampled->segment;
-    struct view v = {.width = sampled->like->elem_bytes};
-    if (!float_of(sampled->like, &v.tensor.type) || s->bytes % v.width)
+    const struct pack *p = seen->reader->pack;
+    const struct weir_segment *s = &p->ix.entry[seen->entry].segment[seen->segment];
+    struct view v;
+    if (!view_of(seen, s, &v))
         return WEIR_OK;
-    v.tensor.n_elements = s->bytes / v.width;
-    if (v.tensor.n_elements < LEAST_ELEMENTS)
+    const unsigned numbers = numbers_seen(&v);
+    if (!numbers)
         return WEIR_OK;
-    set_shape(s, &v.tensor);
-    for (size_t i = 0; i < sampled->n; i++)
-        add_piece(&v, slot->plain + i * sampled->piece, sampled->piece,
-                  pack_sampled_at(sampled, i) / v.width);
-    const unsigned seen = numbers_seen(&v);
-    if (!seen)
-        return WEIR_OK;
-    weir_err err = read_tiles(&v, r, sampled->entry, s, sampled->n * sampled->piece, slot, diag);
+    weir_err err = read_tiles(&v, seen, s, diag);
     struct born_room *room = malloc(sizeof(*room));
     if (!room)
         return WEIR_ERR_NOMEM;
-    room->item = slot->stored;
+    room->item = seen->slot->stored;
     for (size_t i = 0; !err && i < sizeof(order) / sizeof(order[0]); i++) {
         struct weir_transform t;
-        if (seen >> order[i] & 1 && born_find(&v.tensor, v.piece, v.n_pieces, order[i], room, &t))
+        if (numbers >> order[i] & 1 &&
+            born_find(&v.tensor, v.piece, v.n_pieces, order[i], room, &t))
             err = weigh(&v, &t, room->item, s->bytes, best_bytes, best);
     }
     free(room);

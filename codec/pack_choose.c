@@ -6,8 +6,6 @@
 #include <zstd.h>
 
 enum {
-    SAMPLE_BYTES = 1 << 20,     /* at most; 4 MiB gave 0.0001 % on 10 MiB tensors, for half the time
-                                   of packing */
     PIECE_BYTES = 32 << 10,     /* of a sample of elements: more places say more */
     MIN_GUESS_BYTES = 64 << 10, /* shorter opaque runs go to zstd unseen */
 
@@ -19,7 +17,7 @@ enum {
     TRANSFORM_BYTES = 16,
 };
 
-_Static_assert((int)SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
+_Static_assert((int)PACK_SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
 
 /* Opaque bytes that zstd makes this small are no numbers. */
 static const double no_numbers_ratio = 1.0 / 16;
@@ -73,35 +71,30 @@ size_t pack_coding_bytes(const struct weir_coding *coding)
 
 /* Pieces of whole elements, evenly spread; everything when it fits.  Where they are depends on the
  * segment alone.  Opaque bytes come in whole tiles, as zstd will see them. */
-static struct pack_sampled sample_of(const struct pack *p, uint32_t entry, uint32_t segment)
+static struct pack_sample sample_of(const struct weir_segment *segment,
+                                    const struct weir_elements *like)
 {
-    struct pack_sampled s = {.segment = &p->ix.entry[entry].segment[segment],
-                             .like = pack_elements(p, entry, segment),
-                             .entry = entry,
-                             .n = 1,
-                             .n_pieces = 1};
-    s.piece = (size_t)s.segment->bytes;
-    if (s.segment->bytes <= SAMPLE_BYTES)
-        return s;
-    s.piece = WEIR_TILE_BYTES;
-    if (s.like)
-        s.piece = PIECE_BYTES - (size_t)PIECE_BYTES % s.like->elem_bytes;
-    s.n = SAMPLE_BYTES / s.piece;
-    s.n_pieces = s.segment->bytes / s.piece;
-    return s;
+    if (segment->bytes <= PACK_SAMPLE_BYTES)
+        return (struct pack_sample){1, (size_t)segment->bytes, 1};
+    size_t piece = WEIR_TILE_BYTES;
+    if (like)
+        piece = PIECE_BYTES - (size_t)PIECE_BYTES % like->elem_bytes;
+    return (struct pack_sample){PACK_SAMPLE_BYTES / piece, piece, segment->bytes / piece};
 }
 
-uint64_t pack_sampled_at(const struct pack_sampled *s, size_t i)
+uint64_t pack_piece_at(const struct pack_sample *s, size_t i)
 {
-    return (s->n_pieces / s->n * i + s->n_pieces % s->n * i / s->n) * s->piece;
+    uint64_t number = s->n_pieces / s->n * i + s->n_pieces % s->n * i / s->n;
+    return number * s->piece;
 }
 
-static weir_err take_sample(struct pack_reader *r, const struct pack_sampled *s, uint8_t *sample,
+static weir_err take_sample(const struct pack_seen *seen, uint64_t file_offset,
                             struct weir_diag *diag)
 {
+    const struct pack_sample *s = &seen->sample;
     for (size_t i = 0; i < s->n; i++) {
-        weir_err err = pack_read(r, s->entry, s->segment->file_offset + pack_sampled_at(s, i),
-                                 sample + i * s->piece, s->piece, diag);
+        weir_err err = pack_read(seen->reader, seen->entry, file_offset + pack_piece_at(s, i),
+                                 seen->slot->plain + i * s->piece, s->piece, diag);
         if (err)
             return err;
     }
@@ -115,9 +108,9 @@ void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segmen
         pack_expect(r, entry, at->file_offset, at->bytes);
         return;
     }
-    const struct pack_sampled s = sample_of(r->pack, entry, segment);
+    const struct pack_sample s = sample_of(at, pack_elements(r->pack, entry, segment));
     for (size_t i = 0; i < s.n; i++)
-        pack_expect(r, entry, at->file_offset + pack_sampled_at(&s, i), s.piece);
+        pack_expect(r, entry, at->file_offset + pack_piece_at(&s, i), s.piece);
 }
 
 /* Stored bytes per plain byte with zstd, on some tiles of the sample. */
@@ -187,29 +180,56 @@ static weir_err try_all(struct pack_chooser *chooser, struct candidate *c,
     return err;
 }
 
-weir_err pack_choose(struct pack_chooser *chooser, struct pack_reader *r, uint32_t entry,
-                     uint32_t segment, const struct pack_slot *slot, struct pack_choice *out,
+/* Of its own: without regard to what the base has. */
+static weir_err choose_alone(struct pack_chooser *chooser, const struct pack_seen *seen,
+                             const struct weir_elements *elements, struct candidate *c,
+                             struct weir_diag *diag)
+{
+    const struct pack *p = seen->reader->pack;
+    const uint64_t bytes = p->ix.entry[seen->entry].segment[seen->segment].bytes;
+    *c = (struct candidate){.slot = seen->slot,
+                            .bytes = bytes,
+                            .sample_bytes = seen->sample.n * seen->sample.piece,
+                            .best_bytes = (double)bytes};
+    if (!elements && bytes < MIN_GUESS_BYTES)
+        return WEIR_OK;
+    weir_err err = try_all(chooser, c, elements);
+    if (!err && elements)
+        err = pack_born_choose(seen, &c->best_bytes, &c->best, diag);
+    if (err) {
+        free(c->best);
+        c->best = NULL;
+    }
+    return err;
+}
+
+weir_err pack_choose(struct pack_chooser *chooser, struct pack_seen *seen, struct pack_choice *out,
                      struct weir_diag *diag)
 {
-    const struct pack_sampled sampled = sample_of(r->pack, entry, segment);
-    const size_t sample_bytes = sampled.n * sampled.piece;
-    *out = (struct pack_choice){0};
-    weir_err err = take_sample(r, &sampled, slot->plain, diag);
+    const struct pack *p = seen->reader->pack;
+    const struct weir_elements *elements = pack_elements(p, seen->entry, seen->segment);
+    const struct weir_segment *s = &p->ix.entry[seen->entry].segment[seen->segment];
+    seen->sample = sample_of(s, elements);
+    *out = (struct pack_choice){.place = {.object = WEIR_NO_OBJECT}};
+    weir_err err = take_sample(seen, s->file_offset, diag);
     if (err)
         return err;
-    out->sample_xxh3 = XXH3_64bits(slot->plain, sample_bytes);
-    if (!sampled.like && sampled.segment->bytes < MIN_GUESS_BYTES)
-        return WEIR_OK;
-
-    struct candidate c = {
-        .slot = slot, .bytes = sampled.segment->bytes, .sample_bytes = sample_bytes};
-    err = try_all(chooser, &c, sampled.like);
-    if (!err && sampled.like)
-        err = pack_choose_born(r, &sampled, slot, &c.best_bytes, &c.best, diag);
-    if (err) {
-        free(c.best);
+    out->sample_xxh3 = XXH3_64bits(seen->slot->plain, seen->sample.n * seen->sample.piece);
+    if (p->base)
+        err = pack_base_find_same(p->base, seen, &out->place, diag);
+    if (err || out->place.is_same)
         return err;
-    }
+
+    struct candidate c;
+    err = choose_alone(chooser, seen, elements, &c, diag);
     out->coding = c.best;
-    return WEIR_OK;
+    if (!err && p->base)
+        err = pack_base_find_near(p->base, seen, c.best_bytes, out, diag);
+    if (!err && p->near)
+        err = pack_near_choose(seen, c.best_bytes, out, diag);
+    if (err) {
+        free(out->coding);
+        out->coding = NULL;
+    }
+    return err;
 }

@@ -31,6 +31,11 @@ void pack_encoder_free(struct pack_encoder *enc)
     free(enc);
 }
 
+struct weir_tile_encoder *pack_encoder_of_tiles(struct pack_encoder *enc)
+{
+    return enc->tile;
+}
+
 /* As made of what it was born as; what does not follow from that is kept by the encoder. */
 static weir_err encode_born(struct pack_encoder *enc, const struct weir_object *o, uint64_t tile,
                             const uint8_t *plain, size_t n_bytes, uint8_t *payload,
@@ -56,7 +61,8 @@ weir_err pack_encode(struct pack_encoder *enc, const struct weir_object *o, uint
                      const uint8_t *plain, size_t n_bytes, uint8_t *payload,
                      struct weir_tile_head *head)
 {
-    if (o->coding && o->coding->transform.kind && n_bytes % o->coding->elem_bytes == 0)
+    const struct weir_transform *t = o->coding ? &o->coding->transform : NULL;
+    if (t && t->kind == WEIR_TRANSFORM_SCALE && n_bytes % o->coding->elem_bytes == 0)
         return encode_born(enc, o, tile, plain, n_bytes, payload, head);
     return weir_tile_encode(enc->tile, o->coding, plain, n_bytes, payload, head);
 }

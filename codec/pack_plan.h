@@ -4,6 +4,7 @@
  * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c
  *                        and pack_born.c measure, or an earlier one with equal bytes
  *                        (pack_equal.c)
+ *                        or the base's, or a difference from it (pack_base.c)
  * run      pack_run.c    tiles encoded (pack_encode.c), extents written, files hashed (pack_hash.c)
  * finish   pack.c        index and trailer
  *
@@ -11,8 +12,12 @@
  * other's.  With a journal (pack_journal.c), share and run tell it what they have done, and
  * after plan it tells them what an earlier run had done.
  *
- * Memory: the index and about as much again; per thread an encoder and 1.25 slots of 8 MiB (a
- * job's plain and stored bytes); 1 MiB beside.  No allocation per tile. */
+ * Near-lossless tensors (pack_near.c) are read twice: for their rows' steps when they are shared,
+ * and when they are encoded.  What is hashed is then what will be decoded.
+ *
+ * Memory: the index and about as much again; a float for each near row; per thread an encoder
+ * and 1.25 slots of 8 MiB (a job's plain and stored bytes); 1 MiB beside.  No allocation per tile.
+ */
 #ifndef WEIR_CODEC_PACK_PLAN_PRIVATE_H
 #define WEIR_CODEC_PACK_PLAN_PRIVATE_H
 
@@ -21,6 +26,7 @@
 
 #include "codec/layout.h"
 #include "codec/pack.h"
+#include "codec/quantise.h"
 #include "index.h"
 #include "ordered.h"
 #include "sha256.h"
@@ -43,6 +49,13 @@ struct pack_file {
     unsigned n_users;
 };
 
+/* What pack_near.c knows of a tensor that becomes near. */
+struct pack_near {
+    struct weir_step step;
+    float *rms; /* root of the mean square, by row; owned */
+    struct weir_nearness nearness;
+};
+
 /* Beside index.object[o]. */
 struct pack_object {
     uint32_t entry; /* where it shows first */
@@ -53,7 +66,9 @@ struct pack_object {
     bool measured; /* least_bytes is known */
     bool dull;     /* packs to so little that sharing it is not worth the ratio rule's credit */
     uint64_t least_bytes;
-    uint64_t xxh3; /* of all its bytes, when shared and encoded */
+    uint64_t xxh3;          /* of all its bytes, when shared and encoded; of a reference always */
+    struct pack_near *near; /* owned; NULL: lossless.  It is never shared: bytes that are equal
+                               need not become equal ones, in rows of another length. */
 };
 
 struct pack_slot {
@@ -68,15 +83,18 @@ struct pack_reader {
     struct weir_source src;
 };
 
-struct share; /* pack_share.c */
-struct run;   /* pack_run.c */
+struct pack_base; /* pack_base.c */
+struct share;     /* pack_share.c */
+struct run;       /* pack_run.c */
 
 struct pack {
     const struct weir_kernels *kernels;
     const struct weir_watch *watch; /* NULL: none */
     const struct weir_output *output;
     const struct weir_pack_journal *journal; /* NULL: none */
-    uint64_t window_bytes;                   /* 0: none */
+    const struct weir_near *near;            /* NULL: lossless */
+    bool near_embeddings;
+    uint64_t window_bytes; /* 0: none */
 
     struct index ix;
     struct pack_file *file;     /* ix.n_entries */
@@ -94,6 +112,7 @@ struct pack {
     struct pack_reader here, there;
     uint8_t *block[2]; /* PACK_BLOCK_BYTES each */
 
+    struct pack_base *base; /* NULL: none */
     struct share *share;
     struct run *run;
     bool all_shared; /* every segment has its object */
@@ -124,12 +143,22 @@ void pack_share_free(struct pack *p);
 /* Tells the sources of the samples of the coming segments, as many as the window allows. */
 void pack_share_announce(struct pack *p);
 
+/* What a segment is in the base. */
+struct pack_place {
+    uint32_t object; /* of the base; WEIR_NO_OBJECT: nothing */
+    bool is_same;    /* it is that object, and xxh3 its checksum; else, with a coding that needs a
+                        base, it differs from it */
+    uint64_t xxh3;
+};
+
 /* How a segment got its object. */
 enum { PACK_MAX_MEASURED = 4 }; /* per segment; equal samples of unequal segments are rare */
 struct pack_sharing {
     uint32_t object; /* ix.n_objects: a new one */
     uint64_t sample_xxh3;
     struct weir_coding *coding; /* a new one's; owned; NULL: opaque */
+    struct pack_near *near;     /* a new one's; owned; NULL: lossless */
+    struct pack_place place;    /* a new one's */
     unsigned n_measured;        /* objects that were measured on the way */
     struct {
         uint32_t object;
@@ -142,12 +171,13 @@ struct pack_sharing {
  * was done.  Takes s->coding over, or leaves it. */
 bool pack_share_again(struct pack *p, struct pack_sharing *s);
 
-/* pack_encode.c: what a thread encodes tiles with.  pack_encode(): tile number `tile` of an object,
- * otherwise as weir_tile_encode(). */
+/* pack_encode.c: what a thread encodes tiles with.  pack_encode(): tile number `tile` of an object
+ * that is neither near nor a difference; otherwise as weir_tile_encode(). */
 struct pack_encoder;
 WEIR_MUST_CHECK weir_err pack_encoder_new(const struct weir_kernels *kernels,
                                           struct pack_encoder **out);
-void pack_encoder_free(struct pack_encoder *enc); /* NULL is fine */
+void pack_encoder_free(struct pack_encoder *enc);                          /* NULL is fine */
+struct weir_tile_encoder *pack_encoder_of_tiles(struct pack_encoder *enc); /* its own; borrowed */
 WEIR_MUST_CHECK weir_err pack_encode(struct pack_encoder *enc, const struct weir_object *o,
                                      uint64_t tile, const uint8_t *plain, size_t n_bytes,
                                      uint8_t *payload, struct weir_tile_head *head);
@@ -225,32 +255,86 @@ struct pack_chooser;
 /* A choice for a segment, made from a sample of it. */
 struct pack_choice {
     struct weir_coding *coding; /* owned; NULL: opaque */
+    struct pack_near *near;     /* owned; NULL: lossless */
     uint64_t sample_xxh3;       /* equal segments have equal samples */
+    struct pack_place place;
 };
+
+/* Pieces of a segment, evenly spread. */
+struct pack_sample {
+    size_t n, piece;   /* how many, and bytes of each */
+    uint64_t n_pieces; /* of the whole segment */
+};
+enum {
+    PACK_SAMPLE_BYTES = 1 << 20
+}; /* at most; 4 MiB gave 0.0001 % on 10 MiB tensors, for half the
+      time of packing */
+/* Where piece i begins in the segment. */
+uint64_t pack_piece_at(const struct pack_sample *s, size_t i);
+
+/* What a segment is that has been looked at: its sample lies in slot->plain. */
+struct pack_seen {
+    struct pack_reader *reader;
+    unsigned worker;
+    uint32_t entry, segment;
+    const struct pack_slot *slot; /* the rest of its buffers may be overwritten */
+    struct pack_sample sample;
+};
+
+/* pack_base.c: what the base has.  new: *out NULL without a base.
+ * WEIR_ERR_UNSUPPORTED; WEIR_ERR_NOMEM; what reading the base ends with; all with *diag. */
+WEIR_MUST_CHECK weir_err pack_base_new(struct pack *p, const struct weir_store *base,
+                                       struct weir_diag *diag);
+void pack_base_free(struct pack *p);
+/* Looks for the segment among the base's objects, by name, then by content. */
+WEIR_MUST_CHECK weir_err pack_base_find_same(struct pack_base *b, const struct pack_seen *seen,
+                                             struct pack_place *out, struct weir_diag *diag);
+/* Replaces choice->coding, which takes `bytes` in the store, where a difference takes less. */
+WEIR_MUST_CHECK weir_err pack_base_find_near(struct pack_base *b, const struct pack_seen *seen,
+                                             double bytes, struct pack_choice *choice,
+                                             struct weir_diag *diag);
+/* Whether so many more bytes may be references; if so, they are counted. */
+bool pack_base_allows(struct pack_base *b, uint64_t bytes);
+uint64_t pack_base_same_bytes(const struct pack_base *b);
+/* The base's n bytes that an object's from `at` are made from; the worker's until its next call. */
+WEIR_MUST_CHECK weir_err pack_base_read(struct pack_base *b, unsigned worker,
+                                        const struct weir_object *o, uint64_t at, size_t n,
+                                        const uint8_t **out, struct weir_diag *diag);
 
 /* pack_choose.c */
 WEIR_MUST_CHECK weir_err pack_chooser_new(struct pack_chooser **out);
 void pack_chooser_free(struct pack_chooser *c); /* NULL is fine */
-/* Fills in *out; overwrites the buffers of *slot. */
-WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_reader *r, uint32_t entry,
-                                     uint32_t segment, const struct pack_slot *slot,
+/* Fills in *out and seen->sample; overwrites the buffers of *seen->slot. */
+WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_seen *seen,
                                      struct pack_choice *out, struct weir_diag *diag);
 
-/* Where a sample of a segment was taken. */
-struct pack_sampled {
-    const struct weir_segment *segment;
-    const struct weir_elements *like; /* NULL: opaque */
-    uint32_t entry;
-    size_t n, piece;   /* how many pieces, and bytes of each */
-    uint64_t n_pieces; /* of the whole segment */
+/* pack_near.c: puts a near coding in the place of choice->coding, which takes lossless_bytes in the
+ * store, if the segment is one to become near and smaller by it.  Overwrites the buffers of
+ * *seen->slot. */
+WEIR_MUST_CHECK weir_err pack_near_choose(const struct pack_seen *seen, double lossless_bytes,
+                                          struct pack_choice *choice, struct weir_diag *diag);
+void pack_near_free(struct pack_near *near); /* NULL is fine */
+
+/* Encodes tile `number` of a near object, and makes `plain` what will be decoded.  Of one thread:
+ * the encoder and the room. */
+struct pack_near_room;
+struct pack_near_room *pack_near_room_new(void); /* NULL: no memory */
+void pack_near_room_free(struct pack_near_room *room);
+struct pack_near_tile {
+    struct weir_tile_encoder *encoder;
+    struct pack_near_room *room;
+    const struct weir_object *object;
+    const struct pack_near *near;
+    uint64_t number;
 };
-/* Where piece i is in the segment. */
-uint64_t pack_sampled_at(const struct pack_sampled *s, size_t i);
+WEIR_MUST_CHECK weir_err pack_near_encode(const struct pack *p, const struct pack_near_tile *tile,
+                                          uint8_t *plain, size_t n_bytes, uint8_t *payload,
+                                          struct weir_tile_head *head);
 
 /* pack_born.c: replaces *best, which takes *best_bytes, by a coding with a transform where that is
- * smaller.  The sample is in slot->plain; both buffers of *slot are overwritten. */
-WEIR_MUST_CHECK weir_err pack_choose_born(struct pack_reader *r, const struct pack_sampled *sampled,
-                                          const struct pack_slot *slot, double *best_bytes,
+ * smaller.  The sample stays in seen->slot->plain; what is behind it there, and the other buffer,
+ * are overwritten. */
+WEIR_MUST_CHECK weir_err pack_born_choose(const struct pack_seen *seen, double *best_bytes,
                                           struct weir_coding **best, struct weir_diag *diag);
 
 /* Tells the source what pack_choose() will read. */
