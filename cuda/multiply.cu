@@ -15,6 +15,7 @@ weir_err weir_gpu_multiply(struct weir_gpu_stream *s, const struct weir_gpu_prod
     struct multiply_job job = {};
     job.weights = (const uint8_t *)m->at;
     job.lines = (const uint32_t *)m->lines;
+    job.steps = (const uint32_t *)m->steps;
     memcpy(&job.high, m->high, sizeof(job.high));
     job.n_rows = m->n_rows;
     job.n_columns = m->n_columns;
@@ -27,6 +28,8 @@ weir_err weir_gpu_multiply(struct weir_gpu_stream *s, const struct weir_gpu_prod
     job.n = product->n;
     job.fresh = product->fresh;
     const uint32_t groups = fragment_groups(product->n);
+    if (m->form == WEIR_GPU_Q8)
+        return multiply_q8(s, &job, groups);
     return m->form == WEIR_GPU_PACKED ? multiply_packed(s, &job, groups)
                                       : multiply_rows(s, &job, groups);
 }
