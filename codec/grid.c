@@ -45,11 +45,40 @@ uint32_t weir_grid_number(uint16_t step, uint16_t weight, uint32_t most)
     return number <= most && weir_grid_weight(step, number) == magnitude ? number : WEIR_GRID_NONE;
 }
 
+/* The number that a weight has if it has one, by the inverse of the step: which is off by so little
+ * that it is the same.  What is no number has one that is too large. */
+static inline int32_t likely_number(uint32_t magnitude, float inverse)
+{
+    const float beyond = WEIR_GRID_MOST + 1;
+    const float steps = widen((uint16_t)magnitude) * inverse;
+    return (int32_t)((steps < beyond ? steps : beyond) + 0.5F);
+}
+
 size_t weir_grid_count_odd(uint16_t step, const uint16_t *weights, size_t n, uint32_t most)
 {
+    const float size = widen(step), inverse = step ? 1 / size : 0;
     size_t odd = 0;
-    for (size_t i = 0; i < n; i++)
-        odd += weir_grid_number(step, weights[i], most) == WEIR_GRID_NONE;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t magnitude = weights[i] & MAGNITUDE;
+        const int32_t number = likely_number(magnitude, inverse);
+        odd += (uint32_t)(round_bf16((float)number * size) != magnitude) |
+               (uint32_t)(number > (int32_t)most);
+    }
+    return odd;
+}
+
+size_t weir_grid_numbers(uint16_t step, const uint16_t *weights, size_t n, int8_t *numbers)
+{
+    const float size = widen(step), inverse = step ? 1 / size : 0;
+    size_t odd = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t magnitude = weights[i] & MAGNITUDE, sign = weights[i] >> 15;
+        const int32_t number = likely_number(magnitude, inverse);
+        const uint32_t bad = (uint32_t)(round_bf16((float)number * size) != magnitude) |
+                             (uint32_t)(number > WEIR_GRID_MOST) | (sign & (magnitude == 0));
+        numbers[i] = (int8_t)(bad ? 0 : sign ? -number : number);
+        odd += bad;
+    }
     return odd;
 }
 

@@ -37,6 +37,10 @@ uint32_t weir_grid_number(uint16_t step, uint16_t weight, uint32_t most);
 /* How many of n weights have none. */
 size_t weir_grid_count_odd(uint16_t step, const uint16_t *weights, size_t n, uint32_t most);
 
+/* All n numbers with their signs, 0 where there is none up to WEIR_GRID_MOST and for -0; how many
+ * of these there are. */
+size_t weir_grid_numbers(uint16_t step, const uint16_t *weights, size_t n, int8_t *numbers);
+
 /* The step of a row: its least weight that is not zero, over 1 to WEIR_GRID_DIVISORS; the first of
  * these that leaves at most one exception in WEIR_GRID_ODD_PART, else the one that leaves fewest.
  * 0: there is none that may be a step; then zeros have the number 0, and all else is an exception.

@@ -162,6 +162,7 @@ static void put_exceptions(struct packer *p, uint8_t *to, uint32_t n)
             for (uint32_t i = 0; i < n_lines * WEIR_FORM_LINE; i++)
                 p->f->lines[first * WEIR_FORM_LINE + i] = i < n ? p->found[i] : WEIR_FORM_NONE;
         p->f->n_lines += n_lines;
+        p->f->n_listed += n;
     }
     for (size_t i = 0; i < WEIR_FORM_Q8_INLINE; i++)
         put_word(to + 4 * i, word[i]);
@@ -191,7 +192,7 @@ weir_err weir_form_q8_pack(const uint16_t *rows, uint32_t n_rows, uint32_t n_col
                            struct weir_form_q8 *f)
 {
     struct packer p = {.f = f, .rows = rows, .n_rows = n_rows, .n_columns = n_columns};
-    f->n_lines = f->n_exceptions = 0;
+    f->n_lines = f->n_exceptions = f->n_listed = 0;
     uint8_t *unit = f->units;
     for (uint32_t row = 0; row < n_rows; row += WEIR_FORM_ROWS) {
         find_steps(&p, row);

@@ -55,7 +55,7 @@ enum {
 /* Bytes of the steps of a matrix. */
 uint64_t weir_form_q8_step_bytes(uint32_t n_rows);
 
-/* Lines that n exceptions never need more of, however they lie. */
+/* Lines that n exceptions in lines never need more of, however they lie. */
 uint64_t weir_form_q8_lines(uint64_t exceptions);
 
 /* A matrix in that form, in memory of the caller's. */
@@ -65,6 +65,7 @@ struct weir_form_q8 {
     uint32_t *lines;     /* most_lines * WEIR_FORM_LINE; only those in use are written */
     uint32_t most_lines; /* that there is room for */
     uint32_t n_lines, n_exceptions;
+    uint32_t n_listed; /* exceptions in lines */
 };
 
 /* Fills units, steps (weir_grid_find() of each row) and lines, and counts; most_lines is the

@@ -86,7 +86,7 @@ weir_err weir_gpu_matrix_begin_q8(struct weir_gpu_stream *s, void *room, uint32_
 weir_err weir_gpu_matrix_check_wait(struct weir_gpu_stream *s, const struct weir_gpu_matrix *m,
                                     bool *fits, uint64_t *exceptions)
 {
-    uint32_t counts[2];
+    uint32_t counts[3];
     weir_err err = weir_gpu_to_host(s, counts, m->counts, sizeof(counts));
     if (!err)
         err = weir_gpu_stream_wait(s);
@@ -94,7 +94,7 @@ weir_err weir_gpu_matrix_check_wait(struct weir_gpu_stream *s, const struct weir
         return err;
     *fits = counts[0] <= m->most_lines;
     if (exceptions)
-        *exceptions = counts[1];
+        *exceptions = m->form == WEIR_GPU_Q8 ? counts[2] : counts[1];
     return WEIR_OK;
 }
 

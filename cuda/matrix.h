@@ -36,7 +36,7 @@ struct weir_gpu_matrix {
     void *at;
     /* WEIR_GPU_PACKED, WEIR_GPU_Q8 */
     void *lines;      /* lists of exceptions, WEIR_FORM_LINE words a line */
-    uint32_t *counts; /* [0]: lines in use, [1]: exceptions; on the device */
+    uint32_t *counts; /* [0]: lines in use, [1]: exceptions, [2]: of them in lines; on the device */
     uint32_t most_lines;
     uint8_t high[8]; /* WEIR_GPU_PACKED: the high bytes without sign that have codes */
     void *steps;     /* WEIR_GPU_Q8: scaled, of each 16 rows */
@@ -58,7 +58,8 @@ WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *
                                                struct weir_gpu_matrix *out);
 
 /* The same of WEIR_GPU_Q8.  Any matrix is right; one whose rows are no whole steps has nothing but
- * exceptions. */
+ * exceptions.  Here, and in weir_gpu_matrix_bytes() and _check_wait(), `exceptions` are those in
+ * units that have more than WEIR_FORM_Q8_INLINE: others come along. */
 WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin_q8(struct weir_gpu_stream *s, void *room,
                                                   uint32_t n_rows, uint32_t n_columns,
                                                   uint64_t exceptions, struct weir_gpu_matrix *out);

@@ -109,8 +109,10 @@ static __device__ void put_unit_exceptions(const struct packing &p, const struct
     uint32_t first = 0;
     if (u.lane == 0) {
         (void)atomicAdd(p.counts + 1, n);
-        if (n_lines)
+        if (n_lines) {
             first = atomicAdd(p.counts, n_lines);
+            (void)atomicAdd(p.counts + 2, n);
+        }
     }
     first = __shfl_sync(~0u, first, 0);
     if (!n_lines) {
