@@ -91,7 +91,7 @@ static const char *parse_head(struct cursor *c, uint32_t plain_bytes, struct wei
     head->mode = cursor_u8(c);
     if (cursor_number(c, HEAD_ZEROS))
         return "a byte of its head that must be zero is not";
-    if (head->mode > WEIR_TILE_SPLIT)
+    if (head->mode > WEIR_TILE_MADE)
         return "unknown mode";
     if (head->payload_bytes == 0 || head->payload_bytes > plain_bytes)
         return "payload is empty or longer than the plain bytes";
@@ -131,9 +131,11 @@ static const char *misfit(const struct weir_object *o, const struct weir_tile_he
         return "raw, but not as long as its plain bytes";
     if (head->mode == WEIR_TILE_CONST && head->payload_bytes != elem_bytes)
         return "constant, but not one element";
-    if (head->mode == WEIR_TILE_SPLIT && !o->coding)
-        return "split, but its object has no coding";
-    if ((head->mode == WEIR_TILE_CONST || head->mode == WEIR_TILE_SPLIT) && plain % elem_bytes)
+    if (head->mode == WEIR_TILE_SPLIT && (!o->coding || o->coding->transform.kind))
+        return "split, but its object has no coding without a transform";
+    if (head->mode == WEIR_TILE_MADE && (!o->coding || !o->coding->transform.kind))
+        return "made, but its object has no coding with a transform";
+    if ((head->mode == WEIR_TILE_CONST || head->mode >= WEIR_TILE_SPLIT) && plain % elem_bytes)
         return "not whole elements";
     return NULL;
 }

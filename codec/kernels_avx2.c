@@ -7,6 +7,7 @@
 
 #include "items.h"
 #include "perm8.h"
+#include "scale.h"
 
 enum {
     GROUPS = WEIR_LANES / 8,
@@ -316,5 +317,6 @@ const struct weir_kernels weir_kernels_avx2 = {
     .join = join_avx2,
     .decode_items = decode_items,
     .cut = cut_avx2,
+    .scale = scale_items,
     .xxh3 = xxh3,
 };

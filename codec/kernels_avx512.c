@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "items.h"
+#include "scale.h"
 
 enum {
     GROUPS = WEIR_LANES / 16,
@@ -287,5 +288,6 @@ const struct weir_kernels weir_kernels_avx512 = {
     .join = join_avx512,
     .decode_items = decode_items,
     .cut = cut_avx512,
+    .scale = scale_items,
     .xxh3 = xxh3,
 };

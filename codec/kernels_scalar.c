@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "items.h"
+#include "scale.h"
 
 static uint32_t load_u16(const uint8_t *p)
 {
@@ -103,5 +104,6 @@ const struct weir_kernels weir_kernels_scalar = {
     .join = join,
     .decode_items = decode_items,
     .cut = cut,
+    .scale = scale_items,
     .xxh3 = xxh3,
 };

@@ -78,8 +78,10 @@ static weir_err write_compressed(struct pack *p, const uint8_t *plain, size_t n_
         return WEIR_ERR_NOMEM; /* there is room for any result */
     if (n > WEIR_MAX_INDEX_BYTES)
         return WEIR_ERR_INVALID;
-    struct trailer trailer = {
-        .index_at = p->stored_bytes, .stored_bytes = (uint32_t)n, .plain_bytes = (uint32_t)n_plain};
+    struct trailer trailer = {.index_at = p->stored_bytes,
+                              .stored_bytes = (uint32_t)n,
+                              .plain_bytes = (uint32_t)n_plain,
+                              .features = (uint16_t)index_features(&p->ix)};
     weir_err err = sha256_of(room, n, digest);
     if (err)
         return err;

@@ -16,6 +16,7 @@ enum {
 
     CODING_BYTES = 4, /* docs/format.md, 3.1 */
     PART_BYTES = 12,
+    TRANSFORM_BYTES = 16,
 };
 
 _Static_assert((int)SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
@@ -59,7 +60,7 @@ void pack_chooser_free(struct pack_chooser *c)
 
 size_t pack_coding_bytes(const struct weir_coding *coding)
 {
-    size_t n = CODING_BYTES;
+    size_t n = CODING_BYTES + (coding->transform.kind ? TRANSFORM_BYTES : 0);
     for (int i = 0; i < coding->n_parts; i++) {
         size_t n_freq = 0;
         for (size_t j = 0; j < 256; j++)

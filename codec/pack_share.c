@@ -43,13 +43,16 @@ struct share {
 
 static uint64_t hash_coding(const struct weir_coding *c)
 {
-    return XXH3_64bits_withSeed(c->part, c->n_parts * sizeof(c->part[0]), c->elem_bytes);
+    uint64_t seed = XXH3_64bits_withSeed(&c->transform, sizeof(c->transform), c->elem_bytes);
+    return XXH3_64bits_withSeed(c->part, c->n_parts * sizeof(c->part[0]), seed);
 }
 
-/* There is no padding inside a part: 2 + 2 + 1 + 1 + 1 + 1 + 2 + 512 bytes. */
+/* There is no padding inside a part: 2 + 2 + 1 + 1 + 1 + 1 + 2 + 512 bytes; that inside a transform
+ * is zero, as calloc() left it. */
 static bool same_coding(const struct weir_coding *a, const struct weir_coding *b)
 {
     return a->elem_bytes == b->elem_bytes && a->n_parts == b->n_parts &&
+           memcmp(&a->transform, &b->transform, sizeof(a->transform)) == 0 &&
            memcmp(a->part, b->part, a->n_parts * sizeof(a->part[0])) == 0;
 }
 

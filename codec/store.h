@@ -68,12 +68,27 @@ struct weir_entry {
     const char *target; /* relative, stays inside the tree */
 };
 
+/* What a reader must know beyond version 1's first form (docs/format.md, 2.2). */
+enum weir_feature {
+    WEIR_FEATURE_TRANSFORM = 1, /* a coding has a transform */
+    WEIR_FEATURE_NEAR = 2,      /* an object is near what was packed, not what was packed */
+    WEIR_FEATURES_KNOWN = WEIR_FEATURE_TRANSFORM | WEIR_FEATURE_NEAR,
+};
+
+/* How near an object is to what was packed; w: what was packed, e: the difference. */
+struct weir_nearness {
+    double signal, noise; /* sums of w * w and of e * e over all elements */
+    float largest;        /* the largest |e|, in steps of its row */
+    float step;           /* of a row, as a share of the root of its mean w * w */
+};
+
 struct weir_object {
     uint64_t bytes;                   /* plain, > 0 */
     const struct weir_coding *coding; /* NULL: opaque */
     uint32_t tile_bytes;              /* plain bytes of each tile but the last */
     uint64_t first_tile;              /* numbered through the store */
     uint64_t n_tiles;
+    struct weir_nearness nearness; /* all zero unless coding->transform.near */
 };
 
 struct weir_extent {
@@ -106,6 +121,7 @@ struct weir_store_info {
     uint64_t n_tiles;
     uint32_t n_present;     /* extents that are there: all but of a part (docs/format.md, 10) */
     uint64_t present_bytes; /* stored bytes of those */
+    unsigned features;      /* of enum weir_feature */
 };
 
 const struct weir_store_info *weir_store_info(const struct weir_store *store);

@@ -78,7 +78,7 @@ static weir_err read_index(const struct weir_source *src, const struct trailer *
     }
     free(stored);
     if (!err)
-        err = index_parse(plain, trailer->plain_bytes, out, diag);
+        err = index_parse(plain, trailer->plain_bytes, trailer->features, out, diag);
     free(plain);
     return err;
 }
@@ -163,7 +163,8 @@ static weir_err fill(struct weir_store *store, struct weir_diag *diag)
                                            .n_entries = ix->n_entries,
                                            .n_objects = ix->n_objects,
                                            .n_extents = ix->n_extents,
-                                           .n_tiles = ix->n_tiles};
+                                           .n_tiles = ix->n_tiles,
+                                           .features = ix->features};
     memcpy(store->info.digest, store->trailer.digest, WEIR_DIGEST_BYTES);
     err = check_ratio(store, diag);
     if (!err && is_part)
