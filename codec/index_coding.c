@@ -7,7 +7,9 @@
 enum { SIGN_FIRST = 1 }; /* a part's flags */
 
 #define NO_CODING UINT32_MAX
-static const uint64_t tiles_limit = UINT64_C(1) << 40; /* below it */
+#define REFERENCE (UINT32_MAX - 1)
+static const uint64_t tiles_limit = UINT64_C(1) << 40;       /* below it */
+static const uint64_t plain_bytes_limit = UINT64_C(1) << 62; /* below it */
 
 static weir_err read_part(struct parser *p, struct weir_part *part)
 {
@@ -58,7 +60,7 @@ weir_err parser_read_coding(struct parser *p, struct weir_coding **out)
         return parser_cut_short(p);
     if (n_parts == 0 || n_parts > WEIR_MAX_PARTS)
         return parser_bad(p, "number of parts is not 1 to 8");
-    if (kind > WEIR_TRANSFORM_SCALE)
+    if (kind > WEIR_TRANSFORM_XOR)
         return parser_bad(p, "unknown kind of transform");
     struct weir_coding *coding = arena_items(p->arena, 1, weir_coding_bytes(n_parts));
     if (!coding)
@@ -121,6 +123,20 @@ static weir_err read_nearness(struct parser *p, struct weir_nearness *near)
     return WEIR_OK;
 }
 
+/* Where an object that is, or differs from, one of the base is to be found there. */
+static weir_err read_base_place(struct parser *p, struct weir_object *object)
+{
+    object->base_object = cursor_u32(&p->c);
+    object->base_at = cursor_u64(&p->c);
+    if (p->c.bad)
+        return parser_cut_short(p);
+    if (!(p->features & WEIR_FEATURE_BASE))
+        return parser_bad(p, "needs a base, which the store does not name");
+    if (object->base_object == WEIR_NO_OBJECT || object->base_at >= plain_bytes_limit)
+        return parser_bad(p, "no place in a base");
+    return WEIR_OK;
+}
+
 weir_err parser_read_object(struct parser *p, struct weir_object *object)
 {
     struct index *ix = p->ix;
@@ -130,15 +146,21 @@ weir_err parser_read_object(struct parser *p, struct weir_object *object)
         return parser_cut_short(p);
     if (object->bytes == 0)
         return parser_bad(p, "has no bytes");
-    if (coding != NO_CODING && coding >= ix->n_codings)
+    object->is_reference = coding == REFERENCE;
+    bool has_coding = coding != NO_CODING && coding != REFERENCE;
+    if (has_coding && coding >= ix->n_codings)
         return parser_bad(p, "there is no such coding");
-    object->coding = coding == NO_CODING ? NULL : ix->coding[coding];
+    object->coding = has_coding ? ix->coding[coding] : NULL;
     object->tile_bytes = weir_coding_tile_bytes(object->coding);
-    object->n_tiles = (object->bytes - 1) / object->tile_bytes + 1;
+    uint64_t n_tiles = weir_object_tiles(object);
+    object->n_tiles = object->is_reference ? 0 : n_tiles;
     object->first_tile = ix->n_tiles;
-    if (object->n_tiles >= tiles_limit - ix->n_tiles)
+    if (n_tiles >= tiles_limit - ix->n_numbers)
         return parser_bad(p, "more than 2^40 tiles");
     ix->n_tiles += object->n_tiles;
+    ix->n_numbers += n_tiles;
+    if (weir_object_needs_base(object))
+        return read_base_place(p, object);
     bool is_near = object->coding && object->coding->transform.near;
     return is_near ? read_nearness(p, &object->nearness) : WEIR_OK;
 }

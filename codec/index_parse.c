@@ -114,6 +114,9 @@ static weir_err show_object(struct parser *p, const struct weir_segment *segment
         return parser_bad(p, "has not as many bytes as its object");
     if (segment->object == p->n_shown)
         p->n_shown++;
+    /* No overflow: the sum of the files' sizes is checked before. */
+    if (!p->ix->object[segment->object].is_reference)
+        p->ix->own_bytes += segment->bytes;
     return WEIR_OK;
 }
 
@@ -246,6 +249,10 @@ static weir_err read_entry(struct parser *p, struct weir_entry *entry)
 static weir_err read_counts(struct parser *p)
 {
     struct index *ix = p->ix;
+    const uint8_t *digest =
+        p->features & WEIR_FEATURE_BASE ? cursor_take(&p->c, WEIR_DIGEST_BYTES) : NULL;
+    if (digest)
+        memcpy(ix->base_digest, digest, WEIR_DIGEST_BYTES);
     ix->n_codings = cursor_u32(&p->c);
     ix->n_objects = cursor_u32(&p->c);
     ix->n_extents = cursor_u32(&p->c);
@@ -290,8 +297,10 @@ static weir_err read_index(struct parser *p)
     p->noun = "object";
     for (p->number = 0; !err && p->number < ix->n_objects; p->number++)
         err = parser_read_object(p, &ix->object[p->number]);
-    if (!err)
+    if (!err) {
+        index_number(ix);
         err = read_extents(p);
+    }
     p->noun = "entry";
     for (p->number = 0; !err && p->number < ix->n_entries; p->number++)
         err = read_entry(p, &ix->entry[p->number]);
@@ -308,9 +317,21 @@ static weir_err read_index(struct parser *p)
     return err;
 }
 
+void index_number(struct index *ix)
+{
+    uint64_t next = ix->n_tiles;
+    for (uint32_t i = 0; i < ix->n_objects; i++) {
+        struct weir_object *o = &ix->object[i];
+        o->first_number = o->is_reference ? next : o->first_tile;
+        next += o->is_reference ? weir_object_tiles(o) : 0;
+    }
+}
+
 unsigned index_features(const struct index *ix)
 {
     unsigned features = 0;
+    for (uint32_t i = 0; i < ix->n_objects; i++)
+        features |= weir_object_needs_base(&ix->object[i]) ? WEIR_FEATURE_BASE : 0u;
     for (uint32_t i = 0; i < ix->n_codings; i++) {
         const struct weir_transform *t = &ix->coding[i]->transform;
         features |= (t->kind ? WEIR_FEATURE_TRANSFORM : 0u) | (t->near ? WEIR_FEATURE_NEAR : 0u);

@@ -9,6 +9,7 @@ enum {
 };
 
 #define NO_CODING UINT32_MAX
+#define REFERENCE (UINT32_MAX - 1)
 
 /* Run twice over the same index: first with at == NULL, which only counts, then for real. */
 struct writer {
@@ -166,7 +167,7 @@ static void put_nearness(struct writer *w, const struct weir_nearness *near)
 static void put_object(struct writer *w, const struct weir_object *object,
                        const struct coding_number *numbers, uint32_t n_codings)
 {
-    uint32_t number = NO_CODING;
+    uint32_t number = object->is_reference ? REFERENCE : NO_CODING;
     if (object->coding) {
         struct coding_number key = {object->coding, 0};
         const struct coding_number *found =
@@ -176,6 +177,10 @@ static void put_object(struct writer *w, const struct weir_object *object,
     }
     put(w, object->bytes, 8);
     put(w, number, 4);
+    if (weir_object_needs_base(object)) {
+        put(w, object->base_object, 4);
+        put(w, object->base_at, 8);
+    }
     if (object->coding && object->coding->transform.near)
         put_nearness(w, &object->nearness);
 }
@@ -184,6 +189,8 @@ static void put_object(struct writer *w, const struct weir_object *object,
 
 static void put_index(struct writer *w, const struct index *ix, const struct coding_number *numbers)
 {
+    if (index_features(ix) & WEIR_FEATURE_BASE)
+        put_bytes(w, ix->base_digest, WEIR_DIGEST_BYTES);
     put(w, ix->n_codings, 4);
     put(w, ix->n_objects, 4);
     put(w, ix->n_extents, 4);

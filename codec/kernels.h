@@ -80,6 +80,13 @@ struct weir_kernels {
     void (*scale)(const struct weir_transform *transform, const uint8_t *items, size_t n,
                   float scale, uint8_t *out);
 
+    /* n elements become the items that lead to them from the base's, as the transform (DIFF or
+     * XOR) says; and the base's elements become those that n items lead to.  Any alignment. */
+    void (*take_delta)(const struct weir_transform *transform, const uint8_t *base, size_t n,
+                       uint8_t *elements);
+    void (*put_delta)(const struct weir_transform *transform, const uint8_t *items, size_t n,
+                      uint8_t *elements);
+
     /* XXH3-64, seed 0. */
     uint64_t (*xxh3)(const uint8_t *bytes, size_t n);
 };

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "delta.h"
 #include "items.h"
 #include "scale.h"
 
@@ -289,5 +290,7 @@ const struct weir_kernels weir_kernels_avx512 = {
     .decode_items = decode_items,
     .cut = cut_avx512,
     .scale = scale_items,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

@@ -1,6 +1,7 @@
 /* The plain version of every kernel: what docs/format.md says, and the truth for the others. */
 #include "kernels.h"
 
+#include "delta.h"
 #include "items.h"
 #include "scale.h"
 
@@ -105,5 +106,7 @@ const struct weir_kernels weir_kernels_scalar = {
     .decode_items = decode_items,
     .cut = cut,
     .scale = scale_items,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

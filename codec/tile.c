@@ -68,6 +68,7 @@ void weir_tile_encoder_free(struct weir_tile_encoder *enc)
     if (!enc)
         return;
     ZSTD_freeCCtx(enc->zstd);
+    free(enc->made);
     free(enc);
 }
 

@@ -51,6 +51,8 @@ struct weir_part {
 enum weir_transform_kind {
     WEIR_TRANSFORM_NONE = 0,
     WEIR_TRANSFORM_SCALE = 1, /* element = number of its item x scale of its block, rounded */
+    WEIR_TRANSFORM_DIFF = 2,  /* element = the base's, so many places further as its item says */
+    WEIR_TRANSFORM_XOR = 3,   /* element = the base's, exclusive-or its item */
 };
 
 /* What the item of a scaled element is. */
@@ -152,6 +154,13 @@ WEIR_MUST_CHECK weir_err weir_coding_choose(const struct weir_elements *like, co
                                             size_t sample_bytes, struct weir_coding **out,
                                             double *bits_per_byte);
 
+/* The same for numbers of 1, 2, 4 or 8 bytes of which small ones are the most frequent, such as the
+ * items of a difference: as a whole or, where that is much smaller, byte by byte.  The coding has
+ * no transform. */
+WEIR_MUST_CHECK weir_err weir_coding_choose_near_zero(uint8_t item_bytes, const uint8_t *sample,
+                                                      size_t sample_bytes, struct weir_coding **out,
+                                                      double *bits_per_byte);
+
 /* ---- tiles ---- */
 
 struct weir_tile_encoder;
@@ -201,6 +210,21 @@ WEIR_MUST_CHECK weir_err weir_tile_encode_made(struct weir_tile_encoder *enc,
                                                const uint8_t *plain, size_t plain_bytes,
                                                uint8_t *payload, struct weir_tile_head *head);
 
+/* Whether elements are made from a base's: DIFF and XOR. */
+bool weir_coding_needs_base(const struct weir_coding *coding); /* NULL: false */
+
+/* Encodes one tile as the difference from `base`, plain_bytes of whole elements; as constant, zstd
+ * or raw where that is smaller.
+ *
+ * coding       valid, weir_coding_needs_base()
+ * others       as for weir_tile_encode()
+ * WEIR_ERR_INVALID for parts of elements; WEIR_ERR_NOMEM (zstd). */
+WEIR_MUST_CHECK weir_err weir_tile_encode_delta(struct weir_tile_encoder *enc,
+                                                const struct weir_coding *coding,
+                                                const uint8_t *base, const uint8_t *plain,
+                                                size_t plain_bytes, uint8_t *payload,
+                                                struct weir_tile_head *head);
+
 /* The elements that n_elements items make, exceptions apart; by the kernels of the encoder.
  * WEIR_ERR_INVALID as above. */
 WEIR_MUST_CHECK weir_err weir_tile_make(struct weir_tile_encoder *enc,
@@ -216,7 +240,8 @@ void weir_tile_decoder_free(struct weir_tile_decoder *dec); /* NULL is fine */
  *
  * coding       as for encoding
  * payload      exactly head->payload_bytes bytes; nothing past them is read
- * out          exactly plain_bytes bytes; undefined on error: never hand them on
+ * out          exactly plain_bytes bytes; undefined on error: never hand them on.  Of a made tile
+ *              with a coding that needs a base they are the base's bytes before
  *
  * WEIR_ERR_CORRUPT     the payload breaks the format, or the checksum differs
  * WEIR_ERR_NOMEM */

@@ -109,6 +109,43 @@ weir_err weir_tile_encode_made(struct weir_tile_encoder *enc, const struct weir_
     return WEIR_OK;
 }
 
+/* As encode_made().  Nothing stands before the streams but zeros. */
+static size_t encode_delta(struct weir_tile_encoder *enc, const struct weir_coding *coding,
+                           const uint8_t *base, const uint8_t *plain, size_t plain_bytes,
+                           uint8_t *payload)
+{
+    if (plain_bytes <= HEAD_BYTES)
+        return 0;
+    const size_t n = plain_bytes / coding->elem_bytes;
+    memcpy(enc->made, plain, plain_bytes);
+    enc->stream.kernels->take_delta(&coding->transform, base, n, enc->made);
+    memset(payload, 0, HEAD_BYTES);
+    size_t streams = tile_encode_streams(enc, coding, enc->made, n, payload + HEAD_BYTES,
+                                         plain_bytes - 1 - HEAD_BYTES);
+    return streams ? HEAD_BYTES + streams : 0;
+}
+
+weir_err weir_tile_encode_delta(struct weir_tile_encoder *enc, const struct weir_coding *coding,
+                                const uint8_t *base, const uint8_t *plain, size_t plain_bytes,
+                                uint8_t *payload, struct weir_tile_head *head)
+{
+    if (!weir_coding_needs_base(coding) || plain_bytes == 0 || plain_bytes % coding->elem_bytes)
+        return WEIR_ERR_INVALID;
+    head->xxh3 = enc->stream.kernels->xxh3(plain, plain_bytes);
+    if (tile_encode_const(plain, plain_bytes, coding->elem_bytes, payload, head))
+        return WEIR_OK;
+    if (!enc->made)
+        enc->made = malloc(WEIR_TILE_BYTES);
+    if (!enc->made)
+        return WEIR_ERR_NOMEM;
+    size_t n = encode_delta(enc, coding, base, plain, plain_bytes, payload);
+    if (n == 0)
+        return tile_encode_opaque(enc, plain, plain_bytes, payload, head);
+    head->mode = WEIR_TILE_MADE;
+    head->payload_bytes = (uint32_t)n;
+    return WEIR_OK;
+}
+
 /* ---- decoding ---- */
 
 static bool scales_are_finite(const uint8_t *scales, uint32_t n)
@@ -135,6 +172,17 @@ static bool positions_ascend(const uint8_t *positions, uint32_t n, size_t n_elem
     return true;
 }
 
+/* How many scales stand before the streams is right; a difference has neither scales nor
+ * exceptions, nor a place in a matrix. */
+static bool counts_are_right(const struct weir_transform *t, const struct weir_made_view *v,
+                             size_t n)
+{
+    if (transform_needs_base(t))
+        return !v->row && !v->column && !v->n_scales && !v->n_exceptions;
+    uint64_t n_scales = weir_transform_scales(t, v->row, v->column, n);
+    return n_scales && v->n_scales == n_scales && v->n_exceptions <= n;
+}
+
 weir_err weir_tile_view_made(const struct weir_coding *coding, const uint8_t *payload,
                              size_t payload_bytes, size_t plain_bytes, struct weir_made_view *out)
 {
@@ -147,8 +195,7 @@ weir_err weir_tile_view_made(const struct weir_coding *coding, const uint8_t *pa
     v.row = cursor_u32(&c);
     v.n_scales = cursor_u32(&c);
     v.n_exceptions = cursor_u32(&c);
-    uint64_t n_scales = weir_transform_scales(&coding->transform, v.row, v.column, n);
-    if (c.bad || n_scales == 0 || v.n_scales != n_scales || v.n_exceptions > n)
+    if (c.bad || !counts_are_right(&coding->transform, &v, n))
         return WEIR_ERR_CORRUPT;
     v.scales = cursor_take(&c, 4 * (size_t)v.n_scales);
     v.positions = cursor_take(&c, 4 * (size_t)v.n_exceptions);
@@ -189,6 +236,10 @@ weir_err tile_decode_made(struct weir_tile_decoder *dec, const struct weir_codin
     if (err)
         return err;
     const size_t elem_bytes = coding->elem_bytes;
+    if (transform_needs_base(&coding->transform)) {
+        dec->kernels->put_delta(&coding->transform, dec->made, plain_bytes / elem_bytes, out);
+        return WEIR_OK;
+    }
     const struct transform_scales by = {v.row, v.column, v.scales};
     transform_make(dec->kernels, &coding->transform, &by, dec->made, plain_bytes / elem_bytes, out);
     struct cursor positions = {v.positions, (size_t)4 * v.n_exceptions, false};

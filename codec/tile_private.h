@@ -22,6 +22,7 @@ struct weir_tile_encoder {
     struct rans_encode_table table[WEIR_MAX_PARTS];
     ZSTD_CCtx *zstd;
     struct stream_encoder stream;
+    uint8_t *made; /* the items of a difference, WEIR_TILE_BYTES; NULL until there was one */
     uint8_t items[WEIR_TILE_BYTES];
 };
 

@@ -81,6 +81,14 @@ static bool scale_is_sane(const struct weir_transform *t, uint16_t elem_bytes)
            t->block_cols <= t->row_elements;
 }
 
+/* Nothing but the width is said of a difference. */
+static bool delta_is_sane(const struct weir_transform *t, uint16_t elem_bytes)
+{
+    bool width = elem_bytes == 1 || elem_bytes == 2 || elem_bytes == 4 || elem_bytes == 8;
+    return width && t->item_bytes == elem_bytes && !t->number && !t->made && !t->near &&
+           !t->row_elements && !t->block_rows && !t->block_cols;
+}
+
 weir_err transform_check(const struct weir_transform *t, uint16_t elem_bytes)
 {
     switch (t->kind) {
@@ -91,9 +99,22 @@ weir_err transform_check(const struct weir_transform *t, uint16_t elem_bytes)
                    : WEIR_OK;
     case WEIR_TRANSFORM_SCALE:
         return scale_is_sane(t, elem_bytes) ? WEIR_OK : WEIR_ERR_CORRUPT;
+    case WEIR_TRANSFORM_DIFF:
+    case WEIR_TRANSFORM_XOR:
+        return delta_is_sane(t, elem_bytes) ? WEIR_OK : WEIR_ERR_CORRUPT;
     default:
         return WEIR_ERR_CORRUPT;
     }
+}
+
+bool transform_needs_base(const struct weir_transform *t)
+{
+    return t->kind == WEIR_TRANSFORM_DIFF || t->kind == WEIR_TRANSFORM_XOR;
+}
+
+bool weir_coding_needs_base(const struct weir_coding *coding)
+{
+    return coding && transform_needs_base(&coding->transform);
 }
 
 size_t coding_item_bytes(const struct weir_coding *coding)
@@ -109,7 +130,8 @@ static uint64_t blocks_in_row(const struct weir_transform *t)
 uint64_t weir_transform_scales(const struct weir_transform *t, uint32_t row, uint32_t column,
                                size_t n_elements)
 {
-    if (row >= t->block_rows || column >= t->row_elements || n_elements == 0)
+    if (t->kind != WEIR_TRANSFORM_SCALE || row >= t->block_rows || column >= t->row_elements ||
+        n_elements == 0)
         return 0;
     uint64_t last_row = row + (column + (uint64_t)n_elements - 1) / t->row_elements;
     return (last_row / t->block_rows + 1) * blocks_in_row(t);

@@ -21,6 +21,9 @@ uint16_t f16_of(uint32_t bits);
 WEIR_MUST_CHECK weir_err transform_check(const struct weir_transform *transform,
                                          uint16_t elem_bytes);
 
+/* DIFF and XOR. */
+bool transform_needs_base(const struct weir_transform *transform);
+
 /* Bytes that the parts of a coding cover: the transform's item, or the element. */
 size_t coding_item_bytes(const struct weir_coding *coding);
 
