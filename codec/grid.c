@@ -82,15 +82,29 @@ size_t weir_grid_numbers(uint16_t step, const uint16_t *weights, size_t n, int8_
     return odd;
 }
 
-uint16_t weir_grid_find(const uint16_t *weights, size_t n, uint32_t most)
+/* The least magnitude above `above`, and how often it comes. */
+static uint16_t next_least(const uint16_t *weights, size_t n, uint16_t above, size_t *count)
 {
-    uint16_t least = MAGNITUDE, best = 0;
-    size_t fewest = n + 1;
+    uint16_t least = MAGNITUDE;
+    *count = 0;
     for (size_t i = 0; i < n; i++) {
         const uint16_t magnitude = weights[i] & MAGNITUDE;
-        if (magnitude && magnitude < least)
-            least = magnitude;
+        if (magnitude <= above || magnitude > least)
+            continue;
+        *count = magnitude < least ? 1 : *count + 1;
+        least = magnitude;
     }
+    return least;
+}
+
+uint16_t weir_grid_find(const uint16_t *weights, size_t n, uint32_t most)
+{
+    uint16_t least = 0, best = 0;
+    size_t fewest = n + 1, count = 0;
+    for (int i = 0; i < WEIR_GRID_TRIES && count <= n / WEIR_GRID_RARE_PART; i++)
+        least = next_least(weights, n, least, &count);
+    if (count <= n / WEIR_GRID_RARE_PART)
+        return 0;
     for (uint32_t k = 1; k <= WEIR_GRID_DIVISORS; k++) {
         const uint16_t step = round_bf16(widen(least) / (float)k);
         if (!may_be_step(step) || weir_grid_weight(step, k) != least)

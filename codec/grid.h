@@ -24,6 +24,8 @@ enum {
      * scaled by 2^132 (cuda/form_q8.h). */
     WEIR_GRID_LEAST_STEP = 27 << 7,
     WEIR_GRID_END_STEP = 123 << 7,
+    WEIR_GRID_TRIES = 8,
+    WEIR_GRID_RARE_PART = 512,
     WEIR_GRID_DIVISORS = 4,  /* of a row's least weight: that many numbers it may have */
     WEIR_GRID_ODD_PART = 16, /* one exception in so many weights, at most: found */
 };
@@ -41,10 +43,11 @@ size_t weir_grid_count_odd(uint16_t step, const uint16_t *weights, size_t n, uin
  * of these there are. */
 size_t weir_grid_numbers(uint16_t step, const uint16_t *weights, size_t n, int8_t *numbers);
 
-/* The step of a row: its least weight that is not zero, over 1 to WEIR_GRID_DIVISORS; the first of
- * these that leaves at most one exception in WEIR_GRID_ODD_PART, else the one that leaves fewest.
- * 0: there is none that may be a step; then zeros have the number 0, and all else is an exception.
- */
+/* The step of a row: its least weight that is not zero and comes more than n / WEIR_GRID_RARE_PART
+ * times (of the WEIR_GRID_TRIES least; what is less is an exception), over 1 to
+ * WEIR_GRID_DIVISORS; the first of these that leaves at most one exception in WEIR_GRID_ODD_PART,
+ * else the one that leaves fewest.  0: there is none that may be a step; then zeros have the number
+ * 0, and all else is an exception. */
 uint16_t weir_grid_find(const uint16_t *weights, size_t n, uint32_t most);
 
 #ifdef __cplusplus

@@ -35,16 +35,31 @@ static __device__ __forceinline__ uint32_t grid_number(uint32_t step, uint32_t w
     return number <= most && grid_weight(step, number) == magnitude ? number : WEIR_GRID_NONE;
 }
 
-/* The step of a row, by a warp. */
-static __device__ uint32_t grid_find(const uint16_t *row, uint32_t n, uint32_t most, uint32_t lane)
+/* The least magnitude above `above`, and how often it comes. */
+static __device__ uint32_t grid_next_least(const uint16_t *row, uint32_t n, uint32_t above,
+                                           uint32_t lane, uint32_t *count)
 {
-    uint32_t least = 0x7fff, best = 0, fewest = n + 1;
+    uint32_t least = 0x7fff, mine = 0;
     for (uint32_t i = lane; i < n; i += 32) {
         const uint32_t magnitude = row[i] & 0x7fff;
-        if (magnitude && magnitude < least)
+        if (magnitude > above && magnitude < least)
             least = magnitude;
     }
     least = __reduce_min_sync(~0u, least);
+    for (uint32_t i = lane; i < n; i += 32)
+        mine += (row[i] & 0x7fff) == least;
+    *count = __reduce_add_sync(~0u, mine);
+    return least;
+}
+
+/* The step of a row, by a warp. */
+static __device__ uint32_t grid_find(const uint16_t *row, uint32_t n, uint32_t most, uint32_t lane)
+{
+    uint32_t least = 0, best = 0, fewest = n + 1, count = 0;
+    for (int i = 0; i < WEIR_GRID_TRIES && count <= n / WEIR_GRID_RARE_PART; i++)
+        least = grid_next_least(row, n, least, lane, &count);
+    if (count <= n / WEIR_GRID_RARE_PART)
+        return 0;
     for (uint32_t k = 1; k <= WEIR_GRID_DIVISORS; k++) {
         const uint32_t step = grid_round(__fdiv_rn(grid_widen(least), (float)k));
         if (step < WEIR_GRID_LEAST_STEP || step >= WEIR_GRID_END_STEP ||

@@ -17,7 +17,7 @@ enum {
 struct sample {
     uint64_t count[HIGH_VALUES], n;
     bool no_steps; /* rows are no whole steps; else so many weights are exceptions: */
-    uint64_t n_stepless;
+    uint64_t n_stepless, n_looked_at;
 };
 
 /* What rows of whole steps would have for exceptions. */
@@ -27,8 +27,9 @@ static void look_for_steps(const uint16_t *rows, uint64_t n_rows, size_t n_colum
     for (uint64_t i = 0; i < n_rows && !s->no_steps; i++, rows += n_columns) {
         const uint16_t step = weir_grid_find(rows, n_columns, WEIR_FORM_Q8_MOST);
         const size_t odd = weir_grid_count_odd(step, rows, n_columns, WEIR_FORM_Q8_MOST);
-        s->no_steps = odd > n_columns / HOPELESS_PART;
         s->n_stepless += odd;
+        s->n_looked_at += n_columns;
+        s->no_steps = s->n_stepless > s->n_looked_at / HOPELESS_PART;
     }
 }
 

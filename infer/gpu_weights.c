@@ -19,7 +19,7 @@ static weir_err add_codings(struct gpu_weights *w, const struct gpu_part *part)
         const bool decodes = gpu_matrix_decodes(&part->matrix[m]);
         for (uint32_t i = 0; i < part->matrix[m].n_pieces && !err; i++) {
             const struct weir_checkpoint_tensor *t = part->matrix[m].piece[i].tensor;
-            if (decodes)
+            if (decodes && gpu_tensor_decodes(w->ck, t))
                 err = add_coding(w, t);
             else
                 w->host_only[gpu_tensor_number(w, t)] = true;

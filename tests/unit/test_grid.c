@@ -70,6 +70,21 @@ Test(grid, finds_the_step_of_a_row)
     }
 }
 
+/* A few that are less than a step do not mislead it, either. */
+Test(grid, finds_it_above_rare_ones)
+{
+    enum { N = 2048 };
+    static uint16_t w[N];
+    kit_rows(w, 1, N, 0x3a35, 0, 7);
+    for (uint16_t i = 0; i < WEIR_GRID_TRIES - 1; i++)
+        w[100 * i] = (uint16_t)(0x3000 + i);
+    cr_expect_eq(weir_grid_find(w, N, 63), 0x3a35);
+    cr_expect_eq(weir_grid_count_odd(0x3a35, w, N, 63), WEIR_GRID_TRIES - 1);
+    for (uint16_t i = 0; i < 300; i++) /* rows of no grid have none */
+        w[i] = (uint16_t)(0x3000 + i);
+    cr_expect_eq(weir_grid_find(w, N, 63), 0);
+}
+
 /* Where 1 is missing, and 2; and rows that have no step. */
 Test(grid, finds_it_by_other_numbers)
 {
