@@ -130,8 +130,12 @@ WEIR_MUST_CHECK weir_err weir_gpu_multiply(struct weir_gpu_stream *s,
 
 struct weir_gpu_blas; /* a library's matrix multiplication, loaded when first asked for */
 
+/* Device memory that it takes: a workspace, and for its handle no more than the rest of this. */
+enum { WEIR_GPU_BLAS_BYTES = 112 << 20 };
+
 /* Loads cuBLAS, which is no part of this program.  WEIR_ERR_NOT_FOUND: *diag says what is missing.
- * Its workspace is counted as the device memory that it is. */
+ * WEIR_ERR_NOMEM: it does not fit within the limit; that is looked at before the library takes
+ * anything.  Its workspace, and what its handle is seen to take, are counted. */
 WEIR_MUST_CHECK weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out,
                                            struct weir_diag *diag);
 void weir_gpu_blas_free(struct weir_gpu_blas *blas); /* NULL is fine */

@@ -56,3 +56,9 @@ weir_err multiply_q8(struct weir_gpu_stream *s, const struct multiply_job *job, 
 {
     return launch_for_batch<q8_step>(s, *job, groups);
 }
+
+weir_err multiply_q8_around(struct weir_gpu_stream *s, const struct multiply_job *job,
+                            const struct multiply_around *around)
+{
+    return launch_around<q8_step>(s, *job, *around);
+}

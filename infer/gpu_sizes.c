@@ -25,22 +25,6 @@ static uint64_t coding_bytes(const struct weir_checkpoint *ck,
     return c ? (uint64_t)c->n_parts * CODING_PART_BYTES + CODING_BYTES : 0;
 }
 
-bool gpu_tensor_decodes(const struct weir_checkpoint *ck, const struct weir_checkpoint_tensor *t)
-{
-    if (!ck->store)
-        return false;
-    const struct weir_object *o = weir_store_object(ck->store, t->object);
-    return !weir_object_needs_base(o) && (!o->coding || weir_gpu_decodes(o->coding));
-}
-
-static bool decodes(const struct weir_checkpoint *ck, const struct gpu_part_matrix *m)
-{
-    bool all = gpu_matrix_decodes(m);
-    for (uint32_t i = 0; i < m->n_pieces; i++)
-        all = all && gpu_tensor_decodes(ck, m->piece[i].tensor);
-    return all;
-}
-
 static uint64_t max_of(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -63,14 +47,14 @@ static uint64_t chunk_bytes(const struct gpu_parts *p, uint32_t most_tiles)
 static struct gpu_sizes sizes_of(const struct weir_checkpoint *ck, const struct gpu_part *p)
 {
     struct gpu_sizes s = {.rows = p->bytes, .n_tiles = p->n_tiles};
-    bool all = true;
+    bool decodes = ck->store != NULL;
     for (uint32_t m = 0; m < p->n_matrices; m++) {
         s.packed += gpu_matrix_stay_bytes(&p->matrix[m], GPU_PLACE_PACKED);
-        all = all && decodes(ck, &p->matrix[m]);
+        decodes = decodes && gpu_matrix_decodes(ck->store, &p->matrix[m]);
         for (uint32_t i = 0; i < p->matrix[m].n_pieces; i++)
             s.coding_bytes += coding_bytes(ck, p->matrix[m].piece[i].tensor);
     }
-    s.wire = all ? gpu_part_image_bytes(ck, p) : 0;
+    s.wire = decodes ? gpu_part_image_bytes(ck, p) : 0;
     return s;
 }
 
@@ -95,7 +79,7 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
     out->in.output.wire = 0; /* blocks share tiles */
     for (uint32_t i = 0; i < p->n_blocks; i++) {
         const struct gpu_part *b = &p->part[p->n_layers + i];
-        if (decodes(ck, &b->matrix[0]))
+        if (ck->store && gpu_matrix_decodes(ck->store, &b->matrix[0]))
             out->in.output.wire += gpu_part_image_bytes(ck, b);
         out->in.block_rows = max_of(out->in.block_rows, b->bytes);
         out->in.block_tiles = max_of(out->in.block_tiles, b->n_tiles);

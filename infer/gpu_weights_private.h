@@ -117,10 +117,6 @@ static inline size_t gpu_tensor_number(const struct gpu_weights *w,
     return (size_t)(t - weir_checkpoint_tensor(w->ck, 0));
 }
 
-/* Whether the device may decode a tensor's tiles: they are stored, and of a coding that it knows.
- */
-bool gpu_tensor_decodes(const struct weir_checkpoint *ck, const struct weir_checkpoint_tensor *t);
-
 /* How a tensor's tiles are brought, and the coding that the device decodes them with. */
 enum fill_kind gpu_fill_kind(const struct gpu_weights *w, const struct weir_checkpoint_tensor *t,
                              const struct weir_gpu_coding **coding);
