@@ -34,6 +34,7 @@ struct gpu_part_matrix {
     struct gpu_piece piece[GPU_MOST_PIECES];
     /* the resident form: filled in by who has taken a sample */
     bool packs;
+    bool is_q8; /* rows are whole steps; else `high` */
     uint8_t high[8];
     uint64_t exceptions, packed_bytes;
 };
@@ -78,8 +79,9 @@ void gpu_parts_free(struct gpu_parts *p);
 /* Bytes of its region. */
 uint64_t gpu_matrix_rows_bytes(const struct gpu_part_matrix *m);
 
-/* Whether the device may decode its tiles to where they go. */
-bool gpu_matrix_decodes(const struct gpu_part_matrix *m);
+/* Whether the device may decode its tiles to where they go; not those that need a base, which the
+ * host makes plain.  store: NULL: plain files. */
+bool gpu_matrix_decodes(const struct weir_store *store, const struct gpu_part_matrix *m);
 
 static inline uint32_t gpu_parts_n(const struct gpu_parts *p)
 {
