@@ -46,6 +46,9 @@ struct coding {
     unsigned element_bytes;
     unsigned n_parts;
     struct part *parts;
+    /* section 5.1; all 0 without a transform */
+    unsigned kind, item_bytes, near;
+    uint32_t row_elements, block_rows, block_columns;
 };
 
 struct object {

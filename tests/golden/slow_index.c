@@ -37,6 +37,27 @@ static void parse_part(struct cursor *c, struct part *p)
     require(p->base + last <= (1U << p->symbol_bits) - 1, "base + last is a symbol (3.1)");
 }
 
+/* Section 3.1; of the numbers and types only what the stores of this folder have. */
+static void parse_transform(struct cursor *c, struct coding *coding)
+{
+    unsigned number = (unsigned)take(c, 1);
+    unsigned made = (unsigned)take(c, 1);
+    coding->near = (unsigned)take(c, 1);
+    coding->item_bytes = (unsigned)take(c, 1);
+    coding->row_elements = (uint32_t)take(c, 4);
+    coding->block_rows = (uint32_t)take(c, 4);
+    coding->block_columns = (uint32_t)take(c, 4);
+    require(number <= 2 && made <= 2 && coding->near <= 1, "a transform's first bytes (3.1)");
+    require(coding->item_bytes == 1 || (coding->item_bytes == 2 && number == 0),
+            "a transform's item bytes (3.1)");
+    require(coding->element_bytes == (made == 2 ? 4 : 2), "a transform's element bytes (3.1)");
+    require(coding->row_elements && coding->block_rows && coding->block_columns &&
+                coding->block_columns <= coding->row_elements,
+            "a transform's rows and blocks (3.1)");
+    if (number || made)
+        fail(SLOW_UNSUPPORTED, "a transform that this decoder does not know (3.1)");
+}
+
 static void parse_coding(struct cursor *c, struct coding *coding)
 {
     coding->element_bytes = (unsigned)take(c, 2);
@@ -44,7 +65,9 @@ static void parse_coding(struct cursor *c, struct coding *coding)
     require(coding->element_bytes >= 1 && coding->element_bytes <= 4096,
             "element bytes are 1 to 4096 (3.1)");
     require(coding->n_parts >= 1 && coding->n_parts <= 8, "a coding has 1 to 8 parts (3.1)");
-    require(take(c, 1) == 0, "a coding's fourth byte is zero (3.1)");
+    coding->kind = (unsigned)take(c, 1);
+    if (coding->kind > 1)
+        fail(SLOW_UNSUPPORTED, "a transform that this decoder does not know (3.1)");
 
     coding->parts = allocate(coding->n_parts, sizeof(coding->parts[0]));
     unsigned covered = 0;
@@ -53,7 +76,10 @@ static void parse_coding(struct cursor *c, struct coding *coding)
         require(coding->parts[i].offset == covered, "a part starts where the last ended (3.1)");
         covered += coding->parts[i].count * coding->parts[i].item_bytes;
     }
-    require(covered == coding->element_bytes, "the parts cover the element (3.1)");
+    coding->item_bytes = coding->element_bytes;
+    if (coding->kind)
+        parse_transform(c, coding);
+    require(covered == coding->item_bytes, "the parts cover the element, or its item (3.1)");
 }
 
 static void parse_object(struct store *s, struct cursor *c, struct object *o)
@@ -64,6 +90,8 @@ static void parse_object(struct store *s, struct cursor *c, struct object *o)
     require(coding < s->n_codings || coding == NO_NUMBER, "an object's coding exists (3.2)");
     o->coding = coding == NO_NUMBER ? NULL : &s->codings[coding];
 
+    if (o->coding && o->coding->near)
+        (void)take_bytes(c, 24); /* nothing follows from them */
     uint64_t element_bytes = o->coding ? o->coding->element_bytes : 1;
     o->tile_bytes = element_bytes * (MAX_TILE / element_bytes);
     o->n_tiles = o->plain_bytes / o->tile_bytes + (o->plain_bytes % o->tile_bytes != 0);
