@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coding_price.h"
 #include "stream.h"
 
 enum {
@@ -16,6 +17,8 @@ enum {
     MAX_EXPONENT_BITS = 11, /* a double's */
     PLAIN_BITS = 8,         /* a symbol of numbers that are no floats */
     N_SLOTS = 1 << WEIR_PROB_BITS,
+    FEW_ITEMS_OF = 64, /* one item of so many tells whether the low bits are worth a count */
+    MOST_MISFITS = 32, /* one item of so many, at most, may be a patch for its low bits */
 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "items are loaded as they lie");
@@ -26,10 +29,12 @@ static const double worth_bytes = 0.95;
 /* What one part looks like in the sample. */
 struct survey {
     uint64_t n_items;
-    uint64_t seen;     /* all magnitudes, or-ed: shows the low bits that are always zero */
-    unsigned width;    /* bits of an item */
-    unsigned top_bits; /* of the histogram: the highest bits of the magnitude */
-    bool near_zero;    /* numbers, of which small ones are frequent: symbols may be longer */
+    uint64_t seen;       /* all magnitudes, or-ed: shows the low bits that are always zero */
+    unsigned width;      /* bits of an item */
+    unsigned top_bits;   /* of the histogram: the highest bits of the magnitude */
+    bool near_zero;      /* numbers, of which small ones are frequent: symbols may be longer */
+    unsigned drop;       /* low bits that are zero in all items, or in all but a few */
+    uint64_t lowest[64]; /* items by the place of their lowest bit that is set, where it matters */
     uint32_t count[1 << HISTOGRAM_BITS];
     uint32_t scratch[1 << HISTOGRAM_BITS];
 };
@@ -125,6 +130,67 @@ static void survey_part(const struct weir_elements *like, int i, const uint8_t *
     }
 }
 
+/* Counts every step-th item by its lowest bit. */
+static void count_lowest(const struct weir_elements *like, int i, const uint8_t *sample,
+                         size_t n_elements, size_t step, struct survey *s)
+{
+    const unsigned item_bytes = like->part[i].item_bytes, count = like->part[i].count;
+    const uint64_t mask = UINT64_MAX >> (64 - s->width + (like->part[i].is_float ? 1 : 0));
+    memset(s->lowest, 0, sizeof(s->lowest));
+    for (size_t k = 0; k < n_elements * count; k += step) {
+        const uint8_t *p = sample + k / count * like->elem_bytes + like->part[i].offset;
+        uint64_t v = load_item(p + k % count * item_bytes, item_bytes) & mask;
+        if (v)
+            s->lowest[__builtin_ctzll(v)]++;
+    }
+}
+
+static uint64_t set_below(const struct survey *s, unsigned drop)
+{
+    uint64_t n = 0;
+    for (unsigned k = 0; k < drop; k++)
+        n += s->lowest[k];
+    return n;
+}
+
+static double patch_price(const struct survey *s)
+{
+    return s->width + 32 + 1;
+}
+
+/* The number of low bits that are best not stored: each saves a bit an item, items that have one of
+ * them set become patches. */
+static unsigned best_drop(const struct survey *s, uint64_t n_items, unsigned least)
+{
+    unsigned best = least;
+    double best_gain = 0;
+    for (unsigned drop = least + 1; drop < s->width; drop++) {
+        const uint64_t misfits = set_below(s, drop);
+        const double gain = (double)n_items * (drop - least) - (double)misfits * patch_price(s);
+        if (misfits <= n_items / MOST_MISFITS && gain > best_gain) {
+            best = drop;
+            best_gain = gain;
+        }
+    }
+    return best;
+}
+
+/* Low bits that are zero in every item cost nothing to find.  A few items that have them set, as
+ * the denormal numbers of what was BF16 and became F16, should not spoil it. */
+static void survey_low_bits(const struct weir_elements *like, int i, const uint8_t *sample,
+                            size_t n_elements, struct survey *s)
+{
+    const size_t n_seen = (size_t)((s->n_items + FEW_ITEMS_OF - 1) / FEW_ITEMS_OF);
+    s->drop = s->seen ? (unsigned)__builtin_ctzll(s->seen) : s->width;
+    if (!s->seen)
+        return;
+    count_lowest(like, i, sample, n_elements, FEW_ITEMS_OF, s);
+    if (best_drop(s, n_seen, s->drop) > s->drop) {
+        count_lowest(like, i, sample, n_elements, 1, s);
+        s->drop = best_drop(s, s->n_items, s->drop);
+    }
+}
+
 /* The 255 symbols above *base that hold most items.  Symbol 0 has an index of its own. */
 static uint32_t best_base(const uint32_t *count, uint32_t n_symbols)
 {
@@ -186,40 +252,49 @@ static void make_room_for_a_second(uint16_t freq[256], uint32_t base, uint32_t n
     }
 }
 
-/* Prices `symbol_bits` of symbol on the survey. */
-static void price(struct survey *s, unsigned symbol_bits, struct offer *o)
+double coding_price(const struct symbol_counts *c, uint16_t *base, uint16_t freq[256])
 {
     static const double slot_price = 1.4426950408889634 / N_SLOTS; /* bits lost per item and slot */
-    struct weir_part *p = &o->part;
-    uint32_t n_symbols = 1u << symbol_bits, fold = s->top_bits - symbol_bits;
-    uint32_t *count = s->scratch, kept[256];
-    memset(count, 0, n_symbols * sizeof(count[0]));
-    for (uint32_t v = 0; v < 1u << s->top_bits; v++)
-        count[v >> fold] += s->count[v];
-
-    unsigned raw_bits = s->width - p->drop_bits - symbol_bits;
-    double patch_bits = 8.0 * p->item_bytes + 32 + 1;
+    uint32_t kept[256];
     uint64_t total = 0;
-    p->symbol_bits = (uint8_t)symbol_bits;
-    p->base = (uint16_t)best_base(count, n_symbols);
+    *base = (uint16_t)best_base(c->count, c->n_symbols);
     for (uint32_t j = 0; j < 256; j++) {
-        uint32_t v = j ? p->base + j : 0;
-        kept[j] = v < n_symbols ? count[v] : 0;
+        uint32_t v = j ? *base + j : 0;
+        kept[j] = v < c->n_symbols ? c->count[v] : 0;
         /* Is an index worth the slot that it takes from all the others? */
-        if (kept[j] * (patch_bits - WEIR_PROB_BITS) <= slot_price * (double)s->n_items)
+        if (kept[j] * (c->patch_bits - WEIR_PROB_BITS) <= slot_price * (double)c->n_items)
             kept[j] = 0;
         total += kept[j];
     }
-    if (total == 0) { /* all items are alike only in that none is: nothing to gain */
-        o->bits = 1e300;
-        return;
-    }
-    scale(kept, total, p->freq);
-    make_room_for_a_second(p->freq, p->base, n_symbols);
-    o->bits = (double)(s->n_items - total) * (patch_bits + raw_bits) + (double)total * raw_bits;
+    if (total == 0) /* all items are alike only in that none is: nothing to gain */
+        return 1e300;
+    scale(kept, total, freq);
+    make_room_for_a_second(freq, *base, c->n_symbols);
+    double bits =
+        (double)(c->n_items - total) * (c->patch_bits + c->raw_bits) + (double)total * c->raw_bits;
     for (int j = 0; j < 256; j++)
         if (kept[j])
-            o->bits += kept[j] * (WEIR_PROB_BITS - log2_of(p->freq[j])) + WEIR_PROB_BITS;
+            bits += kept[j] * (WEIR_PROB_BITS - log2_of(freq[j])) + WEIR_PROB_BITS;
+    return bits;
+}
+
+/* Prices `symbol_bits` of symbol on the survey. */
+static void price(struct survey *s, unsigned symbol_bits, struct offer *o)
+{
+    uint32_t fold = s->top_bits - symbol_bits;
+    uint32_t *count = s->scratch;
+    memset(count, 0, ((size_t)1 << symbol_bits) * sizeof(count[0]));
+    for (uint32_t v = 0; v < 1u << s->top_bits; v++)
+        count[v >> fold] += s->count[v];
+    o->part.symbol_bits = (uint8_t)symbol_bits;
+    const struct symbol_counts counts = {
+        .count = count,
+        .n_symbols = 1u << symbol_bits,
+        .n_items = s->n_items,
+        .raw_bits = s->width - o->part.drop_bits - symbol_bits,
+        .patch_bits = 8.0 * o->part.item_bytes + 32 + 1,
+    };
+    o->bits = coding_price(&counts, &o->part.base, o->part.freq);
 }
 
 /* The cheapest offer for one part. */
@@ -239,11 +314,11 @@ static void choose_part(const struct weir_elements *like, int i, struct survey *
     best->bits = 2e300;
     for (unsigned symbol_bits = low; symbol_bits <= s->top_bits; symbol_bits++) {
         unsigned room = s->width - (is_float ? 1 : 0) - symbol_bits;
-        unsigned drop = 0;
-        while (drop < room && !(s->seen >> drop & 1))
-            drop++;
+        unsigned drop = s->drop < room ? s->drop : room;
         o.part.drop_bits = (uint8_t)drop;
         price(s, symbol_bits, &o);
+        if (s->seen & ((UINT64_C(1) << drop) - 1))
+            o.bits += (double)set_below(s, drop) * patch_price(s);
         if (o.bits < best->bits)
             *best = o;
     }
@@ -288,6 +363,7 @@ static weir_err choose(const struct weir_elements *like, bool near_zero, const u
     for (int i = 0; i < like->n_parts; i++) {
         struct offer best;
         survey_part(like, i, sample, n_elements, s);
+        survey_low_bits(like, i, sample, n_elements, s);
         choose_part(like, i, s, &best);
         coding->part[i] = best.part;
         bits += best.bits + 8.0 * STREAM_HEAD_BYTES * (double)n_tiles;

@@ -1,18 +1,23 @@
 /* pack_plan.h - what the steps of weir_pack() hand to each other.
  *
  * plan     pack_plan.c   entries checked and sorted, each file cut into segments
- * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c measures,
- *                        or an earlier one with equal bytes (pack_equal.c)
+ * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c
+ *                        and pack_born.c measure, or an earlier one with equal bytes
+ *                        (pack_equal.c)
  *                        or the base's, or a difference from it (pack_base.c)
- * run      pack_run.c    tiles encoded, extents written, files hashed (pack_hash.c)
+ * run      pack_run.c    tiles encoded (pack_encode.c), extents written, files hashed (pack_hash.c)
  * finish   pack.c        index and trailer
  *
  * share and run take turns when there is a window: neither of their threads runs beside the
  * other's.  With a journal (pack_journal.c), share and run tell it what they have done, and
  * after plan it tells them what an earlier run had done.
  *
- * Memory: the index and about as much again; per thread an encoder and 1.25 slots of 8 MiB (a
- * job's plain and stored bytes); 1 MiB beside.  No allocation per tile. */
+ * Near-lossless tensors (pack_near.c) are read twice: for their rows' steps when they are shared,
+ * and when they are encoded.  What is hashed is then what will be decoded.
+ *
+ * Memory: the index and about as much again; a float for each near row; per thread an encoder
+ * and 1.25 slots of 8 MiB (a job's plain and stored bytes); 1 MiB beside.  No allocation per tile.
+ */
 #ifndef WEIR_CODEC_PACK_PLAN_PRIVATE_H
 #define WEIR_CODEC_PACK_PLAN_PRIVATE_H
 
@@ -21,6 +26,7 @@
 
 #include "codec/layout.h"
 #include "codec/pack.h"
+#include "codec/quantise.h"
 #include "index.h"
 #include "ordered.h"
 #include "sha256.h"
@@ -43,6 +49,13 @@ struct pack_file {
     unsigned n_users;
 };
 
+/* What pack_near.c knows of a tensor that becomes near. */
+struct pack_near {
+    struct weir_step step;
+    float *rms; /* root of the mean square, by row; owned */
+    struct weir_nearness nearness;
+};
+
 /* Beside index.object[o]. */
 struct pack_object {
     uint32_t entry; /* where it shows first */
@@ -53,7 +66,9 @@ struct pack_object {
     bool measured; /* least_bytes is known */
     bool dull;     /* packs to so little that sharing it is not worth the ratio rule's credit */
     uint64_t least_bytes;
-    uint64_t xxh3; /* of all its bytes, when shared and encoded; of a reference always */
+    uint64_t xxh3;          /* of all its bytes, when shared and encoded; of a reference always */
+    struct pack_near *near; /* owned; NULL: lossless.  It is never shared: bytes that are equal
+                               need not become equal ones, in rows of another length. */
 };
 
 struct pack_slot {
@@ -77,7 +92,9 @@ struct pack {
     const struct weir_watch *watch; /* NULL: none */
     const struct weir_output *output;
     const struct weir_pack_journal *journal; /* NULL: none */
-    uint64_t window_bytes;                   /* 0: none */
+    const struct weir_near *near;            /* NULL: lossless */
+    bool near_embeddings;
+    uint64_t window_bytes; /* 0: none */
 
     struct index ix;
     struct pack_file *file;     /* ix.n_entries */
@@ -140,6 +157,7 @@ struct pack_sharing {
     uint32_t object; /* ix.n_objects: a new one */
     uint64_t sample_xxh3;
     struct weir_coding *coding; /* a new one's; owned; NULL: opaque */
+    struct pack_near *near;     /* a new one's; owned; NULL: lossless */
     struct pack_place place;    /* a new one's */
     unsigned n_measured;        /* objects that were measured on the way */
     struct {
@@ -153,11 +171,22 @@ struct pack_sharing {
  * was done.  Takes s->coding over, or leaves it. */
 bool pack_share_again(struct pack *p, struct pack_sharing *s);
 
+/* pack_encode.c: what a thread encodes tiles with.  pack_encode(): tile number `tile` of an object
+ * that is neither near nor a difference; otherwise as weir_tile_encode(). */
+struct pack_encoder;
+WEIR_MUST_CHECK weir_err pack_encoder_new(const struct weir_kernels *kernels,
+                                          struct pack_encoder **out);
+void pack_encoder_free(struct pack_encoder *enc);                          /* NULL is fine */
+struct weir_tile_encoder *pack_encoder_of_tiles(struct pack_encoder *enc); /* its own; borrowed */
+WEIR_MUST_CHECK weir_err pack_encode(struct pack_encoder *enc, const struct weir_object *o,
+                                     uint64_t tile, const uint8_t *plain, size_t n_bytes,
+                                     uint8_t *payload, struct weir_tile_head *head);
+
 /* pack_equal.c: *out is the earlier object with the same bytes as the segment, or WEIR_NO_OBJECT.
  * Fills in s->measured.  `first` is the first one to look at, then object.next; the segments
  * before this one have done_bytes, and their objects take at least least_bytes in the store. */
 struct pack_twin {
-    struct weir_tile_encoder *encoder;
+    struct pack_encoder *encoder;
     const struct pack_slot *slot; /* its buffers are overwritten */
     uint64_t done_bytes, least_bytes;
     uint32_t entry, segment, first;
@@ -226,6 +255,7 @@ struct pack_chooser;
 /* A choice for a segment, made from a sample of it. */
 struct pack_choice {
     struct weir_coding *coding; /* owned; NULL: opaque */
+    struct pack_near *near;     /* owned; NULL: lossless */
     uint64_t sample_xxh3;       /* equal segments have equal samples */
     struct pack_place place;
 };
@@ -277,6 +307,35 @@ void pack_chooser_free(struct pack_chooser *c); /* NULL is fine */
 /* Fills in *out and seen->sample; overwrites the buffers of *seen->slot. */
 WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_seen *seen,
                                      struct pack_choice *out, struct weir_diag *diag);
+
+/* pack_near.c: puts a near coding in the place of choice->coding, which takes lossless_bytes in the
+ * store, if the segment is one to become near and smaller by it.  Overwrites the buffers of
+ * *seen->slot. */
+WEIR_MUST_CHECK weir_err pack_near_choose(const struct pack_seen *seen, double lossless_bytes,
+                                          struct pack_choice *choice, struct weir_diag *diag);
+void pack_near_free(struct pack_near *near); /* NULL is fine */
+
+/* Encodes tile `number` of a near object, and makes `plain` what will be decoded.  Of one thread:
+ * the encoder and the room. */
+struct pack_near_room;
+struct pack_near_room *pack_near_room_new(void); /* NULL: no memory */
+void pack_near_room_free(struct pack_near_room *room);
+struct pack_near_tile {
+    struct weir_tile_encoder *encoder;
+    struct pack_near_room *room;
+    const struct weir_object *object;
+    const struct pack_near *near;
+    uint64_t number;
+};
+WEIR_MUST_CHECK weir_err pack_near_encode(const struct pack *p, const struct pack_near_tile *tile,
+                                          uint8_t *plain, size_t n_bytes, uint8_t *payload,
+                                          struct weir_tile_head *head);
+
+/* pack_born.c: replaces *best, which takes *best_bytes, by a coding with a transform where that is
+ * smaller.  The sample stays in seen->slot->plain; what is behind it there, and the other buffer,
+ * are overwritten. */
+WEIR_MUST_CHECK weir_err pack_born_choose(const struct pack_seen *seen, double *best_bytes,
+                                          struct weir_coding **best, struct weir_diag *diag);
 
 /* Tells the source what pack_choose() will read. */
 void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segment);

@@ -15,7 +15,9 @@ enum {
     MATH_NO_REDUCED_PRECISION = 16, /* parts of a sum are added in F32 */
     STATUS_NOT_INITIALIZED = 1,
     STATUS_ALLOC_FAILED = 3,
+    MEBI_SHIFT = 20,
     WORKSPACE_BYTES = 32 << 20,
+    HANDLE_BYTES = WEIR_GPU_BLAS_BYTES - WORKSPACE_BYTES, /* at most: 65 MiB on an H200 */
 };
 
 static const char *const NAMES[] = {"libcublas.so.13", "libcublas.so.12",
@@ -66,7 +68,21 @@ static bool find_functions(void *library, struct functions *f)
            find(library, "cublasGemmEx", &f->gemm);
 }
 
-/* What its handle takes of the device's memory shows as free memory less. */
+/* Its workspace, and whether the limit leaves room for its handle. */
+static weir_err reserve(struct weir_gpu_blas *blas, struct weir_diag *diag)
+{
+    const struct weir_gpu *gpu = blas->gpu;
+    if (!blas->workspace)
+        blas->workspace = weir_gpu_alloc(blas->gpu, WORKSPACE_BYTES);
+    if (blas->workspace && gpu->taken <= gpu->limit && HANDLE_BYTES <= gpu->limit - gpu->taken)
+        return WEIR_OK;
+    weir_diag_set(diag, "cuBLAS needs %d MiB of GPU memory, and that is more than is left",
+                  WEIR_GPU_BLAS_BYTES >> MEBI_SHIFT);
+    return WEIR_ERR_NOMEM;
+}
+
+/* What its handle takes of the device's memory shows as free memory less; so does what others take
+ * meanwhile, so more than it can be is not believed. */
 static weir_err create(struct weir_gpu_blas *blas)
 {
     size_t before = 0, after = 0, all = 0;
@@ -81,11 +97,9 @@ static weir_err create(struct weir_gpu_blas *blas)
     err = gpu_err(cudaMemGetInfo(&after, &all));
     if (err)
         return err;
-    blas->foreign_bytes = before > after ? (int64_t)(before - after) : 0;
+    const int64_t less = (int64_t)before - (int64_t)after;
+    blas->foreign_bytes = less > 0 && less < HANDLE_BYTES ? less : HANDLE_BYTES;
     weir_gpu_count_foreign(blas->gpu, blas->foreign_bytes);
-    blas->workspace = weir_gpu_alloc(blas->gpu, WORKSPACE_BYTES);
-    if (!blas->workspace)
-        return WEIR_ERR_NOMEM;
     return blas_err(blas->f.set_math(blas->handle, MATH_NO_REDUCED_PRECISION));
 }
 
@@ -97,7 +111,10 @@ static weir_err load(struct weir_gpu_blas *blas, struct weir_diag *diag)
         if (!blas->library)
             continue;
         weir_diag_set(diag, "%s lacks a function that is needed, or does not start", NAMES[i]);
-        weir_err err = find_functions(blas->library, &blas->f) ? create(blas) : WEIR_ERR_NOT_FOUND;
+        weir_err err =
+            find_functions(blas->library, &blas->f) ? reserve(blas, diag) : WEIR_ERR_NOT_FOUND;
+        if (!err)
+            err = create(blas);
         if (err != WEIR_ERR_NOT_FOUND)
             return err;
         (void)dlclose(blas->library);

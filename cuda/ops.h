@@ -35,6 +35,7 @@ struct weir_gpu_norm {
     uint32_t hidden; /* even, at most 65536 */
     float eps;
     float *x;
+    float *x_to; /* where the new x goes, with or without a sum; NULL: x itself.  The same stride */
     size_t x_stride;
     const float *sum; /* NULL: nothing is added */
     size_t sum_stride;
@@ -113,6 +114,20 @@ struct weir_gpu_gate {
 WEIR_MUST_CHECK weir_err weir_gpu_op_gate(struct weir_gpu_stream *s, uint32_t n,
                                           const struct weir_gpu_gate *o);
 
+/* What stands in front of a product and behind it, in one launch where that is possible: `norm` of
+ * one row makes the product's one vector, `gate` takes what it gives.  The same bits as from one
+ * call after the other.  A norm has a weight, no list of rows, and x_to is another place than x and
+ * sum; with a gate, its out is another place than the product's vectors.  norm->out and
+ * gate->gate_up, which the product reads and writes, are only there for where it is not one launch:
+ * what is in them afterwards may be anything. */
+struct weir_gpu_chain {
+    const struct weir_gpu_norm *norm;
+    const struct weir_gpu_product *product;
+    const struct weir_gpu_gate *gate; /* NULL: none */
+};
+WEIR_MUST_CHECK weir_err weir_gpu_op_chain(struct weir_gpu_stream *s,
+                                           const struct weir_gpu_chain *chain);
+
 /* Each logit l becomes c tanh(l / c), c = cap; 0: it stays. */
 WEIR_MUST_CHECK weir_err weir_gpu_op_cap(struct weir_gpu_stream *s, float *logits, size_t stride,
                                          uint32_t n, uint32_t width, float cap);
@@ -151,6 +166,17 @@ struct weir_gpu_draw {
     uint32_t *chosen;      /* [n]; UINT32_MAX where there is none to choose */
 };
 WEIR_MUST_CHECK weir_err weir_gpu_op_draw(struct weir_gpu_stream *s, const struct weir_gpu_draw *o);
+
+/* What was chosen becomes what is computed with: words[to[i]] = chosen[from[i]], or 0 where that is
+ * no id.  No two of `to` are equal. */
+struct weir_gpu_feed {
+    uint32_t n;
+    const uint32_t *to, *from; /* [n] */
+    const uint32_t *chosen;
+    uint32_t n_ids; /* ids are below it */
+    uint32_t *words;
+};
+WEIR_MUST_CHECK weir_err weir_gpu_op_feed(struct weir_gpu_stream *s, const struct weir_gpu_feed *o);
 
 #ifdef __cplusplus
 }

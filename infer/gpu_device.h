@@ -5,8 +5,6 @@
 #include "cuda/matrix.h"
 #include "device.h"
 
-enum { GPU_BLAS_BYTES = 112 << 20 }; /* what plans count for the library: 97 MiB on an H200 */
-
 struct weir_device {
     struct weir_gpu *gpu;
     uint64_t limit;
@@ -16,6 +14,9 @@ struct weir_device {
 
 /* Device memory that may still be taken. */
 WEIR_MUST_CHECK weir_err gpu_device_left(struct weir_device *d, uint64_t *bytes);
+
+/* What the library may still take, at most; 0: it is there, or there is none. */
+uint64_t gpu_device_blas_bytes(const struct weir_device *d);
 
 /* The library for many vectors; *out is NULL where there is none.  It stays the device's.
  * WEIR_ERR_NOMEM. */
