@@ -1,5 +1,6 @@
 /* Stores that name a base: what pack makes of trees that are alike, and what reading gives with the
- * base, without it, and with another one.  Tests private headers. */
+ * base, without it, and with another one.  Tests private headers.  Long because all of it is made
+ * with one kit of a base and what differs from it. */
 #include "index.h"
 
 #include "../fuzz/base_store.h"
@@ -439,7 +440,7 @@ struct known {
 static void known_open(struct known *k, const char *name)
 {
     char path[512];
-    snprintf(path, sizeof(path), "%s/golden/base/%s.weir", WEIR_TESTS, name);
+    snprintf(path, sizeof(path), "%s/unit/base_stores/%s.weir", WEIR_TESTS, name);
     FILE *f = fopen(path, "rb");
     cr_assert_not_null(f, "%s", path);
     size_t n = fread(k->bytes, 1, sizeof(k->bytes), f);
@@ -456,7 +457,7 @@ static weir_err same_as_file(void *self, uint32_t entry, uint64_t at, const void
     return fine ? WEIR_OK : WEIR_ERR_MISMATCH;
 }
 
-/* tests/golden/base: never made again to turn this green. */
+/* unit/base_stores, packed of what base_store.h makes: never made again to turn this green. */
 Test(base, stores_of_an_earlier_day_give_the_same_bytes)
 {
     static struct known base, one;
