@@ -18,7 +18,7 @@ struct multiply_job {
     uint32_t n_tiles, n_steps; /* of 16 rows; of 64 columns */
     uint32_t least, n_more;    /* tiles (or pairs) of a block; blocks that have one more */
     uint32_t pass_tiles;       /* that a block does side by side, at most */
-    uint32_t two_steps;        /* 1: of a single tile, two steps are on their way */
+    uint32_t two_steps;        /* 1: two steps of a single tile are on their way */
     const uint4 *x;            /* of the first group that this launch is about */
     uint32_t x_stride;         /* from a step to the next, in 16 bytes */
     uint32_t n; /* vectors from that group on; more than the kernel is made for are left */
