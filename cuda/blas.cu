@@ -16,6 +16,7 @@ enum {
     STATUS_NOT_INITIALIZED = 1,
     STATUS_ALLOC_FAILED = 3,
     WORKSPACE_BYTES = 32 << 20,
+    FOREIGN_BYTES = WEIR_GPU_BLAS_BYTES - WORKSPACE_BYTES, /* for what the library takes itself */
 };
 
 static const char *const NAMES[] = {"libcublas.so.13", "libcublas.so.12",
@@ -37,7 +38,7 @@ struct functions {
 struct weir_gpu_blas {
     struct weir_gpu *gpu;
     void *library, *handle, *workspace;
-    int64_t foreign_bytes; /* that the library took */
+    bool counted; /* FOREIGN_BYTES */
     struct functions f;
 };
 
@@ -66,23 +67,15 @@ static bool find_functions(void *library, struct functions *f)
            find(library, "cublasGemmEx", &f->gemm);
 }
 
-/* What its handle takes of the device's memory shows as free memory less. */
 static weir_err create(struct weir_gpu_blas *blas)
 {
-    size_t before = 0, after = 0, all = 0;
-    weir_err err = gpu_err(cudaMemGetInfo(&before, &all));
-    if (err)
-        return err;
     const int status = blas->f.create(&blas->handle);
     if (status) { /* made for another driver, perhaps; the next library may do */
         blas->handle = NULL;
         return status == STATUS_NOT_INITIALIZED ? WEIR_ERR_NOT_FOUND : blas_err(status);
     }
-    err = gpu_err(cudaMemGetInfo(&after, &all));
-    if (err)
-        return err;
-    blas->foreign_bytes = before > after ? (int64_t)(before - after) : 0;
-    weir_gpu_count_foreign(blas->gpu, blas->foreign_bytes);
+    weir_gpu_count_foreign(blas->gpu, FOREIGN_BYTES);
+    blas->counted = true;
     blas->workspace = weir_gpu_alloc(blas->gpu, WORKSPACE_BYTES);
     if (!blas->workspace)
         return WEIR_ERR_NOMEM;
@@ -128,7 +121,8 @@ void weir_gpu_blas_free(struct weir_gpu_blas *blas)
         (void)blas->f.destroy(blas->handle);
     if (blas->workspace)
         weir_gpu_free(blas->gpu, blas->workspace);
-    weir_gpu_count_foreign(blas->gpu, -blas->foreign_bytes);
+    if (blas->counted)
+        weir_gpu_count_foreign(blas->gpu, -FOREIGN_BYTES);
     if (blas->library)
         (void)dlclose(blas->library);
     free(blas);

@@ -5,8 +5,6 @@
 #include "cuda/matrix.h"
 #include "device.h"
 
-enum { GPU_BLAS_BYTES = 112 << 20 }; /* what plans count for the library: 97 MiB on an H200 */
-
 struct weir_device {
     struct weir_gpu *gpu;
     uint64_t limit;

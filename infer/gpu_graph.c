@@ -163,7 +163,7 @@ weir_err weir_device_graph_needs(const struct weir_model *model,
     needs.fixed = gpu_room_bytes(model, &o, &sizes);
     if (!needs.fixed)
         return WEIR_ERR_NOMEM;
-    needs.fixed += blas ? GPU_BLAS_BYTES : 0;
+    needs.fixed += blas ? WEIR_GPU_BLAS_BYTES : 0;
     weir_err err = gpu_weights_needs(model, rules, &needs.least_weights, &needs.most_weights, diag);
     if (!err)
         *out = needs;
@@ -204,12 +204,14 @@ static weir_err take_room(struct graph_gpu *g, uint64_t *bytes, struct weir_diag
     uint64_t least, most, fixed, before = 0, left = 0;
     const bool blas = wants_blas(&g->options, &g->rules);
     weir_err err = gpu_device_left(g->device, &before);
-    if (!err && blas)
-        err = gpu_device_blas(g->device, &g->blas, diag);
-    if (!err)
-        err = gpu_device_left(g->device, &left);
     if (!err)
         err = gpu_weights_needs(g->model, &g->rules, &least, &most, diag);
+    if (!err && blas)
+        err = gpu_device_blas(g->device, &g->blas, diag);
+    if (err == WEIR_ERR_NOMEM && blas)
+        return too_little(before, WEIR_GPU_BLAS_BYTES + least, diag); /* at least */
+    if (!err)
+        err = gpu_device_left(g->device, &left);
     if (err)
         return err;
     const uint64_t library = before - left;
