@@ -12,13 +12,16 @@ megabytes=3
 case ${WEIR_SANITIZE:-} in *thread*) megabytes=1 ;; esac # slow, and threads do the same
 "$WEIR_GEN" "$work/small" --megabytes $megabytes --seed 5
 "$WEIR" pack -q "$work/small" "$work/small.weir"
+golden=$WEIR_SOURCE/tests/infer/golden
 run() {
     local code=0
     "$GPU_WEIGHTS" -q "$@" >"$work/out" || code=$?
     [ $code = 77 ] && exit 77
     [ $code = 0 ] || fail "$(grep -v 'fine$' "$work/out")"
 }
-golden=$WEIR_SOURCE/tests/infer/golden
+if [ -n "${GPU_RACES:-}" ]; then
+    "$GPU_RACES" "$work/small.weir" "$golden/phi3" "$golden/llama" >"$work/out" || fail "$(cat "$work/out")"
+fi
 FAKE_GPU_SEED=0 run "$work/small.weir" "$golden/phi3"
 [ $megabytes = 1 ] && exit 0
 FAKE_GPU_SEED=1 run "$work/small.weir" "$work/small" "$golden/llama-gqa4-tied" "$golden/qwen2"
