@@ -198,34 +198,51 @@ static weir_err too_little(uint64_t bytes, uint64_t least, struct weir_diag *dia
     return WEIR_ERR_NOMEM;
 }
 
-/* Everything in device memory that is no weight; *bytes becomes what is left for them. */
-static weir_err take_room(struct graph_gpu *g, uint64_t *bytes, struct weir_diag *diag)
+/* A budget of `bytes`, of which `fixed` are not for weights, is too small, if it is. */
+static weir_err say_least(const struct graph_gpu *g, uint64_t bytes, uint64_t fixed,
+                          struct weir_diag *diag)
 {
-    uint64_t least, most, fixed, before = 0, left = 0;
+    uint64_t least = 0, most = 0;
+    weir_err err = gpu_weights_needs(g->model, &g->rules, &least, &most, diag);
+    if (err)
+        return err;
+    return bytes < fixed + least ? too_little(bytes, fixed + least, diag) : WEIR_ERR_NOMEM;
+}
+
+/* Everything in device memory that is no weight: *fixed bytes of *bytes. */
+static weir_err take_room(struct graph_gpu *g, uint64_t *bytes, uint64_t *fixed,
+                          struct weir_diag *diag)
+{
+    uint64_t before = 0, left = 0;
     const bool blas = wants_blas(&g->options, &g->rules);
     weir_err err = gpu_device_left(g->device, &before);
-    if (!err)
-        err = gpu_weights_needs(g->model, &g->rules, &least, &most, diag);
     if (!err && blas)
         err = gpu_device_blas(g->device, &g->blas, diag);
     if (err == WEIR_ERR_NOMEM && blas)
-        return too_little(before, WEIR_GPU_BLAS_BYTES + least, diag); /* at least */
+        return say_least(g, before, WEIR_GPU_BLAS_BYTES, diag); /* and the room, at least */
     if (!err)
         err = gpu_device_left(g->device, &left);
     if (err)
         return err;
-    const uint64_t library = before - left;
     gpu_sizes_fill(g->model, &g->options, &g->rules, g->blas != NULL, &g->sizes);
     const uint64_t room = gpu_room_bytes(g->model, &g->options, &g->sizes);
     *bytes = g->rules.bytes && g->rules.bytes < before ? g->rules.bytes : before;
-    fixed = room + library;
-    if (!room || *bytes < fixed || *bytes - fixed < least)
-        return room ? too_little(*bytes, fixed + least, diag) : WEIR_ERR_NOMEM;
-    *bytes -= fixed;
+    *fixed = room + before - left;
+    if (!room)
+        return WEIR_ERR_NOMEM;
+    if (*bytes < *fixed)
+        return say_least(g, *bytes, *fixed, diag);
     err = gpu_room_take(g);
     if (err)
         weir_diag_set(diag, "the GPU has no %" PRIu64 "MiB to spare", room >> MEBI_SHIFT);
     return err;
+}
+
+static weir_err take_weights(struct graph_gpu *g, uint64_t bytes, uint64_t fixed,
+                             struct weir_diag *diag)
+{
+    weir_err err = gpu_weights_new(g->gpu, g->model, &g->rules, bytes - fixed, &g->weights, diag);
+    return err == WEIR_ERR_NOMEM ? say_least(g, bytes, fixed, diag) : err;
 }
 
 static weir_err take_host(struct graph_gpu *g)
@@ -249,10 +266,10 @@ static weir_err take_host(struct graph_gpu *g)
 
 static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, fixed = 0;
     weir_err err = check_shapes(&g->model->config, diag);
     if (!err)
-        err = take_room(g, &bytes, diag);
+        err = take_room(g, &bytes, &fixed, diag);
     if (!err)
         err = weir_gpu_stream_new(g->gpu, &g->stream);
     if (!err)
@@ -264,7 +281,7 @@ static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
     if (!err)
         err = gpu_vectors_init(&g->vectors, g->model, g->options.context, g->stream, g->room.small);
     if (!err)
-        err = gpu_weights_new(g->gpu, g->model, &g->rules, bytes, &g->weights, diag);
+        err = take_weights(g, bytes, fixed, diag);
     return err ? err : take_host(g);
 }
 
