@@ -2,11 +2,11 @@
 #include <stdlib.h>
 
 #include "cuda/form.h"
+#include "gpu_choice.h"
 #include "gpu_weights_private.h"
 
 enum {
-    SAMPLE_PLACES = 4,      /* of each tensor */
-    MAX_ODD_PER_MILLE = 20, /* exceptions; with more, rows are as good */
+    SAMPLE_PLACES = 4, /* of each tensor */
     HIGH_VALUES = 128,
 };
 
@@ -32,13 +32,16 @@ static weir_err take_sample(struct weir_reader *reader, const struct gpu_piece *
     return WEIR_OK;
 }
 
-void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions)
+void gpu_matrix_weigh(struct gpu_part_matrix *m, const struct weir_device_rules *rules,
+                      uint64_t exceptions)
 {
+    const double most = gpu_most_odd(rules->crossing, rules->n_crossings, m->n_rows, m->n_columns) *
+                        m->n_rows * m->n_columns;
     m->exceptions = exceptions;
     m->packed_bytes = weir_gpu_matrix_bytes(WEIR_GPU_PACKED, m->n_rows, m->n_columns, exceptions);
     m->packed_bytes =
         (m->packed_bytes + GPU_REGION_ALIGN - 1) / GPU_REGION_ALIGN * GPU_REGION_ALIGN;
-    m->packs = m->packed_bytes < gpu_matrix_rows_bytes(m);
+    m->packs = (double)exceptions <= most && m->packed_bytes < gpu_matrix_rows_bytes(m);
 }
 
 uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place place)
@@ -55,8 +58,8 @@ static bool may_pack(const struct gpu_part_matrix *m)
     return true;
 }
 
-static weir_err sample_matrix(struct weir_reader *reader, struct gpu_part_matrix *m,
-                              struct weir_diag *diag)
+static weir_err sample_matrix(struct weir_reader *reader, const struct weir_device_rules *rules,
+                              struct gpu_part_matrix *m, struct weir_diag *diag)
 {
     struct sample s = {.n = 0};
     if (!may_pack(m))
@@ -67,24 +70,23 @@ static weir_err sample_matrix(struct weir_reader *reader, struct gpu_part_matrix
             return err;
     }
     uint64_t odd = weir_form_choose(s.count, m->high);
-    if (odd * 1000 > s.n * MAX_ODD_PER_MILLE)
-        return WEIR_OK;
-    gpu_matrix_weigh(m, (uint64_t)((double)odd / (double)s.n * (double)m->n_rows * m->n_columns));
+    gpu_matrix_weigh(m, rules,
+                     (uint64_t)((double)odd / (double)s.n * (double)m->n_rows * m->n_columns));
     return WEIR_OK;
 }
 
-weir_err gpu_parts_sample(const struct weir_model *model, struct gpu_parts *parts,
-                          struct weir_diag *diag)
+weir_err gpu_parts_sample(const struct weir_model *model, const struct weir_device_rules *rules,
+                          struct gpu_parts *parts, struct weir_diag *diag)
 {
     struct weir_reader *reader = NULL;
     weir_err err = weir_reader_new(model->checkpoint, model->row_bytes, &reader);
     for (uint32_t i = 0; i < parts->n_layers && !err; i++)
         for (uint32_t m = 0; m < parts->part[i].n_matrices && !err; m++)
-            err = sample_matrix(reader, &parts->part[i].matrix[m], diag);
+            err = sample_matrix(reader, rules, &parts->part[i].matrix[m], diag);
     if (!err)
-        err = sample_matrix(reader, &parts->output.matrix[0], diag);
+        err = sample_matrix(reader, rules, &parts->output.matrix[0], diag);
     if (!err)
-        err = sample_matrix(reader, &parts->embedding.matrix[0], diag);
+        err = sample_matrix(reader, rules, &parts->embedding.matrix[0], diag);
     weir_reader_free(reader);
     return err;
 }

@@ -125,7 +125,7 @@ weir_err gpu_weights_needs(const struct weir_model *model, const struct weir_dev
     if (err)
         return err;
     if (gpu_tier_packs(rules->tier))
-        err = gpu_parts_sample(model, &parts, diag);
+        err = gpu_parts_sample(model, rules, &parts, diag);
     gpu_parts_weigh_images(model->checkpoint, &parts);
     if (!err)
         err = weigh(model->checkpoint, &parts, rules, &sizes);

@@ -41,10 +41,12 @@ struct gpu_weights {
 /* ---- gpu_form.c ---- */
 
 /* Takes samples of all matrices, and fills in what that says of their resident form. */
-WEIR_MUST_CHECK weir_err gpu_parts_sample(const struct weir_model *model, struct gpu_parts *parts,
-                                          struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err gpu_parts_sample(const struct weir_model *model,
+                                          const struct weir_device_rules *rules,
+                                          struct gpu_parts *parts, struct weir_diag *diag);
 /* The same again for a matrix of which it is known how many exceptions it has. */
-void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions);
+void gpu_matrix_weigh(struct gpu_part_matrix *m, const struct weir_device_rules *rules,
+                      uint64_t exceptions);
 
 /* Bytes of a matrix in a place that stays. */
 uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place place);

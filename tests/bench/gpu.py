@@ -201,7 +201,8 @@ def doctor(bench):
     bench.table("doctor", [{"what": k, "value": v} for k, v in gpu.items()], ["what", "value"])
     for s in shapes:
         s["faster"] = s["packed_gb_per_s"] / s["rows_gb_per_s"]
-    bench.table("doctor-shapes", shapes, ["rows", "columns", "packed_gb_per_s", "rows_gb_per_s", "faster", "crossing"])
+    bench.table("doctor-shapes", shapes, ["rows", "columns", "packed_gb_per_s", "rows_gb_per_s", "faster", "crossing",
+                                           "most_exceptions"])
 
 
 RATES = ["way", "tok_per_s", "least", "most", "peak_vram", "measured_vram", "weights", "copied_per_token",
