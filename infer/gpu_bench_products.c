@@ -65,38 +65,6 @@ static size_t steps_of(size_t bytes)
     return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
 }
 
-/* Weights that have `odd` exceptions besides those that made ones have. */
-struct weights {
-    const uint16_t *at; /* N_MADE tiles */
-    uint64_t odd;
-};
-
-/* The same weights as rows at the beginning of area 1, and packed from the beginning of area 0. */
-static weir_err pack(struct gpu_bench *b, const struct weir_device_crossing *c,
-                     const struct weights *from, struct weir_gpu_matrix *m, size_t *n)
-{
-    const size_t plain = (size_t)c->n_rows * c->n_columns * 2;
-    const size_t made = (size_t)N_MADE * WEIR_TILE_BYTES;
-    uint64_t count[ALL_HIGH] = {0};
-    uint8_t high[8] = {0};
-    weir_err err = WEIR_OK;
-    for (size_t i = 0; i < made / 2; i++)
-        count[b->made[i] >> 8 & (ALL_HIGH - 1)]++;
-    uint64_t exceptions = (weir_form_choose(count, high) + from->odd) * (plain / made + 1);
-    for (size_t at = 0; at < plain && !err; at += made)
-        err = weir_gpu_to_device(b->s, b->area[1] + at, from->at,
-                                 plain - at < made ? plain - at : made);
-    const size_t each =
-        steps_of(weir_gpu_matrix_bytes(WEIR_GPU_PACKED, c->n_rows, c->n_columns, exceptions));
-    for (*n = 0; *n < MOST_MATRICES && (*n + 1) * each <= AREA_BYTES && !err; ++*n) {
-        err = weir_gpu_matrix_begin(b->s, b->area[0] + *n * each, c->n_rows, c->n_columns,
-                                    exceptions, high, &m[*n]);
-        if (!err)
-            err = weir_gpu_matrix_pack(b->s, &m[*n], 0, c->n_rows, b->area[1]);
-    }
-    return err;
-}
-
 /* The same as BF16, in area 1; their number. */
 static size_t rows_of(struct gpu_bench *b, const struct weir_device_crossing *c,
                       struct weir_gpu_matrix *m)
@@ -144,29 +112,64 @@ static uint64_t spoil(uint16_t *at, size_t n, double share)
     return odd;
 }
 
-/* Shares are tried until 12 bits take too long; between the last two, time is taken for a line. */
+/* Exceptions among the weights as they are made. */
+static uint64_t made_odd(const struct gpu_bench *b, size_t n, uint8_t high[8])
+{
+    uint64_t count[ALL_HIGH] = {0};
+    for (size_t i = 0; i < n; i++)
+        count[b->made[i] >> 8 & (ALL_HIGH - 1)]++;
+    return weir_form_choose(count, high);
+}
+
+/* The same weights as rows at the beginning of area 1, and packed from the beginning of area 0.
+ * `from`: N_MADE tiles, with `odd` exceptions besides those that are made. */
+static weir_err pack(struct gpu_bench *b, const struct weir_device_crossing *c,
+                     const uint16_t *from, uint64_t odd, struct product *p)
+{
+    const size_t plain = (size_t)c->n_rows * c->n_columns * 2;
+    const size_t made = (size_t)N_MADE * WEIR_TILE_BYTES;
+    uint8_t high[8] = {0};
+    weir_err err = WEIR_OK;
+    const uint64_t exceptions = (made_odd(b, made / 2, high) + odd) * (plain / made + 1);
+    for (size_t at = 0; at < plain && !err; at += made)
+        err =
+            weir_gpu_to_device(b->s, b->area[1] + at, from, plain - at < made ? plain - at : made);
+    const size_t each =
+        steps_of(weir_gpu_matrix_bytes(WEIR_GPU_PACKED, c->n_rows, c->n_columns, exceptions));
+    for (p->n = 0; p->n < MOST_MATRICES && (p->n + 1) * each <= AREA_BYTES && !err; ++p->n) {
+        struct weir_gpu_matrix *m = &p->at[p->n];
+        err = weir_gpu_matrix_begin(b->s, b->area[0] + p->n * each, c->n_rows, c->n_columns,
+                                    exceptions, high, m);
+        if (!err)
+            err = weir_gpu_matrix_pack(b->s, m, 0, c->n_rows, b->area[1]);
+    }
+    return err;
+}
+
+/* Shares are tried until 12 bits take too long, `limit` seconds; between the last two, time is
+ * taken for a line.  What fits into the units costs little, lines do: so the steps are small at
+ * first. */
 static weir_err find_most_odd(struct gpu_bench *b, struct weir_device_crossing *c, double limit,
                               struct product *p)
 {
-    static const double share[] = {0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12};
+    static const double share[] = {0,      0.0002, 0.0004, 0.0006, 0.0008, 0.001,
+                                   0.0015, 0.002,  0.004,  0.01,   0.03,   0.1};
     const size_t n = (size_t)N_MADE * WEIR_TILE_BYTES / 2;
-    double time = 0, before = 2.0 * c->n_rows * c->n_columns * N_PRODUCTS / c->packed;
+    uint8_t high[8];
+    double time = 0, before = 0, made = (double)made_odd(b, n, high) / (double)n;
     uint16_t *spoilt = malloc(2 * n);
     weir_err err = spoilt ? WEIR_OK : WEIR_ERR_NOMEM;
     c->most_odd = 0;
-    if (before > limit) /* also without any */
-        before = limit;
     for (size_t i = 0; i < sizeof(share) / sizeof(share[0]) && !err && time <= limit; i++) {
         memcpy(spoilt, b->made, 2 * n);
-        const struct weights from = {spoilt, spoil(spoilt, n, share[i])};
-        err = pack(b, c, &from, p->at, &p->n);
+        before = time;
+        err = pack(b, c, spoilt, spoil(spoilt, n, share[i]), p);
         if (!err)
             err = time_products(b, p, &time);
-        if (!err && time > limit)
-            c->most_odd += (share[i] - c->most_odd) * (limit - before) / (time - before);
-        else
-            c->most_odd = share[i];
-        before = time;
+        if (time <= limit)
+            c->most_odd = made + share[i];
+        else if (i > 0)
+            c->most_odd += (share[i] - share[i - 1]) * (limit - before) / (time - before);
     }
     free(spoilt);
     return err;
@@ -178,8 +181,7 @@ weir_err gpu_bench_shape(struct gpu_bench *b, struct weir_device_crossing *c)
     const double plain = 2.0 * c->n_rows * c->n_columns * N_PRODUCTS;
     struct product p = {.at = packed, .n_vectors = 1}, q = {.at = rows, .n_vectors = 1};
     double time = 1;
-    const struct weights made = {b->made, 0};
-    weir_err err = pack(b, c, &made, packed, &p.n);
+    weir_err err = pack(b, c, b->made, 0, &p);
     if (!err)
         err = time_products(b, &p, &time);
     c->packed = plain / time;

@@ -17,9 +17,11 @@ Test(gpu_choice, takes_the_shape_that_is_most_alike)
         uint32_t n_rows, n_columns;
         double most;
     } table[] = {
-        {2560, 2048, 0.04},  {28672, 4096, 0.01},         {4096, 14336, 0}, {1, 1, 0.04},
+        {2560, 2048, 0.04},  {28672, 4096, 0.01},
+        {4096, 14336, 0},    {1, 1, 0.04},
         {4096, 4096, 0.04}, /* which was not measured */
-        {32000, 4096, 0.01}, {UINT32_MAX, UINT32_MAX, 0}, {3072, 8192, 0},  {128256, 4096, 0.01},
+        {32000, 4096, 0.01}, {UINT32_MAX, UINT32_MAX, 0.01},
+        {3072, 8192, 0},     {128256, 4096, 0.01},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         cr_expect_eq(gpu_most_odd(measured, N, table[i].n_rows, table[i].n_columns), table[i].most,
