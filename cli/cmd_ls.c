@@ -66,6 +66,8 @@ static void usage_add(struct usage *sum, const struct usage *u)
     sum->stored_bytes += u->stored_bytes;
     sum->absent_bytes += u->absent_bytes;
     sum->shared = sum->shared || u->shared;
+    sum->same_as_base = sum->same_as_base || u->same_as_base;
+    sum->difference = sum->difference || u->difference;
     sum->estimated = sum->estimated || u->estimated;
     for (size_t i = 0; i < LISTING_MODES; i++)
         sum->tiles[i] += u->tiles[i];
@@ -96,7 +98,7 @@ static void print_entry(const struct weir_entry *e, const struct usage *u)
     char plain[HUMAN_BYTES], stored[HUMAN_BYTES], ratio[HUMAN_BYTES] = "-";
     if (u->stored_bytes)
         snprintf(ratio, sizeof(ratio), "%.3fx", ratio_of(u->plain_bytes, u->stored_bytes));
-    else if (u->shared)
+    else if (u->shared || u->same_as_base)
         snprintf(ratio, sizeof(ratio), "same");
     if (u->absent_bytes)
         snprintf(ratio, sizeof(ratio), "%s", u->stored_bytes ? "part" : "absent");
@@ -165,17 +167,23 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
     double ratio = ratio_of(info->plain_bytes, info->stored_bytes);
     char hex[HEX_DIGEST], plain[HUMAN_BYTES], stored[HUMAN_BYTES];
     hex_digest(hex, info->digest);
-    if (entries)
-        return print_json(cli, json_pack("{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents",
-                                         (json_int_t)info->n_extents, "present_extents",
-                                         (json_int_t)info->n_present, "plain_bytes",
-                                         (json_int_t)info->plain_bytes, "stored_bytes",
-                                         (json_int_t)info->stored_bytes, "ratio", ratio, "digest",
-                                         hex, "entries", entries));
+    bool differs = info->features & WEIR_FEATURE_BASE;
+    if (entries) {
+        json_t *o =
+            json_pack("{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents", (json_int_t)info->n_extents,
+                      "present_extents", (json_int_t)info->n_present, "plain_bytes",
+                      (json_int_t)info->plain_bytes, "stored_bytes", (json_int_t)info->stored_bytes,
+                      "ratio", ratio, "digest", hex, "entries", entries);
+        if (o && differs)
+            (void)json_object_set_new(o, "base", json_string(hex_digest(hex, info->base_digest)));
+        return print_json(cli, o);
+    }
     if (!cli->quiet)
         printf("%u entries, %s in %s (%.3fx)\nsha256:%s\n", info->n_entries,
                human_bytes(plain, (double)info->plain_bytes),
                human_bytes(stored, (double)info->stored_bytes), ratio, hex);
+    if (!cli->quiet && differs)
+        printf("needs its base, sha256:%s\n", hex_digest(hex, info->base_digest));
     if (!cli->quiet && info->n_present < info->n_extents)
         printf("a part: %u of %u extents, %s, were fetched\n", info->n_present, info->n_extents,
                human_bytes(stored, (double)info->present_bytes));
@@ -218,7 +226,9 @@ const struct cmd cmd_ls = {
         "that an earlier file or tensor stores already ('same') count there. Of a URL only the\n"
         "index is read, and 'stored' is estimated. 'absent' and 'part' are what was not, or not "
         "all,\n"
-        "fetched of a part of a store. -q leaves out heading and totals.\n",
+        "fetched of a part of a store. 'same as base' and 'difference' need the base that is "
+        "named\n"
+        "below (weir pack --base). -q leaves out heading and totals.\n",
     .examples =
         "  weir ls llama.weir\n"
         "  weir ls --tensors --json llama.weir | jq '.entries[].tensors[]?.bits_per_weight'\n",

@@ -5,7 +5,7 @@
 #include "fail.h"
 #include "options.h"
 
-enum { OPT_FOREGROUND, OPT_OPTIONS, OPT_CACHE, OPT_CACHE_SIZE, OPT_THREADS };
+enum { OPT_FOREGROUND, OPT_OPTIONS, OPT_CACHE, OPT_CACHE_SIZE, OPT_THREADS, OPT_BASE };
 
 static const struct cli_option options[] = {
     [OPT_FOREGROUND] = {'f', "foreground", NULL, "stay here until it is unmounted", false},
@@ -14,6 +14,7 @@ static const struct cli_option options[] = {
                    false},
     [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "the same as -o cache_size=BYTES", false},
     [OPT_THREADS] = {'j', "threads", "N", "the same as -o threads=N", false},
+    [OPT_BASE] = {0, "base", "STORE|URL", "the same as -o base=STORE", false},
     {0},
 };
 
@@ -31,6 +32,8 @@ static weir_err read_settings(const struct cli *cli, struct mount_settings *s,
         err = mount_settings_set(s, "cache_size", cli->value[OPT_CACHE_SIZE], diag);
     if (!err && option_given(cli, OPT_THREADS))
         err = mount_settings_set(s, "threads", cli->value[OPT_THREADS], diag);
+    if (!err && option_given(cli, OPT_BASE))
+        err = mount_settings_set(s, "base", cli->value[OPT_BASE], diag);
     return err;
 }
 

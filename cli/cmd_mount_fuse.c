@@ -123,7 +123,7 @@ static weir_err open_store(struct job *job, struct weir_diag *diag)
                                           .cache_bytes = s->cache_size,
                                           .self = job,
                                           .warn = warn_of_cache};
-    weir_err err = opened_open(&job->in, job->order->store, &remote, diag);
+    weir_err err = opened_open_whole(&job->in, job->order->store, s->base, &remote, diag);
     return err ? err : check_digest(job, diag);
 }
 

@@ -8,19 +8,22 @@
 #include "codec/pack.h"
 #include "fail.h"
 #include "interrupt.h"
+#include "opened.h"
 #include "options.h"
 #include "outfile.h"
 #include "output.h"
 #include "progress.h"
 #include "walk.h"
 
-enum { OPT_FORCE, OPT_THREADS, OPT_KEEP_LINKS };
+enum { OPT_FORCE, OPT_THREADS, OPT_KEEP_LINKS, OPT_BASE };
 
 static const struct cli_option options[] = {
     [OPT_FORCE] = {'f', "force", NULL, "replace DST if it exists", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
     [OPT_KEEP_LINKS] = {0, "keep-links", NULL,
                         "store links that stay inside SRC as links, not what they show", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "store what STORE has, or nearly has, as references to it", false},
     {0},
 };
 
@@ -29,6 +32,7 @@ struct job {
     struct walk *walk;
     struct weir_pack_entry *entry;
     struct outfile out;
+    struct opened base;
     struct weir_pack_result result;
     double seconds;
 };
@@ -49,6 +53,22 @@ static weir_err look(const struct cli *cli, struct job *job, struct weir_diag *d
     return job->entry ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
+/* What reading the base ends with says that it is the base's. */
+static weir_err open_base(const struct cli *cli, struct job *job, struct weir_diag *diag)
+{
+    const char *base = cli->value[OPT_BASE];
+    if (!base)
+        return WEIR_OK;
+    struct weir_diag detail = {""};
+    weir_err err = opened_open(&job->base, base, NULL, &detail);
+    if (!err)
+        err = opened_need_all(&job->base, &detail);
+    if (err)
+        weir_diag_set(diag, "the base, %.200s: %.280s", job->base.name,
+                      detail.text[0] ? detail.text : weir_err_text(err));
+    return err;
+}
+
 static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
                      struct weir_diag *diag)
 {
@@ -57,7 +77,8 @@ static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
         return err;
     struct progress progress;
     progress_begin(&progress, cli, "packing");
-    struct weir_pack_options how = {.n_threads = n_threads, .watch = &progress.watch};
+    struct weir_pack_options how = {
+        .n_threads = n_threads, .watch = &progress.watch, .base = job->base.store};
     struct weir_output to = {&job->out, outfile_write};
     err = weir_pack(job->entry, job->walk->n, &to, &how, &job->result, diag);
     progress_end(&progress);
@@ -80,13 +101,19 @@ static int print_result(const struct cli *cli, const struct job *job)
     hex_digest(hex, r->digest);
     if (cli->json)
         return print_json(
-            cli, json_pack("{s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I}", "plain_bytes",
-                           (json_int_t)r->plain_bytes, "stored_bytes", (json_int_t)r->stored_bytes,
-                           "ratio", ratio, "digest", hex, "seconds", job->seconds, "files",
-                           (json_int_t)job->walk->n_files, "directories",
-                           (json_int_t)job->walk->n_dirs, "links", (json_int_t)job->walk->n_links));
+            cli,
+            json_pack("{s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I,s:b,s:I}", "plain_bytes",
+                      (json_int_t)r->plain_bytes, "stored_bytes", (json_int_t)r->stored_bytes,
+                      "ratio", ratio, "digest", hex, "seconds", job->seconds, "files",
+                      (json_int_t)job->walk->n_files, "directories", (json_int_t)job->walk->n_dirs,
+                      "links", (json_int_t)job->walk->n_links, "needs_base", (int)r->needs_base,
+                      "same_bytes", (json_int_t)r->same_bytes));
     if (cli->quiet)
         return EXIT_FINE;
+    if (r->needs_base)
+        fprintf(cli->out, "needs its base, sha256:%s\n",
+                hex_digest(hex, weir_store_info(job->base.store)->digest));
+    hex_digest(hex, r->digest);
     char plain[HUMAN_BYTES], stored[HUMAN_BYTES], rate[HUMAN_BYTES];
     double speed = job->seconds > 0 ? (double)r->plain_bytes / job->seconds : 0;
     fprintf(cli->out, "%zu file%s, %s -> %s (%.3fx), %.2f s, %s/s\nsha256:%s\n", job->walk->n_files,
@@ -108,12 +135,15 @@ static int run(struct cli *cli)
     struct job job = {.out = {.fd = -1}};
     weir_err err = look(cli, &job, &diag);
     if (!err)
+        err = open_base(cli, &job, &diag);
+    if (!err)
         err = pack(cli, &job, n_threads, &diag);
     outfile_close(&job.out);
     int code = err ? fail(cli, err, diag.text[0] ? NULL : cli->operand[0], &diag)
                    : print_result(cli, &job);
     free(job.entry);
     walk_free(job.walk);
+    opened_close(&job.base);
     return code;
 }
 
@@ -125,7 +155,12 @@ const struct cmd cmd_pack = {
         "SRC is packed whole: safetensors and GGUF files tensor by tensor, everything else as it\n"
         "is, with directories and permissions. Symbolic links are followed. DST appears under its\n"
         "name only when it is complete; '-' is stdout (what is said then goes to stderr).\n"
-        "The same SRC gives the same bytes, whatever the number of threads.\n",
+        "The same SRC gives the same bytes, whatever the number of threads.\n"
+        "With --base, tensors and files that STORE has are not stored again, and tensors of the "
+        "same\n"
+        "name, type and shape as differences where that is smaller. Whoever reads DST needs STORE, "
+        "the\n"
+        "very same, which may itself need no base. If nothing is alike, DST needs no base.\n",
     .examples = "  weir pack Llama-3.1-8B llama.weir\n"
                 "  weir pack ~/.cache/huggingface/hub/models--gpt2/snapshots/* gpt2.weir\n"
                 "  weir pack model.gguf - | ssh host 'cat > model.weir'\n",

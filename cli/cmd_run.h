@@ -23,6 +23,7 @@ enum {
     RUN_TOKENS,
     RUN_LOGITS,
     RUN_DIR,
+    RUN_BASE,
     RUN_RAM,
     RUN_MODEL,
     RUN_BATCH,

@@ -10,11 +10,14 @@
 #include "progress.h"
 #include "tree_out.h"
 
-enum { OPT_FORCE, OPT_THREADS, OPT_CACHE, OPT_CACHE_SIZE };
+enum { OPT_FORCE, OPT_THREADS, OPT_BASE, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_FORCE] = {'f', "force", NULL, "replace files that exist", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "of a store of differences: the one that it differs from (default: beside it)",
+                  false},
     [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
     [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
@@ -70,7 +73,7 @@ static int run(struct cli *cli)
         return EXIT_USAGE;
     struct weir_diag diag = {""};
     struct opened in;
-    weir_err err = opened_open(&in, cli->operand[0], &remote, &diag);
+    weir_err err = opened_open_whole(&in, cli->operand[0], cli->value[OPT_BASE], &remote, &diag);
     if (!err)
         err = opened_need_all(&in, &diag);
     if (err) {

@@ -10,11 +10,14 @@
 #include "output.h"
 #include "progress.h"
 
-enum { OPT_AGAINST, OPT_THREADS, OPT_CACHE, OPT_CACHE_SIZE };
+enum { OPT_AGAINST, OPT_THREADS, OPT_BASE, OPT_CACHE, OPT_CACHE_SIZE };
 
 static const struct cli_option options[] = {
     [OPT_AGAINST] = {0, "against", "DIR", "compare with the plain files in DIR too", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
+    [OPT_BASE] = {0, "base", "STORE|URL",
+                  "of a store of differences: the one that it differs from (default: beside it)",
+                  false},
     [OPT_CACHE] = {0, "cache", "DIR", "of a URL: keep what was fetched there, for later", false},
     [OPT_CACHE_SIZE] = {0, "cache-size", "BYTES", "how much of it (default: 2Gi)", false},
     {0},
@@ -22,6 +25,8 @@ static const struct cli_option options[] = {
 
 struct job {
     struct opened in;
+    struct remote_options remote;
+    const char *base; /* NULL: beside the store */
     struct compare compare;
     const char *against; /* NULL: only the store itself */
     bool of_tree;        /* what went wrong is the plain tree's, and names it */
@@ -42,6 +47,8 @@ static weir_err check(const struct cli *cli, struct job *job, unsigned n_threads
     progress_end(&progress);
     if (!err)
         err = opened_need_all(&job->in, diag); /* only now: damage is worse than a lack */
+    if (!err)
+        err = opened_base(&job->in, job->base, &job->remote, diag);
     if (err)
         return err;
     if (job->against)
@@ -123,13 +130,12 @@ static int report_differences(const struct cli *cli, const struct job *job)
 static int run(struct cli *cli)
 {
     unsigned n_threads;
-    struct remote_options remote;
+    struct job job = {.against = cli->value[OPT_AGAINST], .base = cli->value[OPT_BASE]};
     if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads) ||
-        !cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &remote))
+        !cache_options(cli, OPT_CACHE, OPT_CACHE_SIZE, &job.remote))
         return EXIT_USAGE;
     struct weir_diag diag = {""};
-    struct job job = {.against = cli->value[OPT_AGAINST]};
-    weir_err err = opened_open(&job.in, cli->operand[0], &remote, &diag);
+    weir_err err = opened_open(&job.in, cli->operand[0], &job.remote, &diag);
     if (err)
         return fail(cli, err, job.in.name, &diag);
     interrupt_catch();
@@ -160,7 +166,9 @@ const struct cmd cmd_verify = {
         "--layers)\n"
         "the extents and tiles that are there are checked; then it says what is lacking, and the "
         "exit\n"
-        "code is 2.\n",
+        "code is 2. So it is of a store of differences (weir pack --base) whose base is not there: "
+        "its\n"
+        "own bytes are checked, but what they mean takes the base.\n",
     .examples = "  weir verify llama.weir\n"
                 "  weir verify llama.weir --against Llama-3.1-8B && rm -r Llama-3.1-8B\n",
     .option = options,

@@ -53,7 +53,11 @@ weir_err listing_add(struct listing *l, const struct weir_segment *segment, stru
     }
     l->paid[segment->object] = true;
     const struct weir_object *o = weir_store_object(l->store, segment->object);
+    usage->same_as_base |= o->is_reference;
+    usage->difference |= weir_coding_needs_base(o->coding);
     if (l->remote) {
+        if (o->n_tiles == 0)
+            return WEIR_OK;
         estimate(l, o, usage);
         return WEIR_OK;
     }
@@ -82,13 +86,19 @@ char *usage_coding(const struct usage *usage, char buf[CODING_TEXT])
     static const struct {
         enum weir_tile_mode mode;
         const char *name;
-    } order[] = {{WEIR_TILE_SPLIT, "split"},
+    } order[] = {{WEIR_TILE_MADE, "made"},
+                 {WEIR_TILE_SPLIT, "split"},
                  {WEIR_TILE_ZSTD, "zstd"},
                  {WEIR_TILE_CONST, "const"},
                  {WEIR_TILE_RAW, "raw"}};
     size_t at = 0;
+    if (usage->same_as_base)
+        at += (size_t)snprintf(buf, CODING_TEXT, "same as base");
+    if (usage->difference)
+        at += (size_t)snprintf(buf + at, CODING_TEXT - at, "%sdifference", at ? "+" : "");
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        if (usage->tiles[order[i].mode])
+        if (usage->tiles[order[i].mode] &&
+            !(order[i].mode == WEIR_TILE_MADE && usage->difference)) /* it has been said */
             at +=
                 (size_t)snprintf(buf + at, CODING_TEXT - at, "%s%s", at ? "+" : "", order[i].name);
     if (usage->estimated)

@@ -7,13 +7,15 @@
 
 #include "codec/store.h"
 
-enum { LISTING_MODES = WEIR_TILE_SPLIT + 1 };
+enum { LISTING_MODES = WEIR_TILE_MADE + 1 };
 
 struct usage {
     uint64_t plain_bytes, stored_bytes; /* stored: payloads, padding and tile heads */
     uint64_t tiles[LISTING_MODES];      /* by enum weir_tile_mode */
     bool estimated;
     uint64_t absent_bytes; /* of plain_bytes: in extents that were not fetched */
+    bool same_as_base;     /* shows bytes of the base, wholly or in part */
+    bool difference;       /* is stored as a difference from the base's, wholly or in part */
     bool shared;           /* shows bytes that an earlier segment has paid for, wholly or in part */
 };
 
@@ -34,9 +36,9 @@ void listing_close(struct listing *l);
 WEIR_MUST_CHECK weir_err listing_add(struct listing *l, const struct weir_segment *segment,
                                      struct usage *usage, struct weir_diag *diag);
 
-/* "split", "zstd+raw", ...; "same" for shared bytes, "none" without any, "?" if nobody
- * looked, "absent" for what was not fetched.  Returns buf. */
-enum { CODING_TEXT = 40 };
+/* "split", "zstd+raw", ...; "same as base", "difference"; "same" for shared bytes, "none" without
+ * any, "?" if nobody looked, "absent" for what was not fetched.  Returns buf. */
+enum { CODING_TEXT = 64 };
 char *usage_coding(const struct usage *usage, char buf[CODING_TEXT]);
 
 uint64_t tensor_elements(const struct weir_tensor *t);

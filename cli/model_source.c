@@ -74,10 +74,10 @@ static weir_err find_dir(const struct weir_store *store, char **out, struct weir
     return WEIR_OK;
 }
 
-static weir_err open_store(struct model_source *m, const char *name, const char *dir,
-                           struct weir_diag *diag)
+static weir_err open_store(struct model_source *m, const char *name, const char *base,
+                           const char *dir, struct weir_diag *diag)
 {
-    weir_err err = opened_open(&m->store, name, 0, diag);
+    weir_err err = opened_open_whole(&m->store, name, base, NULL, diag);
     if (!m->store_path)
         m->name = m->store.name;
     if (err) {
@@ -171,20 +171,38 @@ static bool is_store_file(const char *path)
     return path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-weir_err model_source_open(struct model_source *m, const char *name, const char *dir,
-                           struct weir_diag *diag)
+/* Where a store is mounted the store behind it is read, or, if its base is not at hand, what is
+ * shown. */
+static weir_err open_mounted(struct model_source *m, const char *base, const char *dir,
+                             struct weir_diag *diag)
+{
+    m->store_path = joined(m->name, ".weir/store");
+    if (!is_store_file(m->store_path))
+        return open_folder(m, m->name, NULL, diag);
+    struct weir_diag detail = {""};
+    const char *name = m->name;
+    weir_err err = open_store(m, m->store_path, base, dir, &detail);
+    if (err != WEIR_ERR_ABSENT || base || dir) {
+        if (err)
+            *diag = detail;
+        return err;
+    }
+    m->name = name;
+    return open_folder(m, name, NULL, diag);
+}
+
+weir_err model_source_open(struct model_source *m, const char *name, const char *base,
+                           const char *dir, struct weir_diag *diag)
 {
     struct stat st;
     weir_err err;
     *m = (struct model_source){.name = name};
     if (stat(name, &st) == 0 && S_ISDIR(st.st_mode)) {
-        m->store_path = joined(name, ".weir/store");
-        err = is_store_file(m->store_path) ? open_store(m, m->store_path, dir, diag)
-                                           : open_folder(m, name, NULL, diag);
+        err = open_mounted(m, base, dir, diag);
     } else if (ends_with(name, ".gguf") || ends_with(name, ".safetensors")) {
         err = open_weights(m, name, diag);
     } else {
-        err = open_store(m, name, dir, diag);
+        err = open_store(m, name, base, dir, diag);
     }
     if (err)
         model_source_close(m);

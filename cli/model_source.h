@@ -20,12 +20,14 @@ struct model_source {
     struct weir_checkpoint_file *file;
 };
 
-/* dir    in a store, the directory of the model; NULL: the only one that has a config.json or a
+/* base   of a store that is one of differences: see opened_base()
+ * dir    in a store, the directory of the model; NULL: the only one that has a config.json or a
  *        GGUF file
  * On error *m is closed.  What opening ends with; WEIR_ERR_NOT_FOUND: no model there, or several.
  */
 WEIR_MUST_CHECK weir_err model_source_open(struct model_source *m, const char *name,
-                                           const char *dir, struct weir_diag *diag);
+                                           const char *base, const char *dir,
+                                           struct weir_diag *diag);
 void model_source_close(struct model_source *m); /* once more does no harm */
 
 #endif

@@ -168,6 +168,17 @@ static weir_err set_cache_dir(struct mount_settings *s, const char *value, struc
     return WEIR_OK;
 }
 
+static weir_err set_base(struct mount_settings *s, const char *value, struct weir_diag *diag)
+{
+    (void)diag;
+    char *base = strdup(value);
+    if (!base)
+        return WEIR_ERR_NOMEM;
+    free(s->base);
+    s->base = base;
+    return WEIR_OK;
+}
+
 static weir_err set_cache_size(struct mount_settings *s, const char *value, struct weir_diag *diag)
 {
     uint64_t n;
@@ -273,6 +284,8 @@ static const struct known {
     {"timeout_io", "SECONDS",
      "of a URL: reads wait so long for a server that is gone (default: 60)", set_timeout_io},
     {"subdir", "PATH", "show only this directory of the store", set_subdir},
+    {"base", "STORE|URL", "that a store of differences differs from (default: beside it)",
+     set_base},
     {"cache", "BYTES", "of decoded tiles in memory (default: 64M; M is 1024 k, k 1024)", set_cache},
     {"cache_dir", "DIR", "of a URL: keep what was fetched there, for later and for others",
      set_cache_dir},
@@ -409,7 +422,8 @@ void mount_settings_free(struct mount_settings *s)
 {
     free(s->subdir);
     free(s->cache_dir);
-    s->subdir = s->cache_dir = NULL;
+    free(s->base);
+    s->subdir = s->cache_dir = s->base = NULL;
 }
 
 void mount_settings_help(FILE *to)

@@ -27,6 +27,7 @@ struct mount_settings {
     size_t cache_bytes;
     char *cache_dir;     /* owned; NULL: what is fetched is not kept */
     uint64_t cache_size; /* of what is kept there */
+    char *base;          /* owned; NULL: beside the store */
     char *subdir;        /* owned; never "", no '/' at its ends */
     uint8_t digest[WEIR_DIGEST_BYTES];
     enum weir_mount_log loglevel;

@@ -1,5 +1,6 @@
 #include "opened.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -73,12 +74,18 @@ void opened_close(struct opened *o)
         weir_source_close(&o->src);
     remote_close(o->remote);
     o->remote = NULL;
+    if (o->base)
+        opened_close(o->base);
+    free(o->base);
+    o->base = NULL;
 }
 
 void opened_cancel(const struct opened *o)
 {
     if (o->remote)
         remote_cancel(o->remote);
+    if (o->base)
+        opened_cancel(o->base);
 }
 
 weir_err opened_need_all(const struct opened *o, struct weir_diag *diag)
@@ -98,5 +105,7 @@ weir_err opened_explain(const struct opened *o, weir_err err, struct weir_diag *
                      err == WEIR_ERR_CORRUPT || err == WEIR_ERR_NOT_FOUND;
     if (of_source && o->remote)
         remote_explain(o->remote, diag);
+    if (of_source && o->base && o->base->remote)
+        remote_explain(o->base->remote, diag);
     return err;
 }

@@ -20,6 +20,7 @@ struct opened {
     /* its own */
     struct weir_store *file_store; /* NULL: of a URL */
     struct remote *remote;         /* NULL: of a file */
+    struct opened *base;           /* NULL: none */
     char shown[OPENED_SHOWN];
 };
 
@@ -28,6 +29,23 @@ struct opened {
  * What weir_source_open_file() and weir_store_open() return, or remote_open(). */
 WEIR_MUST_CHECK weir_err opened_open(struct opened *o, const char *name,
                                      const struct remote_options *options, struct weir_diag *diag);
+
+/* Opens the base of a store that needs one, and gives it to it: opened_base.c.
+ *
+ * base  its name, as for opened_open(); NULL: whichever file *.weir in the store's folder has the
+ *       digest that the store names.  Of a store that needs no base it is not looked at.
+ * The base stays open as long as the store.  On error *o is not closed; *diag names the digest and
+ * says what to do.
+ *
+ * WEIR_ERR_ABSENT     no base was named, and none lies beside the store
+ * What opened_open() and weir_store_set_base() return. */
+WEIR_MUST_CHECK weir_err opened_base(struct opened *o, const char *base,
+                                     const struct remote_options *options, struct weir_diag *diag);
+
+/* opened_open() and opened_base(); on error *o is closed. */
+WEIR_MUST_CHECK weir_err opened_open_whole(struct opened *o, const char *name, const char *base,
+                                           const struct remote_options *options,
+                                           struct weir_diag *diag);
 
 /* A URL's: reads that wait, and all that follow, end with WEIR_ERR_CANCELLED. */
 void opened_cancel(const struct opened *o);

@@ -40,6 +40,10 @@ WEIR_MUST_CHECK weir_err remote_open(const char *url, const struct remote_option
 void remote_cancel(struct remote *remote);
 void remote_close(struct remote *remote); /* NULL is fine */
 
+/* weir_store_set_base() of its store. */
+WEIR_MUST_CHECK weir_err remote_set_base(struct remote *remote, const struct weir_store *base,
+                                         struct weir_diag *diag);
+
 const struct weir_source *remote_source(const struct remote *remote);
 const struct weir_store *remote_store(const struct remote *remote);
 

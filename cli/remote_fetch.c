@@ -106,6 +106,11 @@ void remote_close(struct remote *r)
     free(r);
 }
 
+weir_err remote_set_base(struct remote *r, const struct weir_store *base, struct weir_diag *diag)
+{
+    return weir_remote_set_base(r->store, base, diag);
+}
+
 const struct weir_source *remote_source(const struct remote *r)
 {
     return weir_remote_source(r->store);

@@ -30,6 +30,15 @@ void remote_close(struct remote *remote)
     (void)remote;
 }
 
+weir_err remote_set_base(struct remote *remote, const struct weir_store *base,
+                         struct weir_diag *diag)
+{
+    (void)remote;
+    (void)base;
+    (void)diag;
+    return WEIR_ERR_UNSUPPORTED;
+}
+
 const struct weir_source *remote_source(const struct remote *remote)
 {
     (void)remote;

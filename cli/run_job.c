@@ -21,7 +21,8 @@ weir_err run_job_open(struct run_job *job, struct weir_diag *diag)
     const struct cli *cli = job->cli;
     struct weir_model_config config;
     double began = now_seconds();
-    weir_err err = model_source_open(&job->source, job->name, cli->value[RUN_DIR], diag);
+    weir_err err =
+        model_source_open(&job->source, job->name, cli->value[RUN_BASE], cli->value[RUN_DIR], diag);
     if (!err)
         err = weir_model_config_read(job->source.checkpoint, &config, diag);
     if (!err)

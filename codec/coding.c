@@ -1,5 +1,7 @@
 #include "codec/tile.h"
 
+#include "transform.h"
+
 size_t weir_coding_bytes(size_t n_parts)
 {
     return sizeof(struct weir_coding) + n_parts * sizeof(struct weir_part);
@@ -43,15 +45,18 @@ weir_err weir_coding_check(const struct weir_coding *coding)
     if (coding->elem_bytes < 1 || coding->elem_bytes > WEIR_MAX_ELEM_BYTES || coding->n_parts < 1 ||
         coding->n_parts > WEIR_MAX_PARTS)
         return WEIR_ERR_CORRUPT;
+    weir_err err = transform_check(&coding->transform, coding->elem_bytes);
+    if (err)
+        return err;
     uint32_t at = 0;
     for (int i = 0; i < coding->n_parts; i++) {
         const struct weir_part *p = &coding->part[i];
         if (p->offset != at)
             return WEIR_ERR_CORRUPT;
-        weir_err err = check_part(p);
+        err = check_part(p);
         if (err)
             return err;
         at += (uint32_t)p->count * p->item_bytes;
     }
-    return at == coding->elem_bytes ? WEIR_OK : WEIR_ERR_CORRUPT;
+    return at == coding_item_bytes(coding) ? WEIR_OK : WEIR_ERR_CORRUPT;
 }

@@ -11,12 +11,17 @@
 #include "stream.h"
 
 enum {
-    HISTOGRAM_BITS = 14, /* exponent of a double + 3 */
-    EXTRA_BITS = 3,      /* mantissa bits tried on top of a float's exponent; 4 always lost */
+    HISTOGRAM_BITS = 16,    /* the most that a symbol has */
+    EXTRA_BITS = 3,         /* mantissa bits tried on top of a float's exponent; 4 always lost */
+    MAX_EXPONENT_BITS = 11, /* a double's */
+    PLAIN_BITS = 8,         /* a symbol of numbers that are no floats */
     N_SLOTS = 1 << WEIR_PROB_BITS,
 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "items are loaded as they lie");
+
+/* Bytes by themselves are taken where they are so much smaller: decoding takes that much longer. */
+static const double worth_bytes = 0.95;
 
 /* What one part looks like in the sample. */
 struct survey {
@@ -24,7 +29,9 @@ struct survey {
     uint64_t seen;     /* all magnitudes, or-ed: shows the low bits that are always zero */
     unsigned width;    /* bits of an item */
     unsigned top_bits; /* of the histogram: the highest bits of the magnitude */
+    bool near_zero;    /* numbers, of which small ones are frequent: symbols may be longer */
     uint32_t count[1 << HISTOGRAM_BITS];
+    uint32_t scratch[1 << HISTOGRAM_BITS];
 };
 
 /* A priced way of coding a part. */
@@ -64,7 +71,7 @@ static uint64_t load_item(const uint8_t *p, unsigned item_bytes)
 static void survey_array_16(const uint8_t *sample, size_t n, uint16_t mask, unsigned below,
                             struct survey *s)
 {
-    uint32_t other[1 << HISTOGRAM_BITS] = {0};
+    uint32_t *other = s->scratch;
     uint16_t v[2] = {0, 0}, seen = 0;
     for (size_t i = 0; i + 2 <= n; i += 2) {
         memcpy(v, sample + 2 * i, sizeof(v));
@@ -82,15 +89,23 @@ static void survey_array_16(const uint8_t *sample, size_t n, uint16_t mask, unsi
     s->seen = seen & mask;
 }
 
+static unsigned top_bits_of(const struct weir_elements *like, int i, bool near_zero)
+{
+    if (like->part[i].is_float)
+        return like->part[i].exponent_bits + EXTRA_BITS;
+    return near_zero ? HISTOGRAM_BITS : PLAIN_BITS;
+}
+
 static void survey_part(const struct weir_elements *like, int i, const uint8_t *sample,
                         size_t n_elements, struct survey *s)
 {
     unsigned item_bytes = like->part[i].item_bytes;
-    bool is_float = like->part[i].is_float;
+    bool is_float = like->part[i].is_float, near_zero = s->near_zero;
     memset(s, 0, sizeof(*s));
+    s->near_zero = near_zero;
     s->width = 8 * item_bytes;
     unsigned magnitude = s->width - (is_float ? 1 : 0);
-    s->top_bits = is_float ? like->part[i].exponent_bits + EXTRA_BITS : 8;
+    s->top_bits = top_bits_of(like, i, near_zero);
     if (s->top_bits > magnitude)
         s->top_bits = magnitude;
     unsigned below = magnitude - s->top_bits;
@@ -172,12 +187,12 @@ static void make_room_for_a_second(uint16_t freq[256], uint32_t base, uint32_t n
 }
 
 /* Prices `symbol_bits` of symbol on the survey. */
-static void price(const struct survey *s, unsigned symbol_bits, struct offer *o)
+static void price(struct survey *s, unsigned symbol_bits, struct offer *o)
 {
     static const double slot_price = 1.4426950408889634 / N_SLOTS; /* bits lost per item and slot */
     struct weir_part *p = &o->part;
     uint32_t n_symbols = 1u << symbol_bits, fold = s->top_bits - symbol_bits;
-    uint32_t count[1 << HISTOGRAM_BITS], kept[256];
+    uint32_t *count = s->scratch, kept[256];
     memset(count, 0, n_symbols * sizeof(count[0]));
     for (uint32_t v = 0; v < 1u << s->top_bits; v++)
         count[v >> fold] += s->count[v];
@@ -208,7 +223,7 @@ static void price(const struct survey *s, unsigned symbol_bits, struct offer *o)
 }
 
 /* The cheapest offer for one part. */
-static void choose_part(const struct weir_elements *like, int i, const struct survey *s,
+static void choose_part(const struct weir_elements *like, int i, struct survey *s,
                         struct offer *best)
 {
     bool is_float = like->part[i].is_float;
@@ -216,7 +231,9 @@ static void choose_part(const struct weir_elements *like, int i, const struct su
                                .count = like->part[i].count,
                                .item_bytes = like->part[i].item_bytes,
                                .sign_first = is_float}};
-    unsigned low = is_float ? like->part[i].exponent_bits : s->top_bits;
+    unsigned low = is_float       ? like->part[i].exponent_bits
+                   : s->near_zero ? (unsigned)PLAIN_BITS
+                                  : s->top_bits;
     if (low > s->top_bits)
         low = s->top_bits;
     best->bits = 2e300;
@@ -242,27 +259,28 @@ static bool elements_are_sane(const struct weir_elements *like)
         if (like->part[i].offset != at || like->part[i].count == 0 ||
             (b != 1 && b != 2 && b != 4 && b != 8))
             return false;
-        if (like->part[i].is_float && (like->part[i].exponent_bits < 1 ||
-                                       like->part[i].exponent_bits > HISTOGRAM_BITS - EXTRA_BITS))
+        if (like->part[i].is_float &&
+            (like->part[i].exponent_bits < 1 || like->part[i].exponent_bits > MAX_EXPONENT_BITS))
             return false;
         at += like->part[i].count * b;
     }
     return at == like->elem_bytes && at > 0 && at <= WEIR_MAX_ELEM_BYTES;
 }
 
-weir_err weir_coding_choose(const struct weir_elements *like, const uint8_t *sample,
-                            size_t sample_bytes, struct weir_coding **out, double *bits_per_byte)
+static weir_err choose(const struct weir_elements *like, bool near_zero, const uint8_t *sample,
+                       size_t sample_bytes, struct weir_coding **out, double *bits_per_byte)
 {
     if (!elements_are_sane(like) || sample_bytes == 0 || sample_bytes % like->elem_bytes)
         return WEIR_ERR_INVALID;
     size_t n_elements = sample_bytes / like->elem_bytes;
-    struct survey *s = malloc(sizeof(*s));
+    struct survey *s = calloc(1, sizeof(*s));
     struct weir_coding *coding = calloc(1, weir_coding_bytes(like->n_parts));
     if (!s || !coding) {
         free(s);
         free(coding);
         return WEIR_ERR_NOMEM;
     }
+    s->near_zero = near_zero;
     coding->elem_bytes = like->elem_bytes;
     coding->n_parts = like->n_parts;
     size_t n_tiles = (sample_bytes + WEIR_TILE_BYTES - 1) / WEIR_TILE_BYTES;
@@ -282,5 +300,47 @@ weir_err weir_coding_choose(const struct weir_elements *like, const uint8_t *sam
         *bits_per_byte = 8;
     }
     *out = coding;
+    return WEIR_OK;
+}
+
+weir_err weir_coding_choose(const struct weir_elements *like, const uint8_t *sample,
+                            size_t sample_bytes, struct weir_coding **out, double *bits_per_byte)
+{
+    return choose(like, false, sample, sample_bytes, out, bits_per_byte);
+}
+
+/* Each byte by itself: takes as many symbols as the number has bytes. */
+static struct weir_elements bytes_of(uint8_t item_bytes)
+{
+    struct weir_elements like = {.elem_bytes = item_bytes, .n_parts = item_bytes};
+    for (uint8_t i = 0; i < item_bytes; i++) {
+        like.part[i].offset = i;
+        like.part[i].count = 1;
+        like.part[i].item_bytes = 1;
+    }
+    return like;
+}
+
+weir_err weir_coding_choose_near_zero(uint8_t item_bytes, const uint8_t *sample,
+                                      size_t sample_bytes, struct weir_coding **out,
+                                      double *bits_per_byte)
+{
+    const struct weir_elements whole = {
+        .elem_bytes = item_bytes, .n_parts = 1, .part = {{.count = 1, .item_bytes = item_bytes}}};
+    struct weir_coding *best = NULL, *apart = NULL;
+    double bits = 8, bits_apart = 8;
+    weir_err err = choose(&whole, true, sample, sample_bytes, &best, &bits);
+    if (!err && item_bytes > 2) {
+        const struct weir_elements like = bytes_of(item_bytes);
+        err = choose(&like, false, sample, sample_bytes, &apart, &bits_apart);
+    }
+    if (err) {
+        free(best);
+        return err;
+    }
+    bool use_apart = apart && bits_apart < bits * worth_bytes;
+    *out = use_apart ? apart : best;
+    *bits_per_byte = use_apart ? bits_apart : bits;
+    free(use_apart ? best : apart);
     return WEIR_OK;
 }

@@ -72,7 +72,13 @@ weir_err trailer_read(const struct weir_source *src, uint64_t store_bytes, struc
     err = check_version(cursor_u16(&c), "trailer", diag);
     if (err)
         return err;
-    if (cursor_u16(&c) || cursor_u32(&c))
+    out->features = cursor_u16(&c);
+    if (out->features & ~WEIR_FEATURES_KNOWN) {
+        weir_diag_set(diag, "trailer: features 0x%x are unknown to this reader",
+                      (unsigned)out->features & ~(unsigned)WEIR_FEATURES_KNOWN);
+        return WEIR_ERR_UNSUPPORTED;
+    }
+    if (cursor_u32(&c))
         return corrupt(diag, "trailer: a byte that must be zero is not");
     if (out->stored_bytes == 0 || out->stored_bytes > WEIR_MAX_INDEX_BYTES ||
         out->plain_bytes == 0 || out->plain_bytes > WEIR_MAX_INDEX_BYTES)
@@ -98,5 +104,6 @@ void trailer_write(const struct trailer *trailer, uint8_t out[TRAILER_BYTES])
     put_number(out + 12, trailer->plain_bytes, 4);
     memcpy(out + 16, trailer->digest, WEIR_DIGEST_BYTES);
     put_number(out + 48, VERSION, 2);
+    put_number(out + 50, trailer->features, 2);
     memcpy(out + 56, trailer_magic, MAGIC_BYTES);
 }

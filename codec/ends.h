@@ -15,6 +15,7 @@ struct trailer {
     uint64_t index_at;
     uint32_t stored_bytes, plain_bytes; /* of the index */
     uint8_t digest[WEIR_DIGEST_BYTES];
+    uint16_t features; /* enum weir_feature */
 };
 
 /* Safe on hostile input.  WEIR_ERR_CORRUPT or WEIR_ERR_UNSUPPORTED with *diag, and what src->read

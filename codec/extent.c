@@ -32,10 +32,20 @@ uint32_t store_object_of(const struct weir_store *store, uint64_t store_tile)
     return low;
 }
 
+const struct weir_object *store_step(const struct weir_store *store, uint64_t store_tile,
+                                     uint32_t *object)
+{
+    const struct weir_object *o = &store->index->object[*object];
+    while (store_tile == o->first_tile + o->n_tiles) /* those without tiles are passed over */
+        o = &store->index->object[++*object];
+    return o;
+}
+
 uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, uint64_t tile)
 {
     const struct weir_object *o = &store->index->object[object];
-    return tile + 1 < o->n_tiles ? o->tile_bytes : (uint32_t)(o->bytes - tile * o->tile_bytes);
+    uint64_t left = o->bytes - tile * o->tile_bytes;
+    return left < o->tile_bytes ? (uint32_t)left : o->tile_bytes;
 }
 
 struct weir_extent weir_store_extent(const struct weir_store *store, uint32_t i)
@@ -91,7 +101,7 @@ static const char *parse_head(struct cursor *c, uint32_t plain_bytes, struct wei
     head->mode = cursor_u8(c);
     if (cursor_number(c, HEAD_ZEROS))
         return "a byte of its head that must be zero is not";
-    if (head->mode > WEIR_TILE_SPLIT)
+    if (head->mode > WEIR_TILE_MADE)
         return "unknown mode";
     if (head->payload_bytes == 0 || head->payload_bytes > plain_bytes)
         return "payload is empty or longer than the plain bytes";
@@ -107,9 +117,7 @@ weir_err extent_heads_parse(const struct weir_store *store, uint32_t extent, con
     uint32_t at = e.n_tiles * (uint32_t)WEIR_TILE_HEAD_BYTES;
     struct cursor c = {bytes, at, false};
     for (uint32_t slot = 0; slot < e.n_tiles; slot++, store_tile++) {
-        const struct weir_object *o = &store->index->object[object];
-        if (store_tile == o->first_tile + o->n_tiles)
-            o = &store->index->object[++object];
+        const struct weir_object *o = store_step(store, store_tile, &object);
         uint32_t plain = weir_store_tile_bytes(store, object, store_tile - o->first_tile);
         const char *what = parse_head(&c, plain, &out->tile[slot]);
         if (what)
@@ -131,9 +139,11 @@ static const char *misfit(const struct weir_object *o, const struct weir_tile_he
         return "raw, but not as long as its plain bytes";
     if (head->mode == WEIR_TILE_CONST && head->payload_bytes != elem_bytes)
         return "constant, but not one element";
-    if (head->mode == WEIR_TILE_SPLIT && !o->coding)
-        return "split, but its object has no coding";
-    if ((head->mode == WEIR_TILE_CONST || head->mode == WEIR_TILE_SPLIT) && plain % elem_bytes)
+    if (head->mode == WEIR_TILE_SPLIT && (!o->coding || o->coding->transform.kind))
+        return "split, but its object has no coding without a transform";
+    if (head->mode == WEIR_TILE_MADE && (!o->coding || !o->coding->transform.kind))
+        return "made, but its object has no coding with a transform";
+    if ((head->mode == WEIR_TILE_CONST || head->mode >= WEIR_TILE_SPLIT) && plain % elem_bytes)
         return "not whole elements";
     return NULL;
 }
@@ -154,9 +164,7 @@ weir_err weir_store_extent_tiles(const struct weir_store *store, uint32_t extent
     uint64_t store_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
     uint32_t object = store_object_of(store, store_tile);
     for (uint32_t slot = 0; slot < n_tiles; slot++, store_tile++) {
-        const struct weir_object *o = &store->index->object[object];
-        if (store_tile == o->first_tile + o->n_tiles)
-            o = &store->index->object[++object];
+        const struct weir_object *o = store_step(store, store_tile, &object);
         tile[slot] = (struct weir_extent_tile){heads.tile[slot], heads.payload_at[slot], object,
                                                store_tile - o->first_tile};
         const char *what =
@@ -236,7 +244,7 @@ bool store_is_told(const struct weir_store *store)
 
 bool weir_store_fetches(const struct weir_store *store)
 {
-    return store_is_told(store);
+    return store_is_told(store) || (store->base && store_is_told(store->base));
 }
 
 void store_expect_extents(const struct weir_store *store, uint32_t extent, uint32_t n)
@@ -253,6 +261,7 @@ void weir_store_expect_tiles(const struct weir_store *store, uint32_t object, ui
                              uint64_t n)
 {
     const struct weir_object *o = &store->index->object[object];
+    store_expect_base(store, o, tile, n);
     if (tile >= o->n_tiles || n == 0)
         return;
     uint64_t last = n < o->n_tiles - tile ? tile + n - 1 : o->n_tiles - 1;

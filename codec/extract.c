@@ -65,6 +65,11 @@ static weir_err call_back(struct extract *x, weir_err (*callback)(void *, uint32
 
 /* ---- the line ---- */
 
+static uint64_t tiles_of(const struct extract *x, const struct weir_segment *s)
+{
+    return weir_object_tiles(weir_store_object(x->store, s->object));
+}
+
 /* Adds tiles of the entry to the job until it is full; x->coming follows. */
 static void fill_job(struct extract *x, const struct weir_entry *e, struct extract_job *job)
 {
@@ -72,7 +77,7 @@ static void fill_job(struct extract *x, const struct weir_entry *e, struct extra
     while (to->segment < e->n_segments) {
         const struct weir_segment *s = &e->segment[to->segment];
         const struct weir_object *o = s->bytes ? weir_store_object(x->store, s->object) : NULL;
-        uint64_t n_left = o ? o->n_tiles - to->tile : 0;
+        uint64_t n_left = o ? weir_object_tiles(o) - to->tile : 0;
         uint64_t n = JOB_TILES - job->n_tiles;
         if (n < n_left) {
             to->tile += n;
@@ -103,7 +108,7 @@ static void expect_tiles(const struct extract *x, const struct extract_job *job)
             continue;
         }
         const struct weir_segment *s = &e->segment[segment++];
-        uint64_t n = s->bytes ? weir_store_object(x->store, s->object)->n_tiles - tile : 0;
+        uint64_t n = s->bytes ? tiles_of(x, s) - tile : 0;
         if (n)
             weir_store_expect_tiles(x->store, s->object, tile, n < n_left ? n : n_left);
         n_left -= n < n_left ? n : n_left;
@@ -120,7 +125,7 @@ static weir_err extract_next(void *self, unsigned slot, bool *more, struct weir_
     *more = job->entry < weir_store_info(x->store)->n_entries;
     if (!*more)
         return WEIR_OK;
-    if (store_is_told(x->store))
+    if (weir_store_fetches(x->store))
         expect_tiles(x, job);
     fill_job(x, weir_store_entry(x->store, job->entry), job);
     x->coming.first = false;
@@ -150,7 +155,7 @@ static weir_err extract_work(void *self, unsigned slot, unsigned worker, struct 
     size_t n_decoded = 0;
     size_t n_written = 0;
     for (unsigned i = 0; i < job->n_tiles; i++) {
-        while (!s->bytes || tile == weir_store_object(x->store, s->object)->n_tiles) {
+        while (!s->bytes || tile == tiles_of(x, s)) {
             s++;
             tile = 0;
         }

@@ -20,14 +20,25 @@ struct index {
     struct index_extent *extent;
     struct weir_entry *entry;
     uint64_t n_tiles;
-    uint64_t plain_bytes; /* of all files */
-    void *memory;         /* what the strings, segments and tensors of a parsed index live in */
+    uint64_t n_numbers;                     /* and the tiles of references */
+    uint64_t plain_bytes;                   /* of all files */
+    uint64_t own_bytes;                     /* of their segments that are no references */
+    uint8_t base_digest[WEIR_DIGEST_BYTES]; /* with WEIR_FEATURE_BASE */
+    unsigned features;                      /* that it needs; index_features() */
+    void *memory; /* what the strings, segments and tensors of a parsed index live in */
 };
 
-/* WEIR_ERR_CORRUPT with the rule named in *diag; WEIR_ERR_NOMEM.  `bytes` is not kept. */
-WEIR_MUST_CHECK weir_err index_parse(const uint8_t *bytes, size_t n_bytes, struct index **out,
-                                     struct weir_diag *diag);
+/* features: those of the trailer, which must be those that the index needs.
+ * WEIR_ERR_CORRUPT with the rule named in *diag; WEIR_ERR_NOMEM.  `bytes` is not kept. */
+WEIR_MUST_CHECK weir_err index_parse(const uint8_t *bytes, size_t n_bytes, unsigned features,
+                                     struct index **out, struct weir_diag *diag);
 void index_free(struct index *ix); /* one that index_parse() made; NULL is fine */
+
+/* The enum weir_feature that the codings and objects need. */
+unsigned index_features(const struct index *ix);
+
+/* Fills in the objects' first_number. */
+void index_number(struct index *ix);
 
 /* Serialises; *out is freed by the caller with free().  The codings of the objects must be among
  * ix->coding (compared by address).  Does not check the rules.
@@ -38,7 +49,7 @@ WEIR_MUST_CHECK weir_err index_write(const struct index *ix, uint8_t **out, size
  * is freed by the caller with free().  WEIR_ERR_CORRUPT; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err index_coding_parse(const uint8_t *bytes, size_t n_bytes,
                                             struct weir_coding **out);
-enum { INDEX_MAX_CODING_BYTES = 4 + WEIR_MAX_PARTS * (12 + 2 * 256) };
+enum { INDEX_MAX_CODING_BYTES = 4 + WEIR_MAX_PARTS * (12 + 2 * 256) + 16 };
 /* At most INDEX_MAX_CODING_BYTES to `out`; returns how many. */
 size_t index_coding_write(const struct weir_coding *coding, uint8_t *out);
 

@@ -1,13 +1,9 @@
-#include "index.h"
-
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "arena.h"
 #include "codec/path.h"
-#include "cursor.h"
+#include "index_parser.h"
 
 /* docs/format.md, 3: the fewest bytes that each record takes. */
 enum {
@@ -20,35 +16,14 @@ enum {
 };
 
 enum {
-    SIGN_FIRST = 1, /* a part's flags */
     MAX_MODE = 07777,
     MAX_DTYPE_BYTES = 31,
     MEMORY_FACTOR = 8,
-    /* A table takes 522 bytes here however few frequencies the index lists: without an allowance
-     * small honest indices would pass the factor. */
-    MEMORY_ALLOWANCE = 16 << 20,
 };
 
-#define NO_CODING UINT32_MAX
-static const uint64_t tiles_limit = UINT64_C(1) << 40;       /* below it */
 static const uint64_t plain_bytes_limit = UINT64_C(1) << 62; /* below it */
 
-struct parser {
-    struct cursor c;
-    struct index *ix;
-    struct arena *arena;
-    uint32_t n_shown; /* objects 0 to n_shown - 1 have been shown by a segment */
-
-    /* What is being read, for the message. */
-    const char *noun;
-    uint32_t number;
-    const char *path; /* of the entry, once it is known; else NULL */
-    bool in_segment;
-    uint32_t segment;
-    struct weir_diag *diag;
-};
-
-static weir_err bad(const struct parser *p, const char *what)
+weir_err parser_bad(const struct parser *p, const char *what)
 {
     /* The path comes last: it may be long enough to be cut. */
     const char *path = p->path ? p->path : "";
@@ -64,123 +39,28 @@ static weir_err bad(const struct parser *p, const char *what)
     return WEIR_ERR_CORRUPT;
 }
 
-static weir_err cut_short(const struct parser *p)
+weir_err parser_cut_short(const struct parser *p)
 {
-    return bad(p, "the index ends in the middle of it");
+    return parser_bad(p, "the index ends in the middle of it");
 }
 
-static weir_err no_memory(const struct parser *p)
+weir_err parser_no_memory(const struct parser *p)
 {
     if (arena_error(p->arena) == WEIR_ERR_CORRUPT)
-        return bad(p, "takes more memory than an index of this size may");
+        return parser_bad(p, "takes more memory than an index of this size may");
     return arena_error(p->arena);
 }
 
-/* ---- codings, objects, extents ---- */
-
-static weir_err read_part(struct parser *p, struct weir_part *part)
-{
-    part->offset = cursor_u16(&p->c);
-    part->count = cursor_u16(&p->c);
-    part->item_bytes = cursor_u8(&p->c);
-    uint8_t flags = cursor_u8(&p->c);
-    part->drop_bits = cursor_u8(&p->c);
-    part->symbol_bits = cursor_u8(&p->c);
-    part->base = cursor_u16(&p->c);
-    unsigned first = cursor_u8(&p->c);
-    unsigned last = cursor_u8(&p->c);
-    if (p->c.bad)
-        return cut_short(p);
-    if (flags & ~SIGN_FIRST)
-        return bad(p, "unknown flags of a part");
-    part->sign_first = flags & SIGN_FIRST;
-    if (last < first)
-        return bad(p, "a table that ends before it starts");
-    for (unsigned j = first; j <= last; j++)
-        part->freq[j] = cursor_u16(&p->c);
-    if (p->c.bad)
-        return cut_short(p);
-    if (part->freq[first] == 0 || part->freq[last] == 0)
-        return bad(p, "a table that starts or ends with frequency 0");
-    return WEIR_OK;
-}
-
-static weir_err read_coding(struct parser *p, struct weir_coding **out)
-{
-    uint16_t elem_bytes = cursor_u16(&p->c);
-    uint8_t n_parts = cursor_u8(&p->c);
-    uint8_t zero = cursor_u8(&p->c);
-    if (p->c.bad)
-        return cut_short(p);
-    if (n_parts == 0 || n_parts > WEIR_MAX_PARTS)
-        return bad(p, "number of parts is not 1 to 8");
-    if (zero)
-        return bad(p, "a byte that must be zero is not");
-    struct weir_coding *coding = arena_items(p->arena, 1, weir_coding_bytes(n_parts));
-    if (!coding)
-        return no_memory(p);
-    coding->elem_bytes = elem_bytes;
-    coding->n_parts = n_parts;
-    for (size_t i = 0; i < n_parts; i++) {
-        weir_err err = read_part(p, &coding->part[i]);
-        if (err)
-            return err;
-    }
-    if (weir_coding_check(coding))
-        return bad(p, "parts, bits or frequencies break the rules of a coding");
-    *out = coding;
-    return WEIR_OK;
-}
-
-weir_err index_coding_parse(const uint8_t *bytes, size_t n_bytes, struct weir_coding **out)
-{
-    struct arena *arena = arena_new(MEMORY_ALLOWANCE);
-    if (!arena)
-        return WEIR_ERR_NOMEM;
-    struct parser p = {.c = {bytes, n_bytes, false}, .arena = arena};
-    struct weir_coding *in_arena = NULL;
-    weir_err err = read_coding(&p, &in_arena);
-    if (!err && p.c.left)
-        err = WEIR_ERR_CORRUPT;
-    size_t n = err ? 0 : weir_coding_bytes(in_arena->n_parts);
-    struct weir_coding *coding = err ? NULL : malloc(n);
-    if (coding)
-        *out = memcpy(coding, in_arena, n);
-    else if (!err)
-        err = WEIR_ERR_NOMEM;
-    arena_free(arena);
-    return err;
-}
-
-static weir_err read_object(struct parser *p, struct weir_object *object)
-{
-    struct index *ix = p->ix;
-    object->bytes = cursor_u64(&p->c);
-    uint32_t coding = cursor_u32(&p->c);
-    if (p->c.bad)
-        return cut_short(p);
-    if (object->bytes == 0)
-        return bad(p, "has no bytes");
-    if (coding != NO_CODING && coding >= ix->n_codings)
-        return bad(p, "there is no such coding");
-    object->coding = coding == NO_CODING ? NULL : ix->coding[coding];
-    object->tile_bytes = weir_coding_tile_bytes(object->coding);
-    object->n_tiles = (object->bytes - 1) / object->tile_bytes + 1;
-    object->first_tile = ix->n_tiles;
-    if (object->n_tiles >= tiles_limit - ix->n_tiles)
-        return bad(p, "more than 2^40 tiles");
-    ix->n_tiles += object->n_tiles;
-    return WEIR_OK;
-}
+/* ---- extents ---- */
 
 static weir_err read_extent(struct parser *p, struct index_extent *extent)
 {
     extent->bytes = cursor_u32(&p->c);
     const uint8_t *sha256 = cursor_take(&p->c, WEIR_DIGEST_BYTES);
     if (!sha256)
-        return cut_short(p);
+        return parser_cut_short(p);
     if (extent->bytes == 0 || extent->bytes > WEIR_MAX_EXTENT_BYTES)
-        return bad(p, "stored bytes are not 1 to 4194816");
+        return parser_bad(p, "stored bytes are not 1 to 4194816");
     memcpy(extent->sha256, sha256, WEIR_DIGEST_BYTES);
     return WEIR_OK;
 }
@@ -191,34 +71,34 @@ static weir_err read_text(struct parser *p, size_t n, const char **out)
 {
     const uint8_t *bytes = cursor_take(&p->c, n);
     if (!bytes)
-        return cut_short(p);
+        return parser_cut_short(p);
     if (memchr(bytes, 0, n))
-        return bad(p, "text with a NUL in it");
+        return parser_bad(p, "text with a NUL in it");
     *out = arena_string(p->arena, bytes, n);
-    return *out ? WEIR_OK : no_memory(p);
+    return *out ? WEIR_OK : parser_no_memory(p);
 }
 
 static weir_err read_tensor(struct parser *p, const struct weir_tensor **out)
 {
     struct weir_tensor *tensor = arena_items(p->arena, 1, sizeof(*tensor));
     if (!tensor)
-        return no_memory(p);
+        return parser_no_memory(p);
     weir_err err = read_text(p, cursor_u16(&p->c), &tensor->name);
     if (err)
         return err;
     size_t dtype_bytes = cursor_u8(&p->c);
     if (!p->c.bad && (dtype_bytes == 0 || dtype_bytes > MAX_DTYPE_BYTES))
-        return bad(p, "bytes of the dtype are not 1 to 31");
+        return parser_bad(p, "bytes of the dtype are not 1 to 31");
     err = read_text(p, dtype_bytes, &tensor->dtype);
     if (err)
         return err;
     tensor->n_dims = cursor_u8(&p->c);
     if (tensor->n_dims > WEIR_MAX_DIMS)
-        return bad(p, "more than 8 dimensions");
+        return parser_bad(p, "more than 8 dimensions");
     for (size_t i = 0; i < tensor->n_dims; i++)
         tensor->dim[i] = cursor_u64(&p->c);
     if (p->c.bad)
-        return cut_short(p);
+        return parser_cut_short(p);
     *out = tensor;
     return WEIR_OK;
 }
@@ -227,13 +107,16 @@ static weir_err read_tensor(struct parser *p, const struct weir_tensor **out)
 static weir_err show_object(struct parser *p, const struct weir_segment *segment)
 {
     if (segment->object >= p->ix->n_objects)
-        return bad(p, "there is no such object");
+        return parser_bad(p, "there is no such object");
     if (segment->object > p->n_shown)
-        return bad(p, "objects are not numbered in the order of their showing");
+        return parser_bad(p, "objects are not numbered in the order of their showing");
     if (segment->bytes != p->ix->object[segment->object].bytes)
-        return bad(p, "has not as many bytes as its object");
+        return parser_bad(p, "has not as many bytes as its object");
     if (segment->object == p->n_shown)
         p->n_shown++;
+    /* No overflow: the sum of the files' sizes is checked before. */
+    if (!p->ix->object[segment->object].is_reference)
+        p->ix->own_bytes += segment->bytes;
     return WEIR_OK;
 }
 
@@ -243,13 +126,13 @@ static weir_err read_segment(struct parser *p, struct weir_segment *segment)
     segment->object = cursor_u32(&p->c);
     uint8_t kind = cursor_u8(&p->c);
     if (p->c.bad)
-        return cut_short(p);
+        return parser_cut_short(p);
     if (kind > 1)
-        return bad(p, "unknown kind of segment");
+        return parser_bad(p, "unknown kind of segment");
     if (segment->bytes == 0 && kind == 0)
-        return bad(p, "opaque, but without bytes");
+        return parser_bad(p, "opaque, but without bytes");
     if ((segment->bytes == 0) != (segment->object == WEIR_NO_OBJECT))
-        return bad(p, "has bytes but no object, or an object but no bytes");
+        return parser_bad(p, "has bytes but no object, or an object but no bytes");
     weir_err err = segment->bytes ? show_object(p, segment) : WEIR_OK;
     if (err || kind == 0)
         return err;
@@ -259,11 +142,11 @@ static weir_err read_segment(struct parser *p, struct weir_segment *segment)
 static weir_err read_segments(struct parser *p, struct weir_entry *entry)
 {
     if (entry->n_segments > p->c.left / MIN_SEGMENT_BYTES)
-        return bad(p, "more segments than the index has bytes for");
+        return parser_bad(p, "more segments than the index has bytes for");
     struct weir_segment *segment =
         arena_items(p->arena, entry->n_segments, sizeof(entry->segment[0]));
     if (!segment)
-        return no_memory(p);
+        return parser_no_memory(p);
     entry->segment = segment;
     uint64_t at = 0;
     p->in_segment = true;
@@ -272,12 +155,12 @@ static weir_err read_segments(struct parser *p, struct weir_entry *entry)
         if (err)
             return err;
         if (segment->bytes > entry->size - at)
-            return bad(p, "passes the end of its file");
+            return parser_bad(p, "passes the end of its file");
         segment->file_offset = at;
         at += segment->bytes;
     }
     p->in_segment = false;
-    return at == entry->size ? WEIR_OK : bad(p, "its segments do not add up to its size");
+    return at == entry->size ? WEIR_OK : parser_bad(p, "its segments do not add up to its size");
 }
 
 static weir_err read_file(struct parser *p, struct weir_entry *entry)
@@ -286,10 +169,10 @@ static weir_err read_file(struct parser *p, struct weir_entry *entry)
     const uint8_t *sha256 = cursor_take(&p->c, WEIR_DIGEST_BYTES);
     entry->n_segments = cursor_u32(&p->c);
     if (p->c.bad)
-        return cut_short(p);
+        return parser_cut_short(p);
     memcpy(entry->sha256, sha256, WEIR_DIGEST_BYTES);
     if (entry->size >= plain_bytes_limit - p->ix->plain_bytes)
-        return bad(p, "the files add up to 2^62 bytes or more");
+        return parser_bad(p, "the files add up to 2^62 bytes or more");
     p->ix->plain_bytes += entry->size;
     return read_segments(p, entry);
 }
@@ -301,7 +184,8 @@ static weir_err read_link(struct parser *p, struct weir_entry *entry)
     if (err)
         return err;
     if (!weir_path_target_stays_inside(entry->path, entry->target))
-        return bad(p, "a link whose target is empty, too long, absolute or outside the tree");
+        return parser_bad(p,
+                          "a link whose target is empty, too long, absolute or outside the tree");
     return WEIR_OK;
 }
 
@@ -343,17 +227,17 @@ static weir_err read_entry(struct parser *p, struct weir_entry *entry)
         return err;
     p->path = entry->path;
     if (kind > WEIR_ENTRY_LINK)
-        return bad(p, "unknown kind of entry");
+        return parser_bad(p, "unknown kind of entry");
     if (zero)
-        return bad(p, "a byte that must be zero is not");
+        return parser_bad(p, "a byte that must be zero is not");
     if (entry->mode > MAX_MODE)
-        return bad(p, "mode has more than permission bits");
+        return parser_bad(p, "mode has more than permission bits");
     if (!weir_path_is_valid(entry->path))
-        return bad(p, "path breaks the rules of a path");
+        return parser_bad(p, "path breaks the rules of a path");
     if (p->number && strcmp(entry[-1].path, entry->path) >= 0)
-        return bad(p, "path is not above the one before it");
+        return parser_bad(p, "path is not above the one before it");
     if (!has_parent(p->ix->entry, p->number, entry->path))
-        return bad(p, "the directory it is in is missing, or not a directory");
+        return parser_bad(p, "the directory it is in is missing, or not a directory");
     entry->kind = (enum weir_entry_kind)kind;
     if (kind == WEIR_ENTRY_FILE)
         return read_file(p, entry);
@@ -365,23 +249,27 @@ static weir_err read_entry(struct parser *p, struct weir_entry *entry)
 static weir_err read_counts(struct parser *p)
 {
     struct index *ix = p->ix;
+    const uint8_t *digest =
+        p->features & WEIR_FEATURE_BASE ? cursor_take(&p->c, WEIR_DIGEST_BYTES) : NULL;
+    if (digest)
+        memcpy(ix->base_digest, digest, WEIR_DIGEST_BYTES);
     ix->n_codings = cursor_u32(&p->c);
     ix->n_objects = cursor_u32(&p->c);
     ix->n_extents = cursor_u32(&p->c);
     ix->n_entries = cursor_u32(&p->c);
     if (p->c.bad)
-        return bad(p, "shorter than its counts");
+        return parser_bad(p, "shorter than its counts");
     uint64_t least =
         (uint64_t)ix->n_codings * MIN_CODING_BYTES + (uint64_t)ix->n_objects * OBJECT_BYTES +
         (uint64_t)ix->n_extents * EXTENT_BYTES + (uint64_t)ix->n_entries * MIN_ENTRY_BYTES;
     if (least > p->c.left)
-        return bad(p, "its counts need more bytes than it has");
+        return parser_bad(p, "its counts need more bytes than it has");
     ix->coding = arena_items(p->arena, ix->n_codings, sizeof(struct weir_coding *));
     ix->object = arena_items(p->arena, ix->n_objects, sizeof(struct weir_object));
     ix->extent = arena_items(p->arena, ix->n_extents, sizeof(struct index_extent));
     ix->entry = arena_items(p->arena, ix->n_entries, sizeof(struct weir_entry));
     if (!ix->coding || !ix->object || !ix->extent || !ix->entry)
-        return no_memory(p);
+        return parser_no_memory(p);
     return WEIR_OK;
 }
 
@@ -391,7 +279,7 @@ static weir_err read_extents(struct parser *p)
     uint64_t needed = (ix->n_tiles + WEIR_EXTENT_TILES - 1) / WEIR_EXTENT_TILES;
     p->noun = NULL;
     if (ix->n_extents != needed)
-        return bad(p, "the number of extents is not the number that its tiles need");
+        return parser_bad(p, "the number of extents is not the number that its tiles need");
     p->noun = "extent";
     weir_err err = WEIR_OK;
     for (p->number = 0; !err && p->number < ix->n_extents; p->number++)
@@ -405,33 +293,62 @@ static weir_err read_index(struct parser *p)
     weir_err err = read_counts(p);
     p->noun = "coding";
     for (p->number = 0; !err && p->number < ix->n_codings; p->number++)
-        err = read_coding(p, &ix->coding[p->number]);
+        err = parser_read_coding(p, &ix->coding[p->number]);
     p->noun = "object";
     for (p->number = 0; !err && p->number < ix->n_objects; p->number++)
-        err = read_object(p, &ix->object[p->number]);
-    if (!err)
+        err = parser_read_object(p, &ix->object[p->number]);
+    if (!err) {
+        index_number(ix);
         err = read_extents(p);
+    }
     p->noun = "entry";
     for (p->number = 0; !err && p->number < ix->n_entries; p->number++)
         err = read_entry(p, &ix->entry[p->number]);
     p->noun = NULL;
     p->path = NULL;
     if (!err && p->n_shown != ix->n_objects)
-        err = bad(p, "an object that no file shows");
+        err = parser_bad(p, "an object that no file shows");
     if (!err && p->c.left)
-        err = bad(p, "bytes left over behind the last entry");
+        err = parser_bad(p, "bytes left over behind the last entry");
+    if (!err)
+        ix->features = index_features(ix);
+    if (!err && ix->features != p->features)
+        err = parser_bad(p, "the trailer's features are not those that it needs");
     return err;
 }
 
-weir_err index_parse(const uint8_t *bytes, size_t n_bytes, struct index **out,
+void index_number(struct index *ix)
+{
+    uint64_t next = ix->n_tiles;
+    for (uint32_t i = 0; i < ix->n_objects; i++) {
+        struct weir_object *o = &ix->object[i];
+        o->first_number = o->is_reference ? next : o->first_tile;
+        next += o->is_reference ? weir_object_tiles(o) : 0;
+    }
+}
+
+unsigned index_features(const struct index *ix)
+{
+    unsigned features = 0;
+    for (uint32_t i = 0; i < ix->n_objects; i++)
+        features |= weir_object_needs_base(&ix->object[i]) ? WEIR_FEATURE_BASE : 0u;
+    for (uint32_t i = 0; i < ix->n_codings; i++) {
+        const struct weir_transform *t = &ix->coding[i]->transform;
+        features |= (t->kind ? WEIR_FEATURE_TRANSFORM : 0u) | (t->near ? WEIR_FEATURE_NEAR : 0u);
+    }
+    return features;
+}
+
+weir_err index_parse(const uint8_t *bytes, size_t n_bytes, unsigned features, struct index **out,
                      struct weir_diag *diag)
 {
     struct index *ix = calloc(1, sizeof(*ix));
     if (!ix)
         return WEIR_ERR_NOMEM;
-    struct arena *arena = arena_new((uint64_t)n_bytes * MEMORY_FACTOR + MEMORY_ALLOWANCE);
+    struct arena *arena = arena_new((uint64_t)n_bytes * MEMORY_FACTOR + PARSER_MEMORY_ALLOWANCE);
     ix->memory = arena;
-    struct parser p = {.c = {bytes, n_bytes, false}, .ix = ix, .arena = arena, .diag = diag};
+    struct parser p = {
+        .c = {bytes, n_bytes, false}, .ix = ix, .arena = arena, .features = features, .diag = diag};
     weir_err err = arena ? read_index(&p) : WEIR_ERR_NOMEM;
     if (err) {
         index_free(ix);

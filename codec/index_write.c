@@ -9,6 +9,7 @@ enum {
 };
 
 #define NO_CODING UINT32_MAX
+#define REFERENCE (UINT32_MAX - 1)
 
 /* Run twice over the same index: first with at == NULL, which only counts, then for real. */
 struct writer {
@@ -71,9 +72,19 @@ static void put_coding(struct writer *w, const struct weir_coding *coding)
 {
     put(w, coding->elem_bytes, 2);
     put(w, coding->n_parts, 1);
-    put(w, 0, 1);
+    const struct weir_transform *t = &coding->transform;
+    put(w, t->kind, 1);
     for (size_t i = 0; i < coding->n_parts; i++)
         put_part(w, &coding->part[i]);
+    if (!t->kind)
+        return;
+    put(w, t->number, 1);
+    put(w, t->made, 1);
+    put(w, t->near, 1);
+    put(w, t->item_bytes, 1);
+    put(w, t->row_elements, 4);
+    put(w, t->block_rows, 4);
+    put(w, t->block_cols, 4);
 }
 
 size_t index_coding_write(const struct weir_coding *coding, uint8_t *out)
@@ -144,10 +155,19 @@ static struct coding_number *number_codings(const struct index *ix)
     return numbers;
 }
 
+/* Little-endian hosts only, like all floats here. */
+static void put_nearness(struct writer *w, const struct weir_nearness *near)
+{
+    put_bytes(w, &near->signal, sizeof(near->signal));
+    put_bytes(w, &near->noise, sizeof(near->noise));
+    put_bytes(w, &near->largest, sizeof(near->largest));
+    put_bytes(w, &near->step, sizeof(near->step));
+}
+
 static void put_object(struct writer *w, const struct weir_object *object,
                        const struct coding_number *numbers, uint32_t n_codings)
 {
-    uint32_t number = NO_CODING;
+    uint32_t number = object->is_reference ? REFERENCE : NO_CODING;
     if (object->coding) {
         struct coding_number key = {object->coding, 0};
         const struct coding_number *found =
@@ -157,12 +177,20 @@ static void put_object(struct writer *w, const struct weir_object *object,
     }
     put(w, object->bytes, 8);
     put(w, number, 4);
+    if (weir_object_needs_base(object)) {
+        put(w, object->base_object, 4);
+        put(w, object->base_at, 8);
+    }
+    if (object->coding && object->coding->transform.near)
+        put_nearness(w, &object->nearness);
 }
 
 /* ---- the whole ---- */
 
 static void put_index(struct writer *w, const struct index *ix, const struct coding_number *numbers)
 {
+    if (index_features(ix) & WEIR_FEATURE_BASE)
+        put_bytes(w, ix->base_digest, WEIR_DIGEST_BYTES);
     put(w, ix->n_codings, 4);
     put(w, ix->n_objects, 4);
     put(w, ix->n_extents, 4);

@@ -75,6 +75,18 @@ struct weir_kernels {
     void (*cut)(const struct item_code *code, const uint8_t *items, size_t first_row, size_t n_rows,
                 uint8_t *index, uint8_t *raw, uint8_t *bad);
 
+    /* n elements of n items and their one scale, as the transform (kind SCALE) says; any
+     * alignment. */
+    void (*scale)(const struct weir_transform *transform, const uint8_t *items, size_t n,
+                  float scale, uint8_t *out);
+
+    /* n elements become the items that lead to them from the base's, as the transform (DIFF or
+     * XOR) says; and the base's elements become those that n items lead to.  Any alignment. */
+    void (*take_delta)(const struct weir_transform *transform, const uint8_t *base, size_t n,
+                       uint8_t *elements);
+    void (*put_delta)(const struct weir_transform *transform, const uint8_t *items, size_t n,
+                      uint8_t *elements);
+
     /* XXH3-64, seed 0. */
     uint64_t (*xxh3)(const uint8_t *bytes, size_t n);
 };

@@ -5,8 +5,10 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "delta.h"
 #include "items.h"
 #include "perm8.h"
+#include "scale.h"
 
 enum {
     GROUPS = WEIR_LANES / 8,
@@ -316,5 +318,8 @@ const struct weir_kernels weir_kernels_avx2 = {
     .join = join_avx2,
     .decode_items = decode_items,
     .cut = cut_avx2,
+    .scale = scale_items,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

@@ -6,7 +6,9 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "delta.h"
 #include "items.h"
+#include "scale.h"
 
 enum {
     GROUPS = WEIR_LANES / 16,
@@ -287,5 +289,8 @@ const struct weir_kernels weir_kernels_avx512 = {
     .join = join_avx512,
     .decode_items = decode_items,
     .cut = cut_avx512,
+    .scale = scale_items,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

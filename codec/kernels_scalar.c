@@ -1,7 +1,9 @@
 /* The plain version of every kernel: what docs/format.md says, and the truth for the others. */
 #include "kernels.h"
 
+#include "delta.h"
 #include "items.h"
+#include "scale.h"
 
 static uint32_t load_u16(const uint8_t *p)
 {
@@ -103,5 +105,8 @@ const struct weir_kernels weir_kernels_scalar = {
     .join = join,
     .decode_items = decode_items,
     .cut = cut,
+    .scale = scale_items,
+    .take_delta = delta_take,
+    .put_delta = delta_put,
     .xxh3 = xxh3,
 };

@@ -78,8 +78,10 @@ static weir_err write_compressed(struct pack *p, const uint8_t *plain, size_t n_
         return WEIR_ERR_NOMEM; /* there is room for any result */
     if (n > WEIR_MAX_INDEX_BYTES)
         return WEIR_ERR_INVALID;
-    struct trailer trailer = {
-        .index_at = p->stored_bytes, .stored_bytes = (uint32_t)n, .plain_bytes = (uint32_t)n_plain};
+    struct trailer trailer = {.index_at = p->stored_bytes,
+                              .stored_bytes = (uint32_t)n,
+                              .plain_bytes = (uint32_t)n_plain,
+                              .features = (uint16_t)index_features(&p->ix)};
     weir_err err = sha256_of(room, n, digest);
     if (err)
         return err;
@@ -116,12 +118,15 @@ static weir_err check_unchanged(const struct pack *p, struct weir_diag *diag)
     return WEIR_OK;
 }
 
-static weir_err prepare(struct pack *p, unsigned n_threads, struct weir_diag *diag)
+static weir_err prepare(struct pack *p, const struct weir_store *base, unsigned n_threads,
+                        struct weir_diag *diag)
 {
     uint64_t n_extents = p->ix.plain_bytes / PACK_PLAIN_BYTES + 1; /* about */
     p->n_threads = ordered_threads(n_threads, n_extents > p->n_parts ? n_extents : p->n_parts);
     p->n_slots = ordered_slots(p->n_threads);
     weir_err err = make_buffers(p);
+    if (!err && base)
+        err = pack_base_new(p, base, diag);
     if (!err)
         err = pack_share_new(p);
     if (!err)
@@ -146,12 +151,16 @@ static weir_err share_and_run(struct pack *p, struct weir_diag *diag)
 }
 
 static weir_err pack_all(struct pack *p, const struct weir_pack_entry *entries, size_t n_entries,
-                         unsigned n_threads, struct weir_pack_result *result,
+                         const struct weir_pack_options *options, struct weir_pack_result *result,
                          struct weir_diag *diag)
 {
+    if (options->base && (options->window_bytes || options->journal)) {
+        weir_diag_set(diag, "a base, but also a window or a journal");
+        return WEIR_ERR_INVALID;
+    }
     weir_err err = pack_plan(p, entries, n_entries, diag);
     if (!err)
-        err = prepare(p, n_threads, diag);
+        err = prepare(p, options->base, options->n_threads, diag);
     result->resumed_bytes = p->n_restored ? p->stored_bytes : 0;
     if (!err)
         err = share_and_run(p, diag);
@@ -167,6 +176,7 @@ static void pack_free(struct pack *p)
     release_readers(p);
     pack_run_free(p);
     pack_share_free(p);
+    pack_base_free(p);
     pack_stored_close(p);
     for (uint32_t i = 0; i < p->ix.n_entries; i++) {
         free(p->file[i].segment);
@@ -220,13 +230,15 @@ weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
         return WEIR_ERR_NOMEM;
     struct weir_diag detail = {{0}};
     struct weir_pack_result made = {0};
-    weir_err err = pack_all(p, entries, n_entries, options->n_threads, &made, &detail);
+    weir_err err = pack_all(p, entries, n_entries, options, &made, &detail);
     /* A file that became shorter fails to read before anybody asks whether it changed. */
     if (err && p->read_failed && check_unchanged(p, &detail) == WEIR_ERR_CHANGED)
         err = WEIR_ERR_CHANGED;
     if (!err) {
         made.plain_bytes = p->ix.plain_bytes;
         made.stored_bytes = p->stored_bytes;
+        made.same_bytes = p->base ? pack_base_same_bytes(p->base) : 0;
+        made.needs_base = index_features(&p->ix) & WEIR_FEATURE_BASE;
         *result = made;
     } else if (detail.text[0]) {
         weir_diag_set(diag, "%s", detail.text);

@@ -85,17 +85,25 @@ struct weir_pack_options {
      * store is the same.  0: all codings are chosen first, and nothing is announced. */
     uint64_t window_bytes;
     const struct weir_pack_journal *journal; /* NULL: none */
+    /* Objects that are the base's, or little different from its tensors of the same name, dtype and
+     * shape, are stored as references to it and as differences from it.  Where there are none, the
+     * store is the one without a base.  Borrowed; not with a window or a journal.  NULL: none. */
+    const struct weir_store *base;
 };
 
 struct weir_pack_result {
     uint64_t plain_bytes, stored_bytes;
     uint64_t resumed_bytes; /* of extents that an earlier run had written */
+    uint64_t same_bytes;    /* plain, of segments that are the base's */
+    bool needs_base;
     uint8_t digest[WEIR_DIGEST_BYTES];
 };
 
 /* Packs `n_entries` entries, which it sorts itself.  *result is filled in on success only.
  *
- * WEIR_ERR_INVALID    two equal paths, a path or link against the rules; *diag names it
+ * WEIR_ERR_INVALID    two equal paths, a path or link against the rules; *diag names it; or a base
+ *                     with a window or a journal
+ * WEIR_ERR_UNSUPPORTED  the base needs a base itself
  * WEIR_ERR_CHANGED    an input changed meanwhile
  * WEIR_ERR_MISMATCH   an extent of an earlier run is not what its record says, though it was
  *                     brought to disk before: begin without the journal

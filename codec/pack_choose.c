@@ -6,8 +6,6 @@
 #include <zstd.h>
 
 enum {
-    SAMPLE_BYTES = 1 << 20,     /* at most; 4 MiB gave 0.0001 % on 10 MiB tensors, for half the time
-                                   of packing */
     PIECE_BYTES = 32 << 10,     /* of a sample of elements: more places say more */
     MIN_GUESS_BYTES = 64 << 10, /* shorter opaque runs go to zstd unseen */
 
@@ -16,9 +14,10 @@ enum {
 
     CODING_BYTES = 4, /* docs/format.md, 3.1 */
     PART_BYTES = 12,
+    TRANSFORM_BYTES = 16,
 };
 
-_Static_assert((int)SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
+_Static_assert((int)PACK_SAMPLE_BYTES <= (int)PACK_PLAIN_BYTES, "a sample fits a slot");
 
 /* Opaque bytes that zstd makes this small are no numbers. */
 static const double no_numbers_ratio = 1.0 / 16;
@@ -59,7 +58,7 @@ void pack_chooser_free(struct pack_chooser *c)
 
 size_t pack_coding_bytes(const struct weir_coding *coding)
 {
-    size_t n = CODING_BYTES;
+    size_t n = CODING_BYTES + (coding->transform.kind ? TRANSFORM_BYTES : 0);
     for (int i = 0; i < coding->n_parts; i++) {
         size_t n_freq = 0;
         for (size_t j = 0; j < 256; j++)
@@ -72,39 +71,33 @@ size_t pack_coding_bytes(const struct weir_coding *coding)
 
 /* Pieces of whole elements, evenly spread; everything when it fits.  Where they are depends on the
  * segment alone.  Opaque bytes come in whole tiles, as zstd will see them. */
-struct sample {
-    size_t n, piece;   /* how many, and bytes of each */
-    uint64_t n_pieces; /* of the whole segment */
-};
-
-static struct sample sample_of(const struct weir_segment *segment, const struct weir_elements *like)
+static struct pack_sample sample_of(const struct weir_segment *segment,
+                                    const struct weir_elements *like)
 {
-    if (segment->bytes <= SAMPLE_BYTES)
-        return (struct sample){1, (size_t)segment->bytes, 1};
+    if (segment->bytes <= PACK_SAMPLE_BYTES)
+        return (struct pack_sample){1, (size_t)segment->bytes, 1};
     size_t piece = WEIR_TILE_BYTES;
     if (like)
         piece = PIECE_BYTES - (size_t)PIECE_BYTES % like->elem_bytes;
-    return (struct sample){SAMPLE_BYTES / piece, piece, segment->bytes / piece};
+    return (struct pack_sample){PACK_SAMPLE_BYTES / piece, piece, segment->bytes / piece};
 }
 
-static uint64_t piece_at(const struct weir_segment *segment, const struct sample *s, size_t i)
+uint64_t pack_piece_at(const struct pack_sample *s, size_t i)
 {
     uint64_t number = s->n_pieces / s->n * i + s->n_pieces % s->n * i / s->n;
-    return segment->file_offset + number * s->piece;
+    return number * s->piece;
 }
 
-static weir_err take_sample(struct pack_reader *r, uint32_t entry,
-                            const struct weir_segment *segment, const struct weir_elements *like,
-                            uint8_t *sample, size_t *sample_bytes, struct weir_diag *diag)
+static weir_err take_sample(const struct pack_seen *seen, uint64_t file_offset,
+                            struct weir_diag *diag)
 {
-    const struct sample s = sample_of(segment, like);
-    for (size_t i = 0; i < s.n; i++) {
-        weir_err err =
-            pack_read(r, entry, piece_at(segment, &s, i), sample + i * s.piece, s.piece, diag);
+    const struct pack_sample *s = &seen->sample;
+    for (size_t i = 0; i < s->n; i++) {
+        weir_err err = pack_read(seen->reader, seen->entry, file_offset + pack_piece_at(s, i),
+                                 seen->slot->plain + i * s->piece, s->piece, diag);
         if (err)
             return err;
     }
-    *sample_bytes = s.n * s.piece;
     return WEIR_OK;
 }
 
@@ -115,9 +108,9 @@ void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segmen
         pack_expect(r, entry, at->file_offset, at->bytes);
         return;
     }
-    const struct sample s = sample_of(at, pack_elements(r->pack, entry, segment));
+    const struct pack_sample s = sample_of(at, pack_elements(r->pack, entry, segment));
     for (size_t i = 0; i < s.n; i++)
-        pack_expect(r, entry, piece_at(at, &s, i), s.piece);
+        pack_expect(r, entry, at->file_offset + pack_piece_at(&s, i), s.piece);
 }
 
 /* Stored bytes per plain byte with zstd, on some tiles of the sample. */
@@ -187,27 +180,50 @@ static weir_err try_all(struct pack_chooser *chooser, struct candidate *c,
     return err;
 }
 
-weir_err pack_choose(struct pack_chooser *chooser, struct pack_reader *r, uint32_t entry,
-                     uint32_t segment, const struct pack_slot *slot, struct pack_choice *out,
+/* Of its own: without regard to what the base has. */
+static weir_err choose_alone(struct pack_chooser *chooser, const struct pack_seen *seen,
+                             const struct weir_elements *elements, uint64_t bytes,
+                             struct candidate *c)
+{
+    *c = (struct candidate){.slot = seen->slot,
+                            .bytes = bytes,
+                            .sample_bytes = seen->sample.n * seen->sample.piece,
+                            .best_bytes = (double)bytes};
+    if (!elements && bytes < MIN_GUESS_BYTES)
+        return WEIR_OK;
+    weir_err err = try_all(chooser, c, elements);
+    if (err) {
+        free(c->best);
+        c->best = NULL;
+    }
+    return err;
+}
+
+weir_err pack_choose(struct pack_chooser *chooser, struct pack_seen *seen, struct pack_choice *out,
                      struct weir_diag *diag)
 {
-    const struct weir_elements *elements = pack_elements(r->pack, entry, segment);
-    const struct weir_segment *s = &r->pack->ix.entry[entry].segment[segment];
-    size_t sample_bytes = 0;
-    *out = (struct pack_choice){0};
-    weir_err err = take_sample(r, entry, s, elements, slot->plain, &sample_bytes, diag);
+    const struct pack *p = seen->reader->pack;
+    const struct weir_elements *elements = pack_elements(p, seen->entry, seen->segment);
+    const struct weir_segment *s = &p->ix.entry[seen->entry].segment[seen->segment];
+    seen->sample = sample_of(s, elements);
+    *out = (struct pack_choice){.place = {.object = WEIR_NO_OBJECT}};
+    weir_err err = take_sample(seen, s->file_offset, diag);
     if (err)
         return err;
-    out->sample_xxh3 = XXH3_64bits(slot->plain, sample_bytes);
-    if (!elements && s->bytes < MIN_GUESS_BYTES)
-        return WEIR_OK;
-
-    struct candidate c = {.slot = slot, .bytes = s->bytes, .sample_bytes = sample_bytes};
-    err = try_all(chooser, &c, elements);
-    if (err) {
-        free(c.best);
+    out->sample_xxh3 = XXH3_64bits(seen->slot->plain, seen->sample.n * seen->sample.piece);
+    if (p->base)
+        err = pack_base_find_same(p->base, seen, &out->place, diag);
+    if (err || out->place.is_same)
         return err;
-    }
+
+    struct candidate c;
+    err = choose_alone(chooser, seen, elements, s->bytes, &c);
     out->coding = c.best;
-    return WEIR_OK;
+    if (!err && p->base)
+        err = pack_base_find_near(p->base, seen, c.best_bytes, out, diag);
+    if (err) {
+        free(out->coding);
+        out->coding = NULL;
+    }
+    return err;
 }

@@ -33,7 +33,8 @@ static bool looks_equal(const struct pack *p, const struct pack_twin *twin, uint
                         uint32_t object)
 {
     const struct pack_object *o = &p->object[object];
-    return p->ix.object[object].bytes == twin_segment(p, twin)->bytes &&
+    return !p->ix.object[object].is_reference && /* it would have been found in the base */
+           p->ix.object[object].bytes == twin_segment(p, twin)->bytes &&
            o->sample_xxh3 == sample_xxh3 &&
            same_elements(pack_elements(p, o->entry, o->segment),
                          pack_elements(p, twin->entry, twin->segment));
@@ -64,6 +65,11 @@ static weir_err measure(struct pack *p, const struct pack_twin *twin, uint32_t o
 {
     const struct weir_object *o = &p->ix.object[object];
     struct pack_object *po = &p->object[object];
+    if (weir_object_needs_base(o)) { /* as little as there can be */
+        po->measured = true;
+        po->least_bytes = o->n_tiles * PACK_LEAST_TILE_BYTES;
+        return WEIR_OK;
+    }
     uint64_t n_tiles = o->n_tiles < MEASURED_TILES ? o->n_tiles : MEASURED_TILES;
     uint64_t plain_bytes = 0;
     uint64_t stored_bytes = 0;

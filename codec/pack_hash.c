@@ -3,9 +3,9 @@
 #include <assert.h>
 
 /* Tiles follow each other as the segments do that show their objects first, so the plain bytes of
- * the extents are the files in order, with the segments left out that share.  Those are read once
- * more, when their turn comes, for their file's SHA-256: from the store where it can be read,
- * else from the file.  All of it is the finishing thread's. */
+ * the extents are the files in order, with the segments left out that share or are the base's.
+ * Those are read once more, when their turn comes, for their file's SHA-256: from the store where
+ * it can be read, else from the file.  All of it is the finishing thread's. */
 
 weir_err pack_hash_new(struct pack_hash *h)
 {
@@ -22,7 +22,7 @@ void pack_hash_free(struct pack_hash *h)
 static bool is_first_showing(const struct pack *p, const struct pack_hash *h, uint32_t object)
 {
     const struct pack_object *o = &p->object[object];
-    return o->entry == h->entry && o->segment == h->segment;
+    return o->entry == h->entry && o->segment == h->segment && !p->ix.object[object].is_reference;
 }
 
 /* They were compared when the object was found, and the file has a hash to come up to. */

@@ -61,6 +61,14 @@ static bool is_complete(const struct run *r)
     return p->all_shared || p->ix.n_tiles / WEIR_EXTENT_TILES > r->extent;
 }
 
+/* References have no tiles. */
+static uint32_t next_stored(const struct index *ix, uint32_t object)
+{
+    while (object < ix->n_objects && ix->object[object].n_tiles == 0)
+        object++;
+    return object;
+}
+
 static weir_err run_next(void *self, unsigned slot, bool *more, struct weir_diag *diag)
 {
     (void)diag;
@@ -73,6 +81,7 @@ static weir_err run_next(void *self, unsigned slot, bool *more, struct weir_diag
         *more = false;
         return WEIR_OK;
     }
+    r->object = next_stored(ix, r->object);
     *job = (struct run_job){.number = r->extent, .object = r->object, .tile = r->tile};
     while (job->n_tiles < WEIR_EXTENT_TILES && r->object < ix->n_objects) {
         uint64_t n_left = ix->object[r->object].n_tiles - r->tile;
@@ -91,6 +100,26 @@ static weir_err run_next(void *self, unsigned slot, bool *more, struct weir_diag
     return WEIR_OK;
 }
 
+/* Of a tile. */
+struct tile_room {
+    const uint8_t *plain;
+    size_t n;
+    uint8_t *payload;
+};
+
+static weir_err encode_difference(struct run *r, unsigned worker, const struct run_job *job,
+                                  const struct tile_room *room, struct weir_tile_head *head,
+                                  struct weir_diag *diag)
+{
+    const struct weir_object *o = &r->p->ix.object[job->object];
+    const uint8_t *base = NULL;
+    weir_err err =
+        pack_base_read(r->p->base, worker, o, job->tile * o->tile_bytes, room->n, &base, diag);
+    return err ? err
+               : weir_tile_encode_delta(r->encoder[worker], o->coding, base, room->plain, room->n,
+                                        room->payload, head);
+}
+
 /* One tile, read and encoded to stored[*at], which moves on. */
 static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
                             const struct pack_slot *slot, unsigned number, struct weir_diag *diag)
@@ -105,7 +134,10 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
     uint8_t *payload = slot->stored + job->extent.bytes;
     struct weir_tile_head head;
     weir_err err = pack_read(&p->reader[worker], po->entry, s->file_offset + from, plain, n, diag);
-    if (!err)
+    if (!err && weir_object_needs_base(o))
+        err =
+            encode_difference(r, worker, job, &(struct tile_room){plain, n, payload}, &head, diag);
+    else if (!err)
         err = weir_tile_encode(r->encoder[worker], o->coding, plain, n, payload, &head);
     if (err)
         return err;
@@ -125,7 +157,7 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
 static void step(const struct pack *p, struct run_job *job)
 {
     if (++job->tile == p->ix.object[job->object].n_tiles) {
-        job->object++;
+        job->object = next_stored(&p->ix, job->object + 1);
         job->tile = 0;
     }
 }

@@ -43,13 +43,16 @@ struct share {
 
 static uint64_t hash_coding(const struct weir_coding *c)
 {
-    return XXH3_64bits_withSeed(c->part, c->n_parts * sizeof(c->part[0]), c->elem_bytes);
+    uint64_t seed = XXH3_64bits_withSeed(&c->transform, sizeof(c->transform), c->elem_bytes);
+    return XXH3_64bits_withSeed(c->part, c->n_parts * sizeof(c->part[0]), seed);
 }
 
-/* There is no padding inside a part: 2 + 2 + 1 + 1 + 1 + 1 + 2 + 512 bytes. */
+/* There is no padding inside a part: 2 + 2 + 1 + 1 + 1 + 1 + 2 + 512 bytes; that inside a transform
+ * is zero, as calloc() left it. */
 static bool same_coding(const struct weir_coding *a, const struct weir_coding *b)
 {
     return a->elem_bytes == b->elem_bytes && a->n_parts == b->n_parts &&
+           memcmp(&a->transform, &b->transform, sizeof(a->transform)) == 0 &&
            memcmp(a->part, b->part, a->n_parts * sizeof(a->part[0])) == 0;
 }
 
@@ -100,7 +103,10 @@ static void add_object(struct share *s, struct place place, struct pack_sharing 
     o->coding = intern_coding(s, &how->coding);
     o->tile_bytes = weir_coding_tile_bytes(o->coding);
     o->first_tile = ix->n_tiles;
-    o->n_tiles = (o->bytes - 1) / o->tile_bytes + 1;
+    o->is_reference = how->place.is_same;
+    if (weir_object_needs_base(o))
+        o->base_object = how->place.object;
+    o->n_tiles = o->is_reference ? 0 : weir_object_tiles(o);
     ix->n_tiles += o->n_tiles;
     s->least_bytes += o->n_tiles * PACK_LEAST_TILE_BYTES;
     s->p->object[number] = (struct pack_object){
@@ -108,6 +114,9 @@ static void add_object(struct share *s, struct place place, struct pack_sharing 
         .segment = place.segment,
         .sample_xxh3 = how->sample_xxh3,
         .next = *chain,
+        .shared = o->is_reference, /* so that its checksum is looked at */
+        .measured = o->is_reference,
+        .xxh3 = how->place.xxh3,
     };
     *chain = number;
 }
@@ -125,7 +134,8 @@ static void give_object(struct share *s, struct place place, struct pack_sharing
             o->least_bytes - p->ix.object[how->object].n_tiles * PACK_LEAST_TILE_BYTES;
     }
     segment_at(s, place)->object = how->object;
-    s->done_bytes += segment_at(s, place)->bytes;
+    if (!p->ix.object[how->object].is_reference)
+        s->done_bytes += segment_at(s, place)->bytes;
 }
 
 /* ---- the line: a job is a segment ---- */
@@ -162,8 +172,31 @@ static weir_err share_work(void *self, unsigned slot, unsigned worker, struct we
 {
     struct share *s = self;
     struct share_job *job = &s->job[slot];
-    return pack_choose(s->chooser[worker], &s->p->reader[worker], job->place.entry,
-                       job->place.segment, &s->p->slot[slot], &job->choice, diag);
+    struct pack_seen seen = {.reader = &s->p->reader[worker],
+                             .worker = worker,
+                             .entry = job->place.entry,
+                             .segment = job->place.segment,
+                             .slot = &s->p->slot[slot]};
+    return pack_choose(s->chooser[worker], &seen, &job->choice, diag);
+}
+
+/* The reference that is there already, or WEIR_NO_OBJECT: nothing has to be compared. */
+static uint32_t find_reference(const struct pack *p, uint32_t first, uint32_t base_object)
+{
+    uint32_t o = first;
+    while (o != WEIR_NO_OBJECT &&
+           !(p->ix.object[o].is_reference && p->ix.object[o].base_object == base_object))
+        o = p->object[o].next;
+    return o;
+}
+
+static weir_err find_object(struct pack *p, const struct pack_twin *twin, struct pack_sharing *how,
+                            struct weir_diag *diag)
+{
+    if (!how->place.is_same)
+        return pack_find_equal(p, twin, how, &how->object, diag);
+    how->object = find_reference(p, twin->first, how->place.object);
+    return WEIR_OK;
 }
 
 static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
@@ -172,7 +205,10 @@ static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
     struct pack *p = s->p;
     struct share_job *job = &s->job[slot];
     struct pack_sharing how = {.sample_xxh3 = job->choice.sample_xxh3,
-                               .coding = job->choice.coding};
+                               .coding = job->choice.coding,
+                               .place = job->choice.place};
+    if (how.place.is_same && !pack_base_allows(p->base, segment_at(s, job->place)->bytes))
+        how.place.is_same = false;
     const struct pack_twin twin = {
         .encoder = s->encoder,
         .slot = &p->slot[slot],
@@ -183,7 +219,7 @@ static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
         .first = *chain_of(s, job->place, how.sample_xxh3),
     };
     job->choice.coding = NULL;
-    weir_err err = pack_find_equal(p, &twin, &how, &how.object, diag);
+    weir_err err = find_object(p, &twin, &how, diag);
     if (!err && how.object == WEIR_NO_OBJECT)
         how.object = p->ix.n_objects;
     if (!err)

@@ -100,6 +100,8 @@ static void add_object(const struct weir_store *store, uint32_t object, uint8_t 
     if (object == WEIR_NO_OBJECT)
         return;
     const struct weir_object *o = weir_store_object(store, object);
+    if (o->n_tiles == 0) /* a reference */
+        return;
     uint64_t last = (o->first_tile + o->n_tiles - 1) / WEIR_EXTENT_TILES;
     for (uint64_t i = o->first_tile / WEIR_EXTENT_TILES; i <= last; i++)
         map[i / 8] = (uint8_t)(map[i / 8] | 1U << i % 8);

@@ -68,12 +68,34 @@ struct weir_entry {
     const char *target; /* relative, stays inside the tree */
 };
 
+/* What a reader must know beyond version 1's first form (docs/format.md, 2.2). */
+enum weir_feature {
+    WEIR_FEATURE_TRANSFORM = 1, /* a coding has a transform */
+    WEIR_FEATURE_NEAR = 2,      /* an object is near what was packed, not what was packed */
+    WEIR_FEATURE_BASE = 4,      /* objects that are, or differ from, those of another store */
+    WEIR_FEATURES_KNOWN = WEIR_FEATURE_TRANSFORM | WEIR_FEATURE_NEAR | WEIR_FEATURE_BASE,
+};
+
+/* How near an object is to what was packed; w: what was packed, e: the difference. */
+struct weir_nearness {
+    double signal, noise; /* sums of w * w and of e * e over all elements */
+    float largest;        /* the largest |e|, in steps of its row */
+    float step;           /* of a row, as a share of the root of its mean w * w */
+};
+
 struct weir_object {
     uint64_t bytes;                   /* plain, > 0 */
     const struct weir_coding *coding; /* NULL: opaque */
     uint32_t tile_bytes;              /* plain bytes of each tile but the last */
     uint64_t first_tile;              /* numbered through the store */
-    uint64_t n_tiles;
+    uint64_t n_tiles;                 /* in the store: of a reference none */
+    struct weir_nearness nearness;    /* all zero unless coding->transform.near */
+    /* Of a store that needs a base (weir_store_set_base()). */
+    bool is_reference;     /* its plain bytes are the base's */
+    uint32_t base_object;  /* if so, or if coding needs a base: where the base's bytes are, */
+    uint64_t base_at;      /* from which of its plain bytes on */
+    uint64_t first_number; /* first_tile; of a reference, behind all tiles that are stored: so that
+                              each tile that can be read has a number */
 };
 
 struct weir_extent {
@@ -96,6 +118,28 @@ WEIR_MUST_CHECK weir_err weir_store_open(const struct weir_source *src, struct w
                                          struct weir_diag *diag);
 void weir_store_free(struct weir_store *store); /* NULL is fine */
 
+/* Gives a store that needs a base this one: open, borrowed, to outlive the store and its cursors.
+ * Once, before the first cursor.  Until then all can be read but what needs the base: that is
+ * WEIR_ERR_ABSENT.
+ *
+ * WEIR_ERR_INVALID      the store needs none, or has one
+ * WEIR_ERR_MISMATCH     another store than the one that is needed; *diag has both digests
+ * WEIR_ERR_UNSUPPORTED  the base needs a base itself
+ * WEIR_ERR_CORRUPT      the store refers to what the base does not have */
+WEIR_MUST_CHECK weir_err weir_store_set_base(struct weir_store *store,
+                                             const struct weir_store *base, struct weir_diag *diag);
+
+/* The same for all: WEIR_ERR_ABSENT with *diag, which names the digest, if the store needs a base
+ * and has none. */
+WEIR_MUST_CHECK weir_err weir_store_need_base(const struct weir_store *store,
+                                              struct weir_diag *diag);
+
+/* Whether a store with that digest ends so (a part of it, too): only the bytes that say so are
+ * looked at. */
+enum { WEIR_STORE_END_BYTES = 64 };
+bool weir_store_end_names(const uint8_t end[WEIR_STORE_END_BYTES],
+                          const uint8_t digest[WEIR_DIGEST_BYTES]);
+
 /* Everything below points into the store and lives as long as it. */
 
 struct weir_store_info {
@@ -106,6 +150,9 @@ struct weir_store_info {
     uint64_t n_tiles;
     uint32_t n_present;     /* extents that are there: all but of a part (docs/format.md, 10) */
     uint64_t present_bytes; /* stored bytes of those */
+    unsigned features;      /* of enum weir_feature */
+    uint8_t base_digest[WEIR_DIGEST_BYTES]; /* with WEIR_FEATURE_BASE: the store it needs */
+    uint64_t n_numbers;                     /* n_tiles, and the tiles of references */
 };
 
 const struct weir_store_info *weir_store_info(const struct weir_store *store);
@@ -123,7 +170,14 @@ bool weir_store_is_part(const struct weir_store *store);
 /* i < n_extents.  Reading what is not there is WEIR_ERR_ABSENT. */
 bool weir_store_has_extent(const struct weir_store *store, uint32_t i);
 
-/* What a thread needs to read: decoder, scratch, the last extent's tile heads. About 300 KiB. */
+/* Whether it cannot be read without the base. */
+bool weir_object_needs_base(const struct weir_object *object);
+
+/* Tiles that can be read: stored ones, or a reference's. */
+uint64_t weir_object_tiles(const struct weir_object *object);
+
+/* What a thread needs to read: decoder, scratch, the last extent's tile heads. About 300 KiB; with
+ * a base 700. */
 struct weir_store_cursor;
 
 WEIR_MUST_CHECK weir_err weir_store_cursor_new(const struct weir_store *store,
@@ -136,7 +190,7 @@ void weir_store_cursor_free(struct weir_store_cursor *cur); /* NULL is fine */
  * aligned so. */
 void weir_store_cursor_read_past(struct weir_store_cursor *cur);
 
-/* Plain bytes of tile `tile` (< n_tiles) of object `object` (< n_objects). */
+/* Plain bytes of tile `tile` (< weir_object_tiles()) of object `object` (< n_objects). */
 uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, uint64_t tile);
 
 /* Reads, decodes and checks one tile into out[0 .. weir_store_tile_bytes()); undefined on error.
@@ -144,7 +198,8 @@ uint32_t weir_store_tile_bytes(const struct weir_store *store, uint32_t object, 
  *
  * WEIR_ERR_CORRUPT      its bytes are bad; *diag names extent and tile
  * WEIR_ERR_CHANGED      its extent is no longer the one that the index names
- * WEIR_ERR_ABSENT       its extent was not fetched
+ * WEIR_ERR_ABSENT       its extent was not fetched, or it needs a base that the store has not got
+ * What the base's tiles give likewise; *diag says that it is the base's.
  * WEIR_ERR_NOMEM, and what src->read and src->revision return. */
 WEIR_MUST_CHECK weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object,
                                               uint64_t tile, uint8_t *out, struct weir_diag *diag);

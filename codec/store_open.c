@@ -11,8 +11,6 @@
 #include "sha256.h"
 #include "store_private.h"
 
-enum { MAX_RATIO = 16384 }; /* plain bytes of the files per byte of the store */
-
 static const char too_short[] = "not a store: too short for a header, an index and a trailer";
 
 static const uint8_t frame_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
@@ -78,7 +76,7 @@ static weir_err read_index(const struct weir_source *src, const struct trailer *
     }
     free(stored);
     if (!err)
-        err = index_parse(plain, trailer->plain_bytes, out, diag);
+        err = index_parse(plain, trailer->plain_bytes, trailer->features, out, diag);
     free(plain);
     return err;
 }
@@ -109,11 +107,10 @@ static weir_err place_extents(struct weir_store *store, struct weir_diag *diag)
     return WEIR_OK;
 }
 
+/* What the base shows is judged when there is one. */
 static weir_err check_ratio(const struct weir_store *store, struct weir_diag *diag)
 {
-    uint64_t plain = store->index->plain_bytes;
-    uint64_t least = plain / MAX_RATIO + (plain % MAX_RATIO != 0);
-    return least > store->info.stored_bytes
+    return store->index->own_bytes > store_most_plain(store->info.stored_bytes)
                ? corrupt(diag, "index: its files are more than 16384 times the size of the store")
                : WEIR_OK;
 }
@@ -163,7 +160,10 @@ static weir_err fill(struct weir_store *store, struct weir_diag *diag)
                                            .n_entries = ix->n_entries,
                                            .n_objects = ix->n_objects,
                                            .n_extents = ix->n_extents,
-                                           .n_tiles = ix->n_tiles};
+                                           .n_tiles = ix->n_tiles,
+                                           .features = ix->features,
+                                           .n_numbers = ix->n_numbers};
+    memcpy(store->info.base_digest, ix->base_digest, WEIR_DIGEST_BYTES);
     memcpy(store->info.digest, store->trailer.digest, WEIR_DIGEST_BYTES);
     err = check_ratio(store, diag);
     if (!err && is_part)

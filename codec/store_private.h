@@ -18,8 +18,9 @@ struct weir_store {
     uint64_t revision;      /* of src when header and index were read; not 0 */
     struct index *index;
     struct trailer trailer;
-    uint8_t *present;    /* a bitmap of the extents that are there; NULL: all */
-    uint64_t *extent_at; /* offset of each unit: see below */
+    const struct weir_store *base; /* borrowed; NULL: none, or not yet */
+    uint8_t *present;              /* a bitmap of the extents that are there; NULL: all */
+    uint64_t *extent_at;           /* offset of each unit: see below */
     /* Of each unit: the last revision of src at which it was hashed, 0: never.  With EXTENT_BAD if
      * its SHA-256 was not the one in the index. */
     _Atomic uint64_t *hashed;
@@ -32,6 +33,14 @@ struct extent_heads {
     uint32_t payload_at[WEIR_EXTENT_TILES]; /* from the start of the extent */
 };
 
+/* What a cursor reads the base with. */
+struct base_reader {
+    struct weir_store_cursor *cursor;
+    uint32_t object; /* whose tile is in `room`, or WEIR_NO_OBJECT */
+    uint64_t tile;
+    uint8_t room[WEIR_TILE_BYTES]; /* of tiles that are needed in part */
+};
+
 struct weir_store_cursor {
     const struct weir_store *store; /* borrowed */
     struct weir_tile_decoder *decoder;
@@ -40,7 +49,8 @@ struct weir_store_cursor {
     uint32_t extent; /* whose heads are in `heads`, or NO_EXTENT.  Between two calls they are right:
                         read at a revision at which the extent is trusted, or hashed */
     struct extent_heads heads;
-    struct sha256 hash; /* empty until an extent must be hashed */
+    struct sha256 hash;       /* empty until an extent must be hashed */
+    struct base_reader *base; /* NULL: the store has no base */
     uint8_t payload[WEIR_TILE_BYTES];
 };
 
@@ -54,6 +64,10 @@ struct tile_wanted {
 
 /* The object that shows tile `store_tile` (< n_tiles); O(log n). */
 uint32_t store_object_of(const struct weir_store *store, uint64_t store_tile);
+
+/* The object of `store_tile` (< n_tiles), which *object, the one of the tile before, is set to. */
+const struct weir_object *store_step(const struct weir_store *store, uint64_t store_tile,
+                                     uint32_t *object);
 
 /* Bytes of the heads at the start of extent `extent`.  WEIR_ERR_CORRUPT with *diag if the extent
  * is shorter than that. */
@@ -78,6 +92,28 @@ WEIR_MUST_CHECK weir_err store_decode(struct weir_store_cursor *cur,
 /* WEIR_ERR_ABSENT with *diag where the extent was not fetched. */
 WEIR_MUST_CHECK weir_err store_need(const struct weir_store *store, uint32_t extent,
                                     struct weir_diag *diag);
+
+/* ---- a base: store_base.c ---- */
+
+WEIR_MUST_CHECK weir_err base_reader_new(const struct weir_store *base,
+                                         const struct weir_kernels *kernels,
+                                         struct base_reader **out);
+void base_reader_free(struct base_reader *reader); /* NULL is fine */
+
+/* weir_store_expect_tiles() of what the base has of them. */
+void store_expect_base(const struct weir_store *store, const struct weir_object *object,
+                       uint64_t tile, uint64_t n);
+
+/* The base's plain bytes that tile `tile` of `object` is, or is made from. */
+WEIR_MUST_CHECK weir_err store_read_base(struct weir_store_cursor *cur, uint32_t object,
+                                         uint64_t tile, uint8_t *out, struct weir_diag *diag);
+
+/* n plain bytes of an object from `at`, which it has. */
+WEIR_MUST_CHECK weir_err base_reader_read(struct base_reader *reader, uint32_t object, uint64_t at,
+                                          uint8_t *out, size_t n, struct weir_diag *diag);
+
+/* The most plain bytes that so many stored bytes may stand for (docs/format.md, 3.4). */
+uint64_t store_most_plain(uint64_t stored_bytes);
 
 /* ---- a source that changes: store_changed.c ----
  *

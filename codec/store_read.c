@@ -17,7 +17,13 @@ weir_err weir_store_cursor_new(const struct weir_store *store, const struct weir
     cur->revision = store->revision;
     cur->extent = NO_EXTENT;
     cur->hash = (struct sha256){0};
+    cur->base = NULL;
     weir_err err = weir_tile_decoder_new(kernels, &cur->decoder);
+    if (!err && store->base) {
+        err = base_reader_new(store->base, kernels, &cur->base);
+        if (err)
+            weir_tile_decoder_free(cur->decoder);
+    }
     if (err) {
         free(cur);
         return err;
@@ -31,6 +37,7 @@ void weir_store_cursor_free(struct weir_store_cursor *cur)
     if (!cur)
         return;
     weir_tile_decoder_free(cur->decoder);
+    base_reader_free(cur->base);
     sha256_free(&cur->hash);
     free(cur);
 }
@@ -76,8 +83,13 @@ weir_err store_decode(struct weir_store_cursor *cur, const struct tile_wanted *w
     const struct weir_store *store = cur->store;
     const struct weir_object *o = &store->index->object[wanted->object];
     const struct weir_tile_head *head = &cur->heads.tile[wanted->slot];
-    weir_err err = weir_tile_decode(cur->decoder, o->coding, head, payload, wanted->out,
-                                    weir_store_tile_bytes(store, wanted->object, wanted->tile));
+    weir_err err = WEIR_OK;
+    if (head->mode == WEIR_TILE_MADE && weir_coding_needs_base(o->coding))
+        err = store_read_base(cur, wanted->object, wanted->tile, wanted->out, diag);
+    if (err)
+        return err;
+    err = weir_tile_decode(cur->decoder, o->coding, head, payload, wanted->out,
+                           weir_store_tile_bytes(store, wanted->object, wanted->tile));
     if (err)
         tile_diag(cur, wanted,
                   err == WEIR_ERR_CORRUPT ? "its payload is damaged (format or checksum)"
@@ -137,7 +149,9 @@ weir_err weir_store_read_tile(struct weir_store_cursor *cur, uint32_t object, ui
                               uint8_t *out, struct weir_diag *diag)
 {
     const struct index *ix = cur->store->index;
-    assert(object < ix->n_objects && tile < ix->object[object].n_tiles);
+    assert(object < ix->n_objects && tile < weir_object_tiles(&ix->object[object]));
+    if (ix->object[object].is_reference)
+        return store_read_base(cur, object, tile, out, diag);
     uint64_t store_tile = ix->object[object].first_tile + tile;
     struct tile_wanted wanted = {.extent = (uint32_t)(store_tile / WEIR_EXTENT_TILES),
                                  .slot = (uint32_t)(store_tile % WEIR_EXTENT_TILES),
@@ -163,7 +177,6 @@ weir_err weir_store_decode_extent(struct weir_store_cursor *cur, uint32_t extent
                                   struct weir_diag *diag)
 {
     const struct weir_store *store = cur->store;
-    const struct weir_object *object = store->index->object;
     struct weir_extent e = weir_store_extent(store, extent);
     cur->extent = NO_EXTENT; /* its heads come from other bytes than the source's */
     size_t n_heads;
@@ -173,9 +186,7 @@ weir_err weir_store_decode_extent(struct weir_store_cursor *cur, uint32_t extent
     uint64_t store_tile = (uint64_t)extent * WEIR_EXTENT_TILES;
     struct tile_wanted wanted = {extent, 0, store_object_of(store, store_tile), 0, sink->room};
     for (; !err && wanted.slot < e.n_tiles; wanted.slot++, store_tile++) {
-        if (store_tile == object[wanted.object].first_tile + object[wanted.object].n_tiles)
-            wanted.object++;
-        wanted.tile = store_tile - object[wanted.object].first_tile;
+        wanted.tile = store_tile - store_step(store, store_tile, &wanted.object)->first_tile;
         err = store_decode(cur, &wanted, bytes + cur->heads.payload_at[wanted.slot], diag);
         if (!err)
             err = sink->take(sink->self, wanted.object, wanted.tile,

@@ -3,20 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <zstd.h>
 #include <zstd_errors.h>
 
-#include "stream.h"
+#include "tile_private.h"
 
-enum {
-    ZSTD_LEVEL = 3,
-    PAD = 16, /* streams of one tile start at multiples of it */
-};
-
-static size_t padded(size_t n)
-{
-    return (n + PAD - 1) / PAD * PAD;
-}
+enum { ZSTD_LEVEL = 3 };
 
 /* An element is one item: no gathering or scattering. */
 static bool is_plain_array(const struct weir_coding *coding)
@@ -28,27 +19,20 @@ static bool is_plain_array(const struct weir_coding *coding)
 static void gather_items(const struct weir_coding *coding, const struct weir_part *part,
                          const uint8_t *elements, size_t n_elements, uint8_t *items)
 {
-    size_t run = (size_t)part->count * part->item_bytes;
+    const size_t run = (size_t)part->count * part->item_bytes, stride = coding_item_bytes(coding);
     const uint8_t *from = elements + part->offset;
-    for (size_t i = 0; i < n_elements; i++, from += coding->elem_bytes, items += run)
+    for (size_t i = 0; i < n_elements; i++, from += stride, items += run)
         memcpy(items, from, run);
 }
 
 static void scatter_items(const struct weir_coding *coding, const struct weir_part *part,
                           const uint8_t *items, size_t n_elements, uint8_t *elements)
 {
-    size_t run = (size_t)part->count * part->item_bytes;
+    const size_t run = (size_t)part->count * part->item_bytes, stride = coding_item_bytes(coding);
     uint8_t *to = elements + part->offset;
-    for (size_t i = 0; i < n_elements; i++, to += coding->elem_bytes, items += run)
+    for (size_t i = 0; i < n_elements; i++, to += stride, items += run)
         memcpy(to, items, run);
 }
-
-/* Tables are kept for the next tile, which mostly has the same coding.  Compared by value: a coding
- * that is freed and another that is made at its address must not pass for each other. */
-struct coding_copy {
-    size_t bytes; /* 0: none yet */
-    uint8_t coding[sizeof(struct weir_coding) + WEIR_MAX_PARTS * sizeof(struct weir_part)];
-};
 
 static bool copy_is_of(const struct coding_copy *copy, const struct weir_coding *coding)
 {
@@ -63,15 +47,6 @@ static void copy_take(struct coding_copy *copy, const struct weir_coding *coding
 }
 
 /* ---- encoding ---- */
-
-struct weir_tile_encoder {
-    struct coding_copy used; /* whose tables these are */
-    struct item_code code[WEIR_MAX_PARTS];
-    struct rans_encode_table table[WEIR_MAX_PARTS];
-    ZSTD_CCtx *zstd;
-    struct stream_encoder stream;
-    uint8_t items[WEIR_TILE_BYTES];
-};
 
 weir_err weir_tile_encoder_new(const struct weir_kernels *kernels, struct weir_tile_encoder **out)
 {
@@ -93,6 +68,7 @@ void weir_tile_encoder_free(struct weir_tile_encoder *enc)
     if (!enc)
         return;
     ZSTD_freeCCtx(enc->zstd);
+    free(enc->made);
     free(enc);
 }
 
@@ -107,29 +83,27 @@ static void encoder_use(struct weir_tile_encoder *enc, const struct weir_coding 
     copy_take(&enc->used, coding);
 }
 
-/* Returns the payload's bytes; 0 when that is not fewer than the plain bytes. */
-static size_t encode_split(struct weir_tile_encoder *enc, const struct weir_coding *coding,
-                           const uint8_t *plain, size_t plain_bytes, uint8_t *payload)
+size_t tile_encode_streams(struct weir_tile_encoder *enc, const struct weir_coding *coding,
+                           const uint8_t *elements, size_t n, uint8_t *out, size_t room)
 {
-    size_t n_elements = plain_bytes / coding->elem_bytes, at = 0;
+    size_t at = 0;
     encoder_use(enc, coding);
     for (int i = 0; i < coding->n_parts; i++) {
         const struct weir_part *part = &coding->part[i];
-        const uint8_t *items = plain;
+        const uint8_t *items = elements;
         if (!is_plain_array(coding)) {
-            gather_items(coding, part, plain, n_elements, enc->items);
+            gather_items(coding, part, elements, n, enc->items);
             items = enc->items;
         }
-        size_t start = padded(at);
-        if (start >= plain_bytes)
+        size_t start = tile_padded(at);
+        if (start >= room)
             return 0;
-        size_t n =
-            stream_encode(&enc->stream, &enc->code[i], &enc->table[i], items,
-                          n_elements * part->count, payload + start, plain_bytes - 1 - start);
-        if (n == 0)
+        size_t bytes = stream_encode(&enc->stream, &enc->code[i], &enc->table[i], items,
+                                     n * part->count, out + start, room - start);
+        if (bytes == 0)
             return 0;
-        memset(payload + at, 0, start - at);
-        at = start + n;
+        memset(out + at, 0, start - at);
+        at = start + bytes;
     }
     return at;
 }
@@ -152,47 +126,52 @@ static size_t encode_zstd(struct weir_tile_encoder *enc, const uint8_t *plain, s
     return 0;
 }
 
-weir_err weir_tile_encode(struct weir_tile_encoder *enc, const struct weir_coding *coding,
-                          const uint8_t *plain, size_t plain_bytes, uint8_t *payload,
-                          struct weir_tile_head *head)
+bool tile_encode_const(const uint8_t *plain, size_t plain_bytes, size_t elem_bytes,
+                       uint8_t *payload, struct weir_tile_head *head)
 {
-    size_t elem_bytes = coding ? coding->elem_bytes : 1, n = 0;
+    if (!is_constant(plain, plain_bytes, elem_bytes))
+        return false;
+    head->mode = WEIR_TILE_CONST;
+    head->payload_bytes = (uint32_t)elem_bytes;
+    memcpy(payload, plain, elem_bytes);
+    return true;
+}
+
+weir_err tile_encode_opaque(struct weir_tile_encoder *enc, const uint8_t *plain, size_t plain_bytes,
+                            uint8_t *payload, struct weir_tile_head *head)
+{
     weir_err err = WEIR_OK;
-    head->xxh3 = enc->stream.kernels->xxh3(plain, plain_bytes);
-    if (is_constant(plain, plain_bytes, elem_bytes)) {
-        head->mode = WEIR_TILE_CONST;
-        n = elem_bytes;
-        memcpy(payload, plain, n);
-    } else if (coding && plain_bytes % elem_bytes == 0) {
-        head->mode = WEIR_TILE_SPLIT;
-        n = encode_split(enc, coding, plain, plain_bytes, payload);
-    }
-    if (n == 0) { /* opaque, or not what the coding was chosen for */
-        head->mode = WEIR_TILE_ZSTD;
-        n = encode_zstd(enc, plain, plain_bytes, payload, &err);
-    }
-    if (err)
-        return err;
-    if (n == 0) {
+    size_t n = encode_zstd(enc, plain, plain_bytes, payload, &err);
+    head->mode = WEIR_TILE_ZSTD;
+    if (!err && n == 0) {
         head->mode = WEIR_TILE_RAW;
         n = plain_bytes;
         memcpy(payload, plain, n);
     }
     head->payload_bytes = (uint32_t)n;
+    return err;
+}
+
+weir_err weir_tile_encode(struct weir_tile_encoder *enc, const struct weir_coding *coding,
+                          const uint8_t *plain, size_t plain_bytes, uint8_t *payload,
+                          struct weir_tile_head *head)
+{
+    const size_t elem_bytes = coding ? coding->elem_bytes : 1;
+    size_t n = 0;
+    head->xxh3 = enc->stream.kernels->xxh3(plain, plain_bytes);
+    if (tile_encode_const(plain, plain_bytes, elem_bytes, payload, head))
+        return WEIR_OK;
+    if (coding && !coding->transform.kind && plain_bytes % elem_bytes == 0)
+        n = tile_encode_streams(enc, coding, plain, plain_bytes / elem_bytes, payload,
+                                plain_bytes - 1);
+    if (n == 0) /* opaque, or not what the coding was chosen for */
+        return tile_encode_opaque(enc, plain, plain_bytes, payload, head);
+    head->mode = WEIR_TILE_SPLIT;
+    head->payload_bytes = (uint32_t)n;
     return WEIR_OK;
 }
 
 /* ---- decoding ---- */
-
-struct weir_tile_decoder {
-    const struct weir_kernels *kernels;
-    struct coding_copy used; /* whose tables these are */
-    int n_tables;
-    struct rans_decode_table *table; /* n_tables of them */
-    struct item_code code[WEIR_MAX_PARTS];
-    ZSTD_DCtx *zstd;
-    uint8_t items[WEIR_TILE_BYTES];
-};
 
 weir_err weir_tile_decoder_new(const struct weir_kernels *kernels, struct weir_tile_decoder **out)
 {
@@ -215,6 +194,7 @@ void weir_tile_decoder_free(struct weir_tile_decoder *dec)
         return;
     ZSTD_freeDCtx(dec->zstd);
     free(dec->table);
+    free(dec->made);
     free(dec);
 }
 
@@ -239,35 +219,42 @@ static weir_err decoder_use(struct weir_tile_decoder *dec, const struct weir_cod
     return WEIR_OK;
 }
 
+weir_err tile_decode_streams(struct weir_tile_decoder *dec, const struct weir_coding *coding,
+                             const uint8_t *bytes, size_t n_bytes, uint8_t *elements, size_t n)
+{
+    weir_err err = decoder_use(dec, coding);
+    if (err)
+        return err;
+    size_t at = 0;
+    for (int i = 0; i < coding->n_parts; i++) {
+        const struct weir_part *part = &coding->part[i];
+        size_t start = tile_padded(at);
+        if (start > n_bytes)
+            return WEIR_ERR_CORRUPT;
+        for (; at < start; at++)
+            if (bytes[at])
+                return WEIR_ERR_CORRUPT;
+        bool direct = is_plain_array(coding);
+        size_t used =
+            stream_decode(dec->kernels, &dec->code[i], &dec->table[i], bytes + start,
+                          n_bytes - start, n * part->count, direct ? elements : dec->items);
+        if (used == 0)
+            return WEIR_ERR_CORRUPT;
+        if (!direct)
+            scatter_items(coding, part, dec->items, n, elements);
+        at = start + used;
+    }
+    return at == n_bytes ? WEIR_OK : WEIR_ERR_CORRUPT;
+}
+
 static weir_err decode_split(struct weir_tile_decoder *dec, const struct weir_coding *coding,
                              const uint8_t *payload, size_t payload_bytes, uint8_t *out,
                              size_t plain_bytes)
 {
-    if (!coding || plain_bytes % coding->elem_bytes)
+    if (!coding || coding->transform.kind || plain_bytes % coding->elem_bytes)
         return WEIR_ERR_CORRUPT;
-    weir_err err = decoder_use(dec, coding);
-    if (err)
-        return err;
-    size_t n_elements = plain_bytes / coding->elem_bytes, at = 0;
-    for (int i = 0; i < coding->n_parts; i++) {
-        const struct weir_part *part = &coding->part[i];
-        size_t start = padded(at);
-        if (start > payload_bytes)
-            return WEIR_ERR_CORRUPT;
-        for (; at < start; at++)
-            if (payload[at])
-                return WEIR_ERR_CORRUPT;
-        bool direct = is_plain_array(coding);
-        size_t n = stream_decode(dec->kernels, &dec->code[i], &dec->table[i], payload + start,
-                                 payload_bytes - start, n_elements * part->count,
-                                 direct ? out : dec->items);
-        if (n == 0)
-            return WEIR_ERR_CORRUPT;
-        if (!direct)
-            scatter_items(coding, part, dec->items, n_elements, out);
-        at = start + n;
-    }
-    return at == payload_bytes ? WEIR_OK : WEIR_ERR_CORRUPT;
+    return tile_decode_streams(dec, coding, payload, payload_bytes, out,
+                               plain_bytes / coding->elem_bytes);
 }
 
 static weir_err decode_zstd(struct weir_tile_decoder *dec, const uint8_t *payload,
@@ -322,6 +309,8 @@ static weir_err decode_mode(struct weir_tile_decoder *dec, const struct weir_cod
         return decode_zstd(dec, payload, n, out, plain_bytes);
     case WEIR_TILE_SPLIT:
         return decode_split(dec, coding, payload, n, out, plain_bytes);
+    case WEIR_TILE_MADE:
+        return tile_decode_made(dec, coding, payload, n, out, plain_bytes);
     default:
         return WEIR_ERR_CORRUPT;
     }

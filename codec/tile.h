@@ -6,6 +6,10 @@
  * first, so that the exponent is on top; low bits that are zero in a whole tensor are dropped.
  * Items whose symbol the table lacks are patches: stored whole, put back after decoding.
  *
+ * A coding may have a transform: then the streams hold not the elements but items from which they
+ * are computed (an integer or an 8-bit float and a scale, say), and a tile that is coded so is
+ * "made".  What comes out is the same bytes on every machine.
+ *
  * Knows nothing of files or stores.  Decoding is safe on hostile input.  A decoder or encoder is
  * for one thread at a time; codings and kernels never change and may be shared. */
 #ifndef WEIR_CODEC_TILE_H
@@ -44,11 +48,47 @@ struct weir_part {
     uint16_t freq[256];  /* by table index, of 4096; each <= 4095; sum exactly 4096 */
 };
 
+enum weir_transform_kind {
+    WEIR_TRANSFORM_NONE = 0,
+    WEIR_TRANSFORM_SCALE = 1, /* element = number of its item x scale of its block, rounded */
+    WEIR_TRANSFORM_DIFF = 2,  /* element = the base's, so many places further as its item says */
+    WEIR_TRANSFORM_XOR = 3,   /* element = the base's, exclusive-or its item */
+};
+
+/* What the item of a scaled element is. */
+enum weir_number {
+    WEIR_NUMBER_INT = 0, /* 1 or 2 bytes: unsigned, less half its range */
+    WEIR_NUMBER_E4M3 = 1,
+    WEIR_NUMBER_E5M2 = 2,
+};
+
+/* What a scaled element is. */
+enum weir_float {
+    WEIR_FLOAT_BF16 = 0,
+    WEIR_FLOAT_F16 = 1,
+    WEIR_FLOAT_F32 = 2,
+};
+
+/* How elements follow from items (docs/format.md, 5.1).  All zero: they are the items.
+ * Blocks are block_rows x block_cols elements of a matrix with rows of row_elements; those at the
+ * right and lower edge may be smaller. */
+struct weir_transform {
+    uint8_t kind;       /* enum weir_transform_kind */
+    uint8_t number;     /* enum weir_number */
+    uint8_t made;       /* enum weir_float */
+    uint8_t near;       /* 1: the elements are near what was packed, not what was packed */
+    uint8_t item_bytes; /* of an element's item; the parts cover it */
+    uint32_t row_elements, block_rows, block_cols;
+};
+
 /* How a tensor's elements are cut and coded.  Opaque bytes have no coding (NULL). */
 struct weir_coding {
-    uint16_t elem_bytes; /* 1 to WEIR_MAX_ELEM_BYTES; the parts cover it without gap or overlap */
+    uint16_t elem_bytes; /* 1 to WEIR_MAX_ELEM_BYTES */
     uint8_t n_parts;     /* 1 to WEIR_MAX_PARTS */
-    struct weir_part part[]; /* ascending by offset */
+    struct weir_transform transform;
+    /* Ascending by offset; they cover the element, or the item of a transform, without gap or
+     * overlap. */
+    struct weir_part part[];
 };
 
 enum weir_tile_mode {
@@ -56,6 +96,7 @@ enum weir_tile_mode {
     WEIR_TILE_CONST = 1, /* one element, repeated */
     WEIR_TILE_ZSTD = 2,  /* one zstd frame */
     WEIR_TILE_SPLIT = 3, /* symbols and raw bits, as the coding says */
+    WEIR_TILE_MADE = 4,  /* the same of items, from which the coding's transform makes elements */
 };
 
 /* What a store keeps of a tile beside its payload. */
@@ -113,6 +154,13 @@ WEIR_MUST_CHECK weir_err weir_coding_choose(const struct weir_elements *like, co
                                             size_t sample_bytes, struct weir_coding **out,
                                             double *bits_per_byte);
 
+/* The same for numbers of 1, 2, 4 or 8 bytes of which small ones are the most frequent, such as the
+ * items of a difference: as a whole or, where that is much smaller, byte by byte.  The coding has
+ * no transform. */
+WEIR_MUST_CHECK weir_err weir_coding_choose_near_zero(uint8_t item_bytes, const uint8_t *sample,
+                                                      size_t sample_bytes, struct weir_coding **out,
+                                                      double *bits_per_byte);
+
 /* ---- tiles ---- */
 
 struct weir_tile_encoder;
@@ -125,7 +173,8 @@ void weir_tile_encoder_free(struct weir_tile_encoder *enc); /* NULL is fine */
 /* Encodes one tile as the first of constant, split (with a coding), zstd and raw that makes it
  * smaller, so payload_bytes <= plain_bytes.
  *
- * coding       valid (weir_coding_check), or NULL for opaque bytes
+ * coding       valid (weir_coding_check), or NULL for opaque bytes; one with a transform counts as
+ *              NULL, but for constant elements: weir_tile_encode_made() knows it
  * plain        plain_bytes of host memory, 1 to WEIR_TILE_BYTES
  * payload      room for plain_bytes bytes
  * head         filled in
@@ -135,6 +184,54 @@ WEIR_MUST_CHECK weir_err weir_tile_encode(struct weir_tile_encoder *enc,
                                           size_t plain_bytes, uint8_t *payload,
                                           struct weir_tile_head *head);
 
+/* What the elements of one tile are made of, with a coding that has a transform. */
+struct weir_tile_items {
+    const uint8_t *item;  /* transform.item_bytes for each element */
+    uint32_t row, column; /* of the first element: row mod block_rows, column < row_elements */
+    const float *scale;   /* by band of blocks, then from left to right; finite */
+    size_t n_scales;      /* weir_transform_scales() of them */
+};
+
+/* How many scales n_elements elements from there on need: those of every block in the bands that
+ * they touch.  0 when row or column is out of range. */
+uint64_t weir_transform_scales(const struct weir_transform *transform, uint32_t row,
+                               uint32_t column, size_t n_elements);
+
+/* Encodes one tile as made of items; as constant, zstd or raw where that is smaller.  Elements of
+ * `plain` that do not follow from their items are kept whole, so whatever the items, `plain` is
+ * what will be decoded.
+ *
+ * coding       valid, with a transform
+ * others       as for weir_tile_encode(); plain is whole elements
+ * WEIR_ERR_INVALID for items that break a rule above; WEIR_ERR_NOMEM (zstd). */
+WEIR_MUST_CHECK weir_err weir_tile_encode_made(struct weir_tile_encoder *enc,
+                                               const struct weir_coding *coding,
+                                               const struct weir_tile_items *items,
+                                               const uint8_t *plain, size_t plain_bytes,
+                                               uint8_t *payload, struct weir_tile_head *head);
+
+/* Whether elements are made from a base's: DIFF and XOR. */
+bool weir_coding_needs_base(const struct weir_coding *coding); /* NULL: false */
+
+/* Encodes one tile as the difference from `base`, plain_bytes of whole elements; as constant, zstd
+ * or raw where that is smaller.
+ *
+ * coding       valid, weir_coding_needs_base()
+ * others       as for weir_tile_encode()
+ * WEIR_ERR_INVALID for parts of elements; WEIR_ERR_NOMEM (zstd). */
+WEIR_MUST_CHECK weir_err weir_tile_encode_delta(struct weir_tile_encoder *enc,
+                                                const struct weir_coding *coding,
+                                                const uint8_t *base, const uint8_t *plain,
+                                                size_t plain_bytes, uint8_t *payload,
+                                                struct weir_tile_head *head);
+
+/* The elements that n_elements items make, exceptions apart; by the kernels of the encoder.
+ * WEIR_ERR_INVALID as above. */
+WEIR_MUST_CHECK weir_err weir_tile_make(struct weir_tile_encoder *enc,
+                                        const struct weir_transform *transform,
+                                        const struct weir_tile_items *items, size_t n_elements,
+                                        uint8_t *out);
+
 WEIR_MUST_CHECK weir_err weir_tile_decoder_new(const struct weir_kernels *kernels,
                                                struct weir_tile_decoder **out);
 void weir_tile_decoder_free(struct weir_tile_decoder *dec); /* NULL is fine */
@@ -143,7 +240,8 @@ void weir_tile_decoder_free(struct weir_tile_decoder *dec); /* NULL is fine */
  *
  * coding       as for encoding
  * payload      exactly head->payload_bytes bytes; nothing past them is read
- * out          exactly plain_bytes bytes; undefined on error: never hand them on
+ * out          exactly plain_bytes bytes; undefined on error: never hand them on.  Of a made tile
+ *              with a coding that needs a base they are the base's bytes before
  *
  * WEIR_ERR_CORRUPT     the payload breaks the format, or the checksum differs
  * WEIR_ERR_NOMEM */
@@ -151,6 +249,31 @@ WEIR_MUST_CHECK weir_err weir_tile_decode(struct weir_tile_decoder *dec,
                                           const struct weir_coding *coding,
                                           const struct weir_tile_head *head, const uint8_t *payload,
                                           uint8_t *out, size_t plain_bytes);
+
+/* Where the pieces of a made tile's payload lie; borrowed from it. */
+struct weir_made_view {
+    uint32_t row, column;
+    uint32_t n_scales, n_exceptions;
+    const uint8_t *scales;     /* F32, little-endian, any alignment */
+    const uint8_t *positions;  /* u32 each: element numbers in the tile, ascending */
+    const uint8_t *exceptions; /* elem_bytes each */
+    const uint8_t *streams;
+    size_t streams_bytes;
+};
+
+/* Finds and checks all but the streams.  payload as for weir_tile_decode(), mode made.
+ * WEIR_ERR_CORRUPT. */
+WEIR_MUST_CHECK weir_err weir_tile_view_made(const struct weir_coding *coding,
+                                             const uint8_t *payload, size_t payload_bytes,
+                                             size_t plain_bytes, struct weir_made_view *out);
+
+/* Decodes the items of a made tile: transform.item_bytes for each element into `items`, whose
+ * checksum nobody knows: what they make has to be checked.  For whoever keeps items, not elements.
+ * Errors as weir_tile_decode(). */
+WEIR_MUST_CHECK weir_err weir_tile_decode_items(struct weir_tile_decoder *dec,
+                                                const struct weir_coding *coding,
+                                                const struct weir_made_view *view, uint8_t *items,
+                                                size_t plain_bytes);
 
 #ifdef __cplusplus
 }

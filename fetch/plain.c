@@ -27,6 +27,16 @@ struct decoder {
     struct weir_diag *diag; /* of the extent that it is at */
 };
 
+/* What its files are takes another store, which is not here. */
+static weir_err refuse_difference(const struct weir_store *store, struct weir_diag *diag)
+{
+    struct weir_diag why = {""};
+    if (weir_store_need_base(store, &why) == WEIR_OK)
+        return WEIR_OK;
+    weir_diag_set(diag, "%s; fetch the store as it is, and 'weir unpack' it with --base", why.text);
+    return WEIR_ERR_ABSENT;
+}
+
 struct plain {
     const struct weir_plain_options *options;
     struct weir_http *http;
@@ -333,6 +343,8 @@ static weir_err run(struct plain *p, const char *url, const char *folder,
 {
     const struct weir_remote_options one = {.n_extents = 1};
     weir_err err = weir_remote_open(p->http, url, &one, &p->remote, diag);
+    if (!err)
+        err = refuse_difference(weir_remote_store(p->remote), diag);
     if (err)
         return err;
     p->store = weir_remote_store(p->remote);

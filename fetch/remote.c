@@ -241,6 +241,12 @@ weir_err weir_remote_open(struct weir_http *http, const char *url,
     }
 }
 
+weir_err weir_remote_set_base(struct weir_remote *r, const struct weir_store *base,
+                              struct weir_diag *diag)
+{
+    return weir_store_set_base(r->store, base, diag);
+}
+
 void weir_remote_free(struct weir_remote *r)
 {
     if (!r)

@@ -57,6 +57,11 @@ WEIR_MUST_CHECK weir_err weir_remote_open(struct weir_http *http, const char *ur
  */
 void weir_remote_free(struct weir_remote *remote);
 
+/* weir_store_set_base() of its store, before anybody reads it. */
+WEIR_MUST_CHECK weir_err weir_remote_set_base(struct weir_remote *remote,
+                                              const struct weir_store *base,
+                                              struct weir_diag *diag);
+
 /* These belong to the remote and live as long as it.  The store is opened on the source; what
  * read() returns: as weir_http_read(), and WEIR_ERR_CORRUPT for bytes that do not verify. */
 const struct weir_source *weir_remote_source(const struct weir_remote *remote);

@@ -76,7 +76,7 @@ def extent_fields(store):
 def index_fields(store):
     part = store.codings[0].parts[0]
     fields = [(4, "codings, C"), (4, "objects, O"), (4, "extents, E"), (4, "entries, N")]
-    fields += [(2, "coding 0: element bytes"), (1, "parts"), (1, "zero")]
+    fields += [(2, "coding 0: element bytes"), (1, "parts"), (1, "kind of transform: none")]
     fields += [(2, "part 0: offset"), (2, "count"), (1, "item bytes"), (1, "flags: sign first"), (1, "drop")]
     fields += [(1, "symbol bits, S; so R = 8 - 0 - 7 = 1"), (2, "base"), (1, "first"), (1, "last")]
     fields += [(2, f"frequency of index {part.first + k}: {f}") for k, f in enumerate(part.freq)]
@@ -125,7 +125,7 @@ def trailer_fields():
         (4, "plain bytes of the index"),
         (32, "SHA-256 of the stored index: the digest"),
         (2, "version"),
-        (2, "zero"),
+        (2, "features"),
         (4, "zero"),
         (8, "magic"),
     ]

@@ -121,6 +121,7 @@ static inline struct weir_coding *coding_of_one(const struct weir_part *part)
     struct weir_coding *coding = must_alloc(weir_coding_bytes(1));
     coding->elem_bytes = (uint16_t)(part->count * part->item_bytes);
     coding->n_parts = 1;
+    coding->transform = (struct weir_transform){0};
     coding->part[0] = *part;
     return coding;
 }

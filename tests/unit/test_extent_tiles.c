@@ -69,7 +69,8 @@ Test(extent_tiles, refuses_what_breaks_the_format)
         const char *text;
     } cases[] = {
         {"an extent of 16 bytes", {IN_INDEX, TINY_EXTENTS_AT, 4, 16}, "extent 0: shorter"},
-        {"mode 4", {IN_EXTENT, HEAD_5 + 12, 1, 4}, "extent 0, tile 5: unknown mode"},
+        {"mode 5", {IN_EXTENT, HEAD_5 + 12, 1, 5}, "extent 0, tile 5: unknown mode"},
+        {"opaque, but made", {IN_EXTENT, HEAD_5 + 12, 1, 4}, "extent 0, tile 5: made, but"},
         {"zeros of a head", {IN_EXTENT, HEAD_5 + 13, 1, 1}, "extent 0, tile 5: a byte"},
         {"no payload", {IN_EXTENT, HEAD_5 + 8, 4, 0}, "extent 0, tile 5: payload"},
         {"too much payload", {IN_EXTENT, HEAD_5 + 8, 4, 23}, "extent 0, tile 5: payload"},

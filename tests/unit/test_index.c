@@ -15,7 +15,7 @@
 static weir_err parse(const void *bytes, size_t n, struct index **out, struct weir_diag *diag)
 {
     uint8_t *exact = bytes_exact(bytes, n);
-    weir_err err = index_parse(exact, n, out, diag);
+    weir_err err = index_parse(exact, n, 0, out, diag);
     free(exact);
     return err;
 }
@@ -194,7 +194,7 @@ Test(index, refuses_codings)
         {"parts that end early", CODING, 0, 2, 3, "coding 0"},
         {"no parts", CODING, 2, 1, 0, "number of parts"},
         {"nine parts", CODING, 2, 1, 9, "number of parts"},
-        {"byte not zero", CODING, 3, 1, 1, "must be zero"},
+        {"no such transform", CODING, 3, 1, 255, "unknown kind of transform"},
         {"first part not at 0", CODING, PART, 2, 1, "coding 0"},
         {"no items", CODING, PART + 2, 2, 0, "coding 0"},
         {"items past the element", CODING, PART + 2, 2, 2, "coding 0"},
@@ -397,7 +397,7 @@ Test(index, takes_many_entries, .timeout = 60)
     }
     struct index *ix = NULL;
     struct weir_diag diag = {""};
-    cr_assert_eq(index_parse(b.at, b.n, &ix, &diag), WEIR_OK, "%s", diag.text);
+    cr_assert_eq(index_parse(b.at, b.n, 0, &ix, &diag), WEIR_OK, "%s", diag.text);
     cr_expect_str_eq(ix->entry[FILES].path, "directory/00199999");
     uint8_t *written = NULL;
     size_t n = 0;
@@ -419,7 +419,7 @@ Test(index, survives_each_allocation_failing)
         uint8_t *written = NULL;
         size_t n_written = 0;
         fail_alloc_at(n);
-        err = index_parse(s.b.at, s.b.n, &ix, NULL);
+        err = index_parse(s.b.at, s.b.n, 0, &ix, NULL);
         if (!err)
             err = index_write(ix, &written, &n_written);
         fail_alloc_at(-1);

@@ -299,7 +299,8 @@ Test(store, refuses_header_and_trailer)
         {"digest", {IN_STORE, -48, 1, 1}, WEIR_ERR_CORRUPT, "index: its SHA-256"},
         {"trailer version 2", {IN_STORE, -16, 2, 2}, WEIR_ERR_UNSUPPORTED, "trailer: version 2"},
         {"trailer version 0", {IN_STORE, -16, 2, 0}, WEIR_ERR_CORRUPT, "trailer: version 0"},
-        {"zeros of the trailer", {IN_STORE, -14, 1, 1}, WEIR_ERR_CORRUPT, "trailer: a byte"},
+        {"a feature without use", {IN_STORE, -14, 1, 1}, WEIR_ERR_CORRUPT, "index: the trailer's"},
+        {"a feature of tomorrow", {IN_STORE, -13, 1, 128}, WEIR_ERR_UNSUPPORTED, "trailer: feat"},
         {"room for a signature", {IN_STORE, -9, 1, 1}, WEIR_ERR_CORRUPT, "trailer: a byte"},
         {"trailer magic", {IN_STORE, -1, 1, 0}, WEIR_ERR_CORRUPT, "trailer: wrong magic"},
     };
@@ -343,7 +344,7 @@ Test(store, refuses_extents_and_heads)
          "shorter than"},
         {"SHA-256", {IN_INDEX, TINY_EXTENTS_AT + 4, 2, 0}, good, bad, good, "extent 0: its SHA"},
         {"xxh3", {IN_EXTENT, HEAD_5, 1, 0}, good, good, bad, "extent 0, tile 5 (object 5, mode 0)"},
-        {"mode 4", {IN_EXTENT, HEAD_5 + 12, 1, 4}, good, bad, bad, "tile 5: unknown"},
+        {"mode 5", {IN_EXTENT, HEAD_5 + 12, 1, 5}, good, bad, bad, "tile 5: unknown"},
         {"zeros of a head", {IN_EXTENT, HEAD_5 + 15, 1, 1}, good, bad, bad, "extent 0, tile 5: a"},
         {"no payload", {IN_EXTENT, HEAD_5 + 8, 4, 0}, good, bad, bad, "extent 0, tile 5: payload"},
         {"too much payload", {IN_EXTENT, HEAD_5 + 8, 4, 23}, good, bad, bad, "extent 0, tile 5: p"},
@@ -352,6 +353,7 @@ Test(store, refuses_extents_and_heads)
         {"payload cut short", {IN_EXTENT, HEAD_5 + 8, 4, 21}, good, bad, bad, "tile 5: padding"},
         {"a raw tile as zstd", {IN_EXTENT, HEAD_5 + 12, 1, 2}, good, good, bad, "tile 5 (object"},
         {"opaque, but split", {IN_EXTENT, HEAD_5 + 12, 1, 3}, good, good, bad, "tile 5 (object"},
+        {"opaque, but made", {IN_EXTENT, HEAD_5 + 12, 1, 4}, good, good, bad, "tile 5 (object"},
         {"padding inside", {IN_EXTENT, PADDING_5, 1, 1}, good, bad, good, "extent 0, tile 5: padd"},
         {"padding behind", {IN_STORE, 8191, 1, 1}, good, bad, good, "extent 0: the padding"},
     };

@@ -1,0 +1,89 @@
+/* scale.h - items times a scale to floats, in the plainest loops: included once by each
+ * kernels_*.c, so that the compiler turns them into the instructions which that file is compiled
+ * for.
+ *
+ * docs/format.md, 5.1: one float32 product, rounded once, to nearest even; a NaN becomes the one
+ * quiet NaN without a sign, so that no processor's choice of NaN shows. */
+#ifndef WEIR_CODEC_SCALE_PRIVATE_H
+#define WEIR_CODEC_SCALE_PRIVATE_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "transform.h"
+
+enum { SCALE_CHUNK = 256 }; /* items whose numbers are floats at a time: stays in the L1 cache */
+
+static inline uint32_t scale_bits_of(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return u;
+}
+
+static void scale_to_bf16(const float *number, size_t n, float scale, uint8_t *out)
+{
+    uint16_t made[SCALE_CHUNK];
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = scale_bits_of(number[i] * scale);
+        uint32_t rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+        made[i] = (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+    }
+    memcpy(out, made, 2 * n);
+}
+
+static void scale_to_f32(const float *number, size_t n, float scale, uint8_t *out)
+{
+    uint32_t made[SCALE_CHUNK];
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = scale_bits_of(number[i] * scale);
+        made[i] = (u & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : u;
+    }
+    memcpy(out, made, 4 * n);
+}
+
+static void scale_to_f16(const float *number, size_t n, float scale, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t made = f16_of(scale_bits_of(number[i] * scale));
+        memcpy(out + 2 * i, &made, 2);
+    }
+}
+
+static void numbers_of(const struct weir_transform *t, const uint8_t *items, size_t n, float *out)
+{
+    if (t->number != WEIR_NUMBER_INT) {
+        const float *value = t->number == WEIR_NUMBER_E4M3 ? number_e4m3 : number_e5m2;
+        for (size_t i = 0; i < n; i++)
+            out[i] = value[items[i]];
+    } else if (t->item_bytes == 1) {
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)((int)items[i] - 128);
+    } else {
+        uint16_t item[SCALE_CHUNK];
+        memcpy(item, items, 2 * n);
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)((int)item[i] - 32768);
+    }
+}
+
+static void scale_items(const struct weir_transform *t, const uint8_t *items, size_t n, float scale,
+                        uint8_t *out)
+{
+    const size_t made_bytes = t->made == WEIR_FLOAT_F32 ? 4 : 2;
+    float number[SCALE_CHUNK];
+    for (size_t at = 0, some; at < n; at += some) {
+        some = n - at < SCALE_CHUNK ? n - at : SCALE_CHUNK;
+        numbers_of(t, items + at * t->item_bytes, some, number);
+        uint8_t *to = out + at * made_bytes;
+        if (t->made == WEIR_FLOAT_BF16)
+            scale_to_bf16(number, some, scale, to);
+        else if (t->made == WEIR_FLOAT_F16)
+            scale_to_f16(number, some, scale, to);
+        else
+            scale_to_f32(number, some, scale, to);
+    }
+}
+
+#endif
