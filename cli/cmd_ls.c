@@ -6,6 +6,7 @@
 #include "cmd.h"
 #include "fail.h"
 #include "listing.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "output.h"
@@ -35,7 +36,8 @@ static double bits_per_weight(const struct weir_tensor *t, const struct usage *u
     return n ? 8.0 * (double)u->stored_bytes / (double)n : 0;
 }
 
-static void print_tensor(const struct weir_tensor *t, const struct usage *u)
+static void print_tensor(const struct weir_tensor *t, const struct usage *u,
+                         const struct weir_nearness *near)
 {
     char coding[CODING_TEXT], size[HUMAN_BYTES];
     printf("    %9s  %-7s %-12s %7.3f b/w  [", human_bytes(size, (double)u->stored_bytes), t->dtype,
@@ -44,20 +46,25 @@ static void print_tensor(const struct weir_tensor *t, const struct usage *u)
         printf("%s%" PRIu64, i ? ", " : "", t->dim[i]);
     fputs("]  ", stdout);
     print_name(stdout, t->name);
+    char text[NEARNESS_TEXT];
+    if (near)
+        printf("  near-lossless: %s", nearness_text(near, text));
     putchar('\n');
 }
 
-static json_t *tensor_object(const struct weir_tensor *t, const struct usage *u)
+static json_t *tensor_object(const struct weir_tensor *t, const struct usage *u,
+                             const struct weir_nearness *near)
 {
     char coding[CODING_TEXT];
     json_t *shape = json_array();
     for (uint8_t i = 0; i < t->n_dims; i++)
         (void)json_array_append_new(shape, json_integer((json_int_t)t->dim[i]));
-    return json_pack("{s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "name", json_text(t->name), "dtype",
-                     json_text(t->dtype), "shape", shape, "coding", usage_coding(u, coding),
-                     "plain_bytes", (json_int_t)u->plain_bytes, "absent_bytes",
-                     (json_int_t)u->absent_bytes, "stored_bytes", (json_int_t)u->stored_bytes,
-                     "bits_per_weight", bits_per_weight(t, u));
+    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "near_lossless",
+                     near ? nearness_object(near) : json_null(), "name", json_text(t->name),
+                     "dtype", json_text(t->dtype), "shape", shape, "coding",
+                     usage_coding(u, coding), "plain_bytes", (json_int_t)u->plain_bytes,
+                     "absent_bytes", (json_int_t)u->absent_bytes, "stored_bytes",
+                     (json_int_t)u->stored_bytes, "bits_per_weight", bits_per_weight(t, u));
 }
 
 static void usage_add(struct usage *sum, const struct usage *u)
@@ -115,8 +122,8 @@ static void print_entry(const struct weir_entry *e, const struct usage *u)
     putchar('\n');
 }
 
-static json_t *entry_object(const struct weir_entry *e, const struct usage *u,
-                            const struct usage *each)
+static json_t *entry_object(const struct job *job, const struct weir_entry *e,
+                            const struct usage *u, const struct usage *each)
 {
     char hex[HEX_DIGEST], coding[CODING_TEXT];
     json_t *o = json_pack("{s:o,s:s,s:i}", "path", json_text(e->path), "kind", kind_name[e->kind],
@@ -135,7 +142,9 @@ static json_t *entry_object(const struct weir_entry *e, const struct usage *u,
     json_t *tensors = each ? json_array() : NULL;
     for (uint32_t i = 0; tensors && i < e->n_segments; i++)
         if (e->segment[i].tensor)
-            (void)json_array_append_new(tensors, tensor_object(e->segment[i].tensor, &each[i]));
+            (void)json_array_append_new(
+                tensors, tensor_object(e->segment[i].tensor, &each[i],
+                                       nearness_of(job->listing.store, &e->segment[i])));
     if (tensors)
         (void)json_object_set_new(o, "tensors", tensors);
     return o;
@@ -149,12 +158,13 @@ static weir_err list_entry(struct job *job, const struct weir_entry *e, struct w
         return WEIR_ERR_NOMEM;
     weir_err err = measure(job, e, &sum, each, diag);
     if (!err && job->entries) {
-        (void)json_array_append_new(job->entries, entry_object(e, &sum, each));
+        (void)json_array_append_new(job->entries, entry_object(job, e, &sum, each));
     } else if (!err) {
         print_entry(e, &sum);
         for (uint32_t i = 0; each && i < e->n_segments; i++)
             if (e->segment[i].tensor)
-                print_tensor(e->segment[i].tensor, &each[i]);
+                print_tensor(e->segment[i].tensor, &each[i],
+                             nearness_of(job->listing.store, &e->segment[i]));
     }
     free(each);
     return err;
@@ -167,13 +177,14 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
     double ratio = ratio_of(info->plain_bytes, info->stored_bytes);
     char hex[HEX_DIGEST], plain[HUMAN_BYTES], stored[HUMAN_BYTES];
     hex_digest(hex, info->digest);
+    const struct near_sum near = near_sum_store(store);
     bool differs = info->features & WEIR_FEATURE_BASE;
     if (entries) {
-        json_t *o =
-            json_pack("{s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "extents", (json_int_t)info->n_extents,
-                      "present_extents", (json_int_t)info->n_present, "plain_bytes",
-                      (json_int_t)info->plain_bytes, "stored_bytes", (json_int_t)info->stored_bytes,
-                      "ratio", ratio, "digest", hex, "entries", entries);
+        json_t *o = json_pack(
+            "{s:o,s:I,s:I,s:I,s:I,s:f,s:s,s:o}", "near_lossless", near_sum_object(&near), "extents",
+            (json_int_t)info->n_extents, "present_extents", (json_int_t)info->n_present,
+            "plain_bytes", (json_int_t)info->plain_bytes, "stored_bytes",
+            (json_int_t)info->stored_bytes, "ratio", ratio, "digest", hex, "entries", entries);
         if (o && differs)
             (void)json_object_set_new(o, "base", json_string(hex_digest(hex, info->base_digest)));
         return print_json(cli, o);
@@ -182,6 +193,8 @@ static int print_totals(const struct cli *cli, const struct weir_store *store, j
         printf("%u entries, %s in %s (%.3fx)\nsha256:%s\n", info->n_entries,
                human_bytes(plain, (double)info->plain_bytes),
                human_bytes(stored, (double)info->stored_bytes), ratio, hex);
+    if (!cli->quiet)
+        near_sum_print(stdout, &near);
     if (!cli->quiet && differs)
         printf("needs its base, sha256:%s\n", hex_digest(hex, info->base_digest));
     if (!cli->quiet && info->n_present < info->n_extents)
@@ -228,7 +241,10 @@ const struct cmd cmd_ls = {
         "all,\n"
         "fetched of a part of a store. 'same as base' and 'difference' need the base that is "
         "named\n"
-        "below (weir pack --base). -q leaves out heading and totals.\n",
+        "below (weir pack --base). Tensors that are near-lossless (weir pack --profile q8) have "
+        "their\n"
+        "signal-to-noise ratio and largest error behind their name. -q leaves out heading and "
+        "totals.\n",
     .examples =
         "  weir ls llama.weir\n"
         "  weir ls --tensors --json llama.weir | jq '.entries[].tensors[]?.bits_per_weight'\n",

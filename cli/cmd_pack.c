@@ -8,6 +8,7 @@
 #include "codec/pack.h"
 #include "fail.h"
 #include "interrupt.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "outfile.h"
@@ -15,13 +16,30 @@
 #include "progress.h"
 #include "walk.h"
 
-enum { OPT_FORCE, OPT_THREADS, OPT_KEEP_LINKS, OPT_BASE };
+enum {
+    OPT_FORCE,
+    OPT_THREADS,
+    OPT_KEEP_LINKS,
+    OPT_PROFILE,
+    OPT_STEP,
+    OPT_SNR,
+    OPT_RATIO,
+    OPT_EMBEDDINGS,
+    OPT_BASE
+};
 
 static const struct cli_option options[] = {
     [OPT_FORCE] = {'f', "force", NULL, "replace DST if it exists", false},
     [OPT_THREADS] = {'j', "threads", "N", "use N threads (default: one per processor)", false},
     [OPT_KEEP_LINKS] = {0, "keep-links", NULL,
                         "store links that stay inside SRC as links, not what they show", false},
+    [OPT_PROFILE] = {0, "profile", "NAME",
+                     "lossless (default), or q8: smaller, and weights are near what they were",
+                     false},
+    [OPT_STEP] = {0, "q8-step", "S", "a step is S x the RMS of its row (default: 0.0808)", false},
+    [OPT_SNR] = {0, "q8-snr", "DB", "every tensor has at least DB decibels (default: 33.5)", false},
+    [OPT_RATIO] = {0, "q8-ratio", "R", "every tensor gets R times smaller, about", false},
+    [OPT_EMBEDDINGS] = {0, "q8-embeddings", NULL, "embeddings, too", false},
     [OPT_BASE] = {0, "base", "STORE|URL",
                   "store what STORE has, or nearly has, as references to it", false},
     {0},
@@ -35,6 +53,7 @@ struct job {
     struct opened base;
     struct weir_pack_result result;
     double seconds;
+    struct near_wish near;
 };
 
 static weir_err look(const struct cli *cli, struct job *job, struct weir_diag *diag)
@@ -77,8 +96,11 @@ static weir_err pack(const struct cli *cli, struct job *job, unsigned n_threads,
         return err;
     struct progress progress;
     progress_begin(&progress, cli, "packing");
-    struct weir_pack_options how = {
-        .n_threads = n_threads, .watch = &progress.watch, .base = job->base.store};
+    struct weir_pack_options how = {.n_threads = n_threads,
+                                    .watch = &progress.watch,
+                                    .base = job->base.store,
+                                    .near = job->near.wanted ? &job->near.near : NULL,
+                                    .near_embeddings = job->near.embeddings};
     struct weir_output to = {&job->out, outfile_write};
     err = weir_pack(job->entry, job->walk->n, &to, &how, &job->result, diag);
     progress_end(&progress);
@@ -99,15 +121,16 @@ static int print_result(const struct cli *cli, const struct job *job)
     double ratio = ratio_of(r->plain_bytes, r->stored_bytes);
     char hex[HEX_DIGEST];
     hex_digest(hex, r->digest);
+    const struct near_sum near = {r->n_near, r->near_bytes, r->nearness};
     if (cli->json)
         return print_json(
-            cli,
-            json_pack("{s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I,s:b,s:I}", "plain_bytes",
-                      (json_int_t)r->plain_bytes, "stored_bytes", (json_int_t)r->stored_bytes,
-                      "ratio", ratio, "digest", hex, "seconds", job->seconds, "files",
-                      (json_int_t)job->walk->n_files, "directories", (json_int_t)job->walk->n_dirs,
-                      "links", (json_int_t)job->walk->n_links, "needs_base", (int)r->needs_base,
-                      "same_bytes", (json_int_t)r->same_bytes));
+            cli, json_pack("{s:o,s:I,s:I,s:f,s:s,s:f,s:I,s:I,s:I,s:b,s:I}", "near_lossless",
+                           near_sum_object(&near), "plain_bytes", (json_int_t)r->plain_bytes,
+                           "stored_bytes", (json_int_t)r->stored_bytes, "ratio", ratio, "digest",
+                           hex, "seconds", job->seconds, "files", (json_int_t)job->walk->n_files,
+                           "directories", (json_int_t)job->walk->n_dirs, "links",
+                           (json_int_t)job->walk->n_links, "needs_base", (int)r->needs_base,
+                           "same_bytes", (json_int_t)r->same_bytes));
     if (cli->quiet)
         return EXIT_FINE;
     if (r->needs_base)
@@ -120,19 +143,27 @@ static int print_result(const struct cli *cli, const struct job *job)
             job->walk->n_files == 1 ? "" : "s", human_bytes(plain, (double)r->plain_bytes),
             human_bytes(stored, (double)r->stored_bytes), ratio, job->seconds,
             human_bytes(rate, speed), hex);
+    if (job->near.wanted && !near.n)
+        fprintf(cli->out, "lossless: no tensor gets smaller by --profile q8\n");
+    near_sum_print(cli->out, &near);
     return EXIT_FINE;
 }
 
 static int run(struct cli *cli)
 {
     unsigned n_threads;
-    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads))
+    static const struct near_options near = {OPT_PROFILE, OPT_STEP, OPT_SNR, OPT_RATIO,
+                                             OPT_EMBEDDINGS};
+    struct job job = {.out = {.fd = -1}};
+    if (!option_number(cli, OPT_THREADS, CLI_MAX_THREADS, 0, &n_threads) ||
+        !near_wish_read(cli, &near, &job.near))
         return EXIT_USAGE;
+    if (job.near.wanted && option_given(cli, OPT_BASE))
+        return fail_usage(cli, "--base is lossless: not with --profile q8");
     if (strcmp(cli->operand[1], "-") == 0)
         cli->out = stderr;
     interrupt_catch();
     struct weir_diag diag = {""};
-    struct job job = {.out = {.fd = -1}};
     weir_err err = look(cli, &job, &diag);
     if (!err)
         err = open_base(cli, &job, &diag);
@@ -156,6 +187,19 @@ const struct cmd cmd_pack = {
         "is, with directories and permissions. Symbolic links are followed. DST appears under its\n"
         "name only when it is complete; '-' is stdout (what is said then goes to stderr).\n"
         "The same SRC gives the same bytes, whatever the number of threads.\n"
+        "\n"
+        "--profile q8 is near-lossless, not lossless: each weight of a linear layer becomes a "
+        "multiple\n"
+        "of a step of its row, within half a step of what it was (what is out of that range, "
+        "infinite\n"
+        "or no number stays as it is). That holds for floats of 16 and 32 bits in two dimensions "
+        "and\n"
+        "more, the layer that gives the logits among them where it is one of its own; norms, "
+        "biases,\n"
+        "small tensors, embeddings and all other files stay lossless. What comes out of the store "
+        "is\n"
+        "the same for ever; ls, verify, unpack and a mount say how near it is.\n"
+        "\n"
         "With --base, tensors and files that STORE has are not stored again, and tensors of the "
         "same\n"
         "name, type and shape as differences where that is smaller. Whoever reads DST needs STORE, "
@@ -163,6 +207,7 @@ const struct cmd cmd_pack = {
         "very same, which may itself need no base. If nothing is alike, DST needs no base.\n",
     .examples = "  weir pack Llama-3.1-8B llama.weir\n"
                 "  weir pack ~/.cache/huggingface/hub/models--gpt2/snapshots/* gpt2.weir\n"
+                "  weir pack --profile q8 --q8-snr 40 Llama-3.1-8B llama-q8.weir\n"
                 "  weir pack model.gguf - | ssh host 'cat > model.weir'\n",
     .option = options,
     .min_operands = 2,

@@ -4,7 +4,8 @@
 static const struct cli_option options[] = {
     [RUN_MODEL] = {'m', "model", "SRC", "the model, if it is no operand; given again, one more",
                    .repeats = true},
-    [RUN_PROMPT] = {'p', "prompt", "TEXT", "what the text begins with", .repeats = true},
+    [RUN_PROMPT] = {'p', "prompt", "TEXT", "what the text begins with; given again, one more text",
+                    .repeats = true},
     [RUN_FILE] = {'f', "file", "FILE",
                   "the same, from a file ('-': standard input); of NAME.jsonl many", false},
     [RUN_CHAT] = {'i', "chat", NULL, "talk to it; with -p or -f: one answer", false},
@@ -86,8 +87,13 @@ static void tiers(FILE *to)
         "--ram is then what weights that stream may stay in, of this machine's memory; --keep\n"
         "and --kernels are of the processor, and with them 'auto' is 'cpu'; with one of --decode,\n"
         "--cache-layers, --vram and --depth it is 'cuda'.\n\n"
+        "A GPU chooses the next token by itself, but for --top-k 0 or above 256: by the same\n"
+        "random numbers, sums and order as the processor does, so the same -s gives the same ids\n"
+        "by the same logits, with every tier, budget and -b. (e^x there may differ in its last\n"
+        "bit: about once in 10^12 tokens another one could be drawn. With --temp 0 never.)\n\n"
         "With -m A -m B both models are there at once, within one --vram or --ram. Each -p, or\n"
-        "each line of a .jsonl file, is answered by one after the other.\n",
+        "each line of a .jsonl file, is answered by one after the other. Several -p to one model\n"
+        "are answered in turn, too.\n",
         to);
 }
 

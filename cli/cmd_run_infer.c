@@ -41,8 +41,9 @@ int run_run(struct cli *cli)
         jobs[i].device = &device;
         fine = run_job_options(&jobs[i], cli, i);
     }
+    const bool in_turn = n > 1 || option_nth(cli, RUN_PROMPT, 1);
     if (fine && run_device_open(&device, cli, &code))
-        code = n > 1 ? run_models(jobs, n) : do_job(jobs);
+        code = in_turn ? run_models(jobs, n) : do_job(jobs);
     for (size_t i = 0; i < n; i++)
         run_job_close(&jobs[i]);
     run_device_close(&device);

@@ -4,6 +4,7 @@
 #include "codec/extract.h"
 #include "fail.h"
 #include "interrupt.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "output.h"
@@ -48,19 +49,21 @@ static int print_result(const struct cli *cli, const struct weir_store *store, d
     for (uint32_t i = 0; i < info->n_entries; i++)
         n_files += weir_store_entry(store, i)->kind == WEIR_ENTRY_FILE;
     char hex[HEX_DIGEST];
+    const struct near_sum near = near_sum_store(store);
     if (cli->json)
-        return print_json(cli, json_pack("{s:I,s:I,s:f,s:s,s:f,s:I}", "plain_bytes",
-                                         (json_int_t)info->plain_bytes, "stored_bytes",
-                                         (json_int_t)info->stored_bytes, "ratio",
-                                         ratio_of(info->plain_bytes, info->stored_bytes), "digest",
-                                         hex_digest(hex, info->digest), "seconds", seconds, "files",
-                                         n_files));
+        return print_json(
+            cli, json_pack("{s:o,s:I,s:I,s:f,s:s,s:f,s:I}", "near_lossless", near_sum_object(&near),
+                           "plain_bytes", (json_int_t)info->plain_bytes, "stored_bytes",
+                           (json_int_t)info->stored_bytes, "ratio",
+                           ratio_of(info->plain_bytes, info->stored_bytes), "digest",
+                           hex_digest(hex, info->digest), "seconds", seconds, "files", n_files));
     if (cli->quiet)
         return EXIT_FINE;
     char plain[HUMAN_BYTES], rate[HUMAN_BYTES];
     fprintf(cli->out, "%lld file%s, %s, %.2f s, %s/s\n", (long long)n_files,
             n_files == 1 ? "" : "s", human_bytes(plain, (double)info->plain_bytes), seconds,
             human_bytes(rate, seconds > 0 ? (double)info->plain_bytes / seconds : 0));
+    near_sum_print(cli->out, &near);
     return EXIT_FINE;
 }
 

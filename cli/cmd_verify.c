@@ -5,6 +5,7 @@
 #include "compare.h"
 #include "fail.h"
 #include "interrupt.h"
+#include "nearness.h"
 #include "opened.h"
 #include "options.h"
 #include "output.h"
@@ -72,7 +73,12 @@ static json_t *result_object(const struct job *job, bool fine)
 {
     const struct weir_store_info *info = weir_store_info(job->in.store);
     char hex[HEX_DIGEST];
-    return json_pack("{s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:I,s:f}", "ok", (int)fine, "digest",
+    struct near_sum near = near_sum_store(job->in.store);
+    json_t *recorded = near_sum_object(&near), *found = json_null();
+    if (near.n && job->against)
+        found = nearness_object(&job->compare.nearness);
+    return json_pack("{s:o,s:o,s:b,s:s,s:I,s:I,s:f,s:I,s:I,s:I,s:f}", "near_lossless", recorded,
+                     "near_lossless_found", found, "ok", (int)fine, "digest",
                      hex_digest(hex, info->digest), "plain_bytes", (json_int_t)info->plain_bytes,
                      "stored_bytes", (json_int_t)info->stored_bytes, "ratio",
                      ratio_of(info->plain_bytes, info->stored_bytes), "extents",
@@ -87,12 +93,18 @@ static int print_fine(const struct cli *cli, const struct job *job)
         return print_json(cli, result_object(job, true));
     if (cli->quiet)
         return EXIT_FINE;
-    char hex[HEX_DIGEST], plain[HUMAN_BYTES], rate[HUMAN_BYTES];
+    char hex[HEX_DIGEST], plain[HUMAN_BYTES], rate[HUMAN_BYTES], near_text[NEARNESS_TEXT];
+    const struct near_sum near = near_sum_store(job->in.store);
+    const char *same = near.n ? " and near-lossless, as recorded" : " and the same";
     fprintf(cli->out, "fine%s: %u extents, %llu tiles, %s, %.2f s, %s/s\nsha256:%s\n",
-            job->against ? " and the same" : "", info->n_extents, (unsigned long long)info->n_tiles,
+            job->against ? same : "", info->n_extents, (unsigned long long)info->n_tiles,
             human_bytes(plain, (double)info->plain_bytes), job->seconds,
             human_bytes(rate, job->seconds > 0 ? (double)info->plain_bytes / job->seconds : 0),
             hex_digest(hex, info->digest));
+    near_sum_print(cli->out, &near);
+    if (near.n && job->against)
+        fprintf(cli->out, "against %s: %s\n", job->against,
+                nearness_text(&job->compare.nearness, near_text));
     return EXIT_FINE;
 }
 
@@ -162,7 +174,11 @@ const struct cmd cmd_verify = {
     .text =
         "Checks the SHA-256 of every extent, the checksum of every tile and the SHA-256 of every\n"
         "file. With --against, files that differ, are missing or are not in the store are named\n"
-        "and the exit code is 3. Permissions are not compared. Of a part of a store (weir fetch "
+        "and the exit code is 3. Permissions are not compared. The weights of a near-lossless "
+        "store\n"
+        "(weir pack --profile q8) have to be within half a step of those in DIR; how near they "
+        "are is\n"
+        "printed, and what is further off is a difference. Of a part of a store (weir fetch "
         "--layers)\n"
         "the extents and tiles that are there are checked; then it says what is lacking, and the "
         "exit\n"

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare_near.h"
+#include "nearness.h"
+
 enum { CHUNK_BYTES = 32 << 10 }; /* on the stack of a decoding thread */
 
 static weir_err add(struct compare *c, struct difference d)
@@ -130,30 +133,93 @@ static size_t first_difference(const uint8_t *a, const uint8_t *b, size_t n)
     return i;
 }
 
-static weir_err write_at(void *self, uint32_t entry, uint64_t at, const void *bytes, size_t n)
+/* A byte of the file differs at `at`. */
+static void note(struct compare *c, struct pair *p, uint64_t at)
 {
-    struct compare *c = self;
-    struct pair *p = &c->pair[entry];
-    const uint8_t *ours = bytes;
+    pthread_mutex_lock(&c->lock);
+    if (at < p->first)
+        p->first = at;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static weir_err cannot_read(struct compare *c, const struct pair *p, uint64_t at, weir_err err)
+{
+    pthread_mutex_lock(&c->lock);
+    weir_diag_set(&c->diag, "%s: cannot be read at byte %" PRIu64, p->item->from, at);
+    pthread_mutex_unlock(&c->lock);
+    return err;
+}
+
+static weir_err compare_bytes(struct compare *c, struct pair *p, uint64_t at, const uint8_t *ours,
+                              size_t n)
+{
     uint8_t theirs[CHUNK_BYTES];
-    while (p->item && n && at < p->src.size) {
+    while (n && at < p->src.size) {
         size_t part = n < CHUNK_BYTES ? n : CHUNK_BYTES;
         part = part < p->src.size - at ? part : (size_t)(p->src.size - at);
         weir_err err = weir_source_read(&p->src, at, theirs, part);
-        if (err) {
-            pthread_mutex_lock(&c->lock);
-            weir_diag_set(&c->diag, "%s: cannot be read at byte %" PRIu64, p->item->from, at);
-            pthread_mutex_unlock(&c->lock);
-            return err;
-        }
+        if (err)
+            return cannot_read(c, p, at, err);
         size_t same = first_difference(ours, theirs, part);
         if (same < part) {
-            pthread_mutex_lock(&c->lock);
-            if (at + same < p->first)
-                p->first = at + same;
-            pthread_mutex_unlock(&c->lock);
+            note(c, p, at + same);
             return WEIR_OK;
         }
+        ours += part;
+        at += part;
+        n -= part;
+    }
+    return WEIR_OK;
+}
+
+/* The segment at an offset: there is one. */
+static const struct weir_segment *segment_at(const struct weir_entry *e, uint64_t at)
+{
+    uint32_t low = 0, high = e->n_segments;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (e->segment[middle].file_offset <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &e->segment[low];
+}
+
+/* A file of another length has no tensor to hold it against: its bytes will do. */
+static weir_err compare_segment(struct compare *c, uint32_t entry,
+                                const struct weir_segment *segment, uint64_t at,
+                                const uint8_t *ours, size_t n)
+{
+    struct pair *p = &c->pair[entry];
+    if (!nearness_of(c->store, segment) || p->src.size != weir_store_entry(c->store, entry)->size)
+        return compare_bytes(c, p, at, ours, n);
+    const struct compare_near how = {c->store, segment, &p->src, at};
+    struct weir_nearness found = {.step = nearness_of(c->store, segment)->step};
+    uint64_t first = UINT64_MAX;
+    weir_err err = compare_near(&how, ours, n, &found, &first);
+    if (err)
+        return cannot_read(c, p, at, err);
+    pthread_mutex_lock(&c->lock);
+    weir_nearness_add(&c->nearness, &found);
+    pthread_mutex_unlock(&c->lock);
+    if (first != UINT64_MAX)
+        note(c, p, first);
+    return WEIR_OK;
+}
+
+static weir_err write_at(void *self, uint32_t entry, uint64_t at, const void *bytes, size_t n)
+{
+    struct compare *c = self;
+    const struct weir_entry *e = weir_store_entry(c->store, entry);
+    const uint8_t *ours = bytes;
+    while (c->pair[entry].item && n) {
+        const struct weir_segment *s = segment_at(e, at);
+        const uint64_t left = s->file_offset + s->bytes - at;
+        const size_t part = left < n ? (size_t)left : n;
+        weir_err err = compare_segment(c, entry, s, at, ours, part);
+        if (err)
+            return err;
         ours += part;
         at += part;
         n -= part;

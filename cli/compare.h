@@ -1,4 +1,7 @@
-/* compare.h - a store against a plain tree, as a sink for weir_extract(). */
+/* compare.h - a store against a plain tree, as a sink for weir_extract().
+ *
+ * A near-lossless tensor is the same where each weight is within half a step, as the format
+ * promises. */
 #ifndef WEIR_CLI_COMPARE_H
 #define WEIR_CLI_COMPARE_H
 
@@ -30,7 +33,8 @@ struct difference {
 struct pair {
     const struct walk_item *item; /* NULL: nothing to compare with */
     struct weir_source src;
-    uint64_t first; /* lowest offset that differs so far, else UINT64_MAX; under compare.lock */
+    /* Under compare.lock: */
+    uint64_t first; /* lowest offset that differs so far, else UINT64_MAX */
 };
 
 struct compare {
@@ -40,7 +44,8 @@ struct compare {
     size_t n, capacity;
     struct difference *difference; /* trees first, then files in order; under lock */
     pthread_mutex_t lock;
-    struct weir_diag diag; /* why the sink failed */
+    struct weir_diag diag;         /* why the sink failed */
+    struct weir_nearness nearness; /* of all near-lossless tensors, as found; under lock */
 };
 
 /* Walks the tree at `from` and compares the lists.  Call compare_close() in any case.

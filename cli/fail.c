@@ -72,6 +72,31 @@ static void print_error(const struct cli *cli, weir_err err, const char *message
     json_decref(more);
 }
 
+/* NULL: it is no more a GPU's error than any other. */
+static const char *gpu_advice(weir_err err)
+{
+    switch (err) {
+    case WEIR_ERR_NOT_FOUND:
+    case WEIR_ERR_UNSUPPORTED:
+        return "--device cpu needs no GPU";
+    case WEIR_ERR_IO:
+        return "see what the driver logged (dmesg), or use --device cpu";
+    case WEIR_ERR_NOMEM:
+        return "give it more with --vram, or less to do with -c, -u or -b";
+    default:
+        return NULL;
+    }
+}
+
+void fail_advise_gpu(weir_err err, struct weir_diag *diag)
+{
+    const char *advice = gpu_advice(err);
+    const size_t n = strlen(diag->text), room = sizeof(diag->text);
+    if (!advice || strstr(diag->text, "; "))
+        return;
+    (void)snprintf(diag->text + n, room - n, "%s; %s", n ? "" : weir_err_text(err), advice);
+}
+
 int fail_with(const struct cli *cli, weir_err err, const char *subject,
               const struct weir_diag *diag, struct json_t *more)
 {

@@ -36,7 +36,11 @@ int fail(const struct cli *cli, weir_err err, const char *subject, const struct 
 int fail_with(const struct cli *cli, weir_err err, const char *subject,
               const struct weir_diag *diag, struct json_t *more);
 
-/* The same for a command line that makes no sense; points to --help.  Returns EXIT_USAGE. */
+/* Adds what to do to what a GPU's part has said, where that says nothing about it ("; ..."): the
+ * usual advice is about files.  An empty text becomes what err means. */
+void fail_advise_gpu(weir_err err, struct weir_diag *diag);
+
+/* As fail(), for a command line that makes no sense; points to --help.  Returns EXIT_USAGE. */
 int fail_usage(const struct cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -54,22 +54,17 @@ static weir_err show_id(const struct generation *g, uint32_t id, struct weir_dia
 
 /* ---- a token ---- */
 
-/* The logits into the hash, the file, and to the next token. */
-static weir_err choose(struct generation *g, const float *logits, uint32_t *id,
-                       struct weir_diag *diag)
+/* The logits into the hash and the file. */
+static weir_err note_logits(struct generation *g, const float *logits, struct weir_diag *diag)
 {
     const size_t n = g->rules->model->config.vocab;
     FILE *file = g->rules->logits;
+    if (!logits)
+        return WEIR_OK;
     weir_logits_hash_add(g->hash, logits, n);
-    if (file) {
-        weir_err err = written(fwrite(logits, sizeof(*logits), n, file) == n, "logits", diag);
-        if (err)
-            return err;
-    }
-    weir_err err = weir_sampler_next(g->sampler, logits, id);
-    if (err)
-        weir_diag_set(diag, "the logits are not numbers: weights with NaNs, or too large for F32");
-    return err;
+    if (!file)
+        return WEIR_OK;
+    return written(fwrite(logits, sizeof(*logits), n, file) == n, "logits", diag);
 }
 
 static bool ends_text(const struct generation *g, uint32_t id)
@@ -84,7 +79,6 @@ static bool ends_text(const struct generation *g, uint32_t id)
 static weir_err say(struct generation *g, uint32_t id, bool *stopped, struct weir_diag *diag)
 {
     weir_err err = add_id(&g->ids, id);
-    weir_sampler_accept(g->sampler, id);
     g->piece.n = 0;
     if (!err && id < weir_tokenizer_n_tokens(g->rules->tokenizer))
         err = weir_detok_push(&g->detok, id, &g->piece);
@@ -108,8 +102,25 @@ static weir_err finish(struct generation *g, struct weir_diag *diag)
     return err ? err : show(g, diag);
 }
 
-weir_err generation_take(struct generation *g, const float *logits, uint32_t *id, bool *goes_on,
-                         struct weir_diag *diag)
+bool generation_wants_logits(const struct generation_rules *rules)
+{
+    return rules->most > 0 && (rules->hashes || rules->logits);
+}
+
+struct weir_sampler *generation_sampler(struct generation *g)
+{
+    g->n_begun++;
+    return g->rules->most ? g->sampler : NULL;
+}
+
+bool generation_may_ask(const struct generation *g)
+{
+    return g->n_begun < g->rules->most && weir_graph_length(g->graph, g->sequence) < g->context;
+}
+
+/* The choice to the reader; whether more are wanted, and why not. */
+static weir_err take(struct generation *g, const struct weir_graph_choice *choice, bool *goes_on,
+                     struct weir_diag *diag)
 {
     bool stopped = false;
     *goes_on = false;
@@ -117,20 +128,29 @@ weir_err generation_take(struct generation *g, const float *logits, uint32_t *id
         g->end = "length";
         return finish(g, diag);
     }
-    weir_err err = choose(g, logits, id, diag);
+    weir_err err = note_logits(g, choice->logits, diag);
     if (err)
         return err;
-    if (ends_text(g, *id)) {
+    if (ends_text(g, choice->id)) {
         g->end = "eos";
         return finish(g, diag);
     }
-    err = say(g, *id, &stopped, diag);
+    err = say(g, choice->id, &stopped, diag);
     if (err)
         return err;
-    const bool full = weir_graph_length(g->graph, g->sequence) >= g->context;
+    const bool full = choice->length >= g->context;
     g->end = stopped ? "stop" : interrupted() ? "interrupted" : full ? "context" : "length";
     *goes_on = !stopped && !interrupted() && !full && g->ids.n < g->rules->most;
     return stopped || *goes_on ? WEIR_OK : finish(g, diag);
+}
+
+weir_err generation_take(struct generation *g, const struct weir_graph_choice *choice,
+                         bool *goes_on, struct weir_diag *diag)
+{
+    weir_err err = take(g, choice, goes_on, diag);
+    if (err || !*goes_on)
+        weir_graph_cut(g->graph, g->sequence, choice->length);
+    return err;
 }
 
 /* ---- a text ---- */
@@ -162,6 +182,21 @@ void generation_free(struct generation *g)
     *g = (struct generation){0};
 }
 
+/* The last piece goes on to the first token of the answer. */
+static weir_err read_piece(struct generation *g, struct weir_graph_token *token, size_t at,
+                           size_t n, struct weir_diag *diag)
+{
+    const bool last = at + n == g->n_prompt;
+    for (size_t i = 0; i < n; i++)
+        token[i] = (struct weir_graph_token){g->sequence, g->prompt[at + i], last && i + 1 == n};
+    if (interrupted())
+        return WEIR_ERR_CANCELLED;
+    if (!last)
+        return weir_graph_run(g->graph, token, n, diag);
+    struct weir_sampler *sampler = generation_sampler(g);
+    return weir_graph_start(g->graph, token, n, &sampler, generation_wants_logits(g->rules), diag);
+}
+
 static weir_err read_prompt(struct generation *g, uint32_t chunk, struct weir_diag *diag)
 {
     struct weir_graph_token *token = calloc(chunk, sizeof(*token));
@@ -170,45 +205,75 @@ static weir_err read_prompt(struct generation *g, uint32_t chunk, struct weir_di
     weir_err err = WEIR_OK;
     for (size_t at = g->n_known; at < g->n_prompt && !err;) {
         size_t n = g->n_prompt - at < chunk ? g->n_prompt - at : chunk;
-        for (size_t i = 0; i < n; i++)
-            token[i] = (struct weir_graph_token){g->sequence, g->prompt[at + i],
-                                                 at + i + 1 == g->n_prompt};
-        err = interrupted() ? WEIR_ERR_CANCELLED : weir_graph_run(g->graph, token, n, diag);
+        err = read_piece(g, token, at, n, diag);
         at += n;
     }
     free(token);
     return err;
 }
 
-static weir_err answer(struct generation *g, struct weir_diag *diag)
+static weir_err ask(struct generation *g, struct weir_diag *diag)
 {
+    const struct weir_graph_token token = {g->sequence, WEIR_GRAPH_CHOSEN, true};
+    struct weir_sampler *sampler = generation_sampler(g);
+    weir_err err =
+        weir_graph_start(g->graph, &token, 1, &sampler, generation_wants_logits(g->rules), diag);
+    g->n_begun -= err != WEIR_OK;
+    return err;
+}
+
+/* What the graph had done when the answer began. */
+struct mark {
+    double seconds;
+    uint64_t bytes, copied, decoded;
+};
+
+static struct mark mark_of(const struct weir_graph *g)
+{
+    const struct weir_device_counts c = weir_device_graph_counts(g);
+    return (struct mark){now_seconds(), weir_graph_counts(g).used_bytes, c.copied_bytes,
+                         c.decoded_bytes};
+}
+
+/* The pass that reads the prompt's end is on its way; *read is when it has ended. */
+static weir_err answer(struct generation *g, struct mark *read, struct weir_diag *diag)
+{
+    struct weir_graph_choice choice = {.length = 0};
     bool goes_on = true;
+    uint32_t taken = 0;
     weir_err err = WEIR_OK;
     while (!err && goes_on) {
-        struct weir_graph_token token = {.sequence = g->sequence, .wants_logits = true};
-        err = generation_take(g, weir_graph_logits(g->graph, 0), &token.id, &goes_on, diag);
-        if (!err && goes_on)
-            err = weir_graph_run(g->graph, &token, 1, diag);
+        if (weir_graph_may_start(g->graph) && generation_may_ask(g))
+            err = ask(g, diag);
+        if (err)
+            break;
+        err = weir_graph_finish(g->graph, &choice, diag);
+        if (err) /* nothing is on its way */
+            return err;
+        if (taken++ == 0)
+            *read = mark_of(g->graph);
+        err = generation_take(g, &choice, &goes_on, diag);
     }
-    return err;
+    if (g->n_begun == taken)
+        return err;
+    weir_err late = weir_graph_finish(g->graph, &choice, diag); /* of no use any more */
+    return err ? err : late;
 }
 
 weir_err generate(struct generation *g, uint32_t chunk, struct weir_diag *diag)
 {
-    double began = now_seconds();
+    const double began = now_seconds();
     weir_err err = read_prompt(g, chunk, diag);
-    double read = now_seconds();
-    uint64_t bytes = weir_graph_counts(g->graph).used_bytes;
-    const struct weir_device_counts before = weir_device_graph_counts(g->graph);
-    g->prompt_seconds = read - began;
+    struct mark read = mark_of(g->graph);
     if (!err)
-        err = answer(g, diag);
+        err = answer(g, &read, diag);
     if (err == WEIR_ERR_CANCELLED && interrupted())
         err = WEIR_OK;
-    g->answer_seconds = now_seconds() - read;
-    g->answer_bytes = weir_graph_counts(g->graph).used_bytes - bytes;
-    const struct weir_device_counts after = weir_device_graph_counts(g->graph);
-    g->answer_copied = after.copied_bytes - before.copied_bytes;
-    g->answer_decoded = after.decoded_bytes - before.decoded_bytes;
+    const struct mark end = mark_of(g->graph);
+    g->prompt_seconds = read.seconds - began;
+    g->answer_seconds = end.seconds - read.seconds;
+    g->answer_bytes = end.bytes - read.bytes;
+    g->answer_copied = end.copied - read.copied;
+    g->answer_decoded = end.decoded - read.decoded;
     return err;
 }

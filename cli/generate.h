@@ -26,6 +26,7 @@ struct generation_rules {
     bool show_tokens; /* ids, not text */
     FILE *stream;     /* gets the answer as it comes; NULL: nobody */
     FILE *logits;     /* NULL: nobody */
+    bool hashes;      /* somebody is told what the logits' hash is */
 };
 
 struct generation {
@@ -44,7 +45,8 @@ struct generation {
     uint64_t answer_copied, answer_decoded; /* bytes to a GPU, and by it */
     struct weir_logits_hash *hash;
     /* its own */
-    struct weir_sampler *sampler;
+    struct weir_sampler *sampler; /* generation_sampler() for passes */
+    uint32_t n_begun;             /* choices that passes have been asked for */
     struct weir_detok detok;
     struct weir_stops stops;
     struct weir_text piece; /* of the last token */
@@ -56,14 +58,25 @@ struct generation {
 WEIR_MUST_CHECK weir_err generation_begin(struct generation *g, struct weir_diag *diag);
 void generation_free(struct generation *g); /* a zeroed one is fine */
 
-/* Chooses by `logits` what follows.  *goes_on: *id is to be computed next; else g->end says why
- * not, and all of the text is there.  WEIR_ERR_CORRUPT: no numbers; WEIR_ERR_IO: stream or logits
- * could not be written. */
-WEIR_MUST_CHECK weir_err generation_take(struct generation *g, const float *logits, uint32_t *id,
-                                         bool *goes_on, struct weir_diag *diag);
+/* Whether logits are to come with choices. */
+bool generation_wants_logits(const struct generation_rules *rules);
+
+/* What chooses the text's next token: NULL: none were asked for.  It counts as begun. */
+struct weir_sampler *generation_sampler(struct generation *g);
+
+/* Whether one more than those begun may be wanted; a graph may be asked for it before those are
+ * taken. */
+bool generation_may_ask(const struct generation *g);
+
+/* Takes the choice of the oldest pass that was not taken.  *goes_on: more are wanted; else g->end
+ * says why not, all of the text is there, and what the graph has of the text beyond this choice is
+ * cut off.  WEIR_ERR_IO: stream or logits could not be written. */
+WEIR_MUST_CHECK weir_err generation_take(struct generation *g,
+                                         const struct weir_graph_choice *choice, bool *goes_on,
+                                         struct weir_diag *diag);
 
 /* All of it, `chunk` tokens of the prompt a pass.  An interrupt is no error.  The results hold what
- * there is in any case.  As above, and what the graph ends with. */
+ * there is in any case, and nothing is on its way.  As above, and what the graph ends with. */
 WEIR_MUST_CHECK weir_err generate(struct generation *g, uint32_t chunk, struct weir_diag *diag);
 
 /* Adds an id.  WEIR_ERR_NOMEM. */

@@ -24,7 +24,13 @@ struct text {
 struct place {
     struct text *text; /* NULL: none */
     size_t at;         /* tokens of the prompt that the graph has */
-    uint32_t id;       /* what comes next, once the prompt is read */
+};
+
+/* A pass that has begun. */
+struct begun {
+    struct place **asked; /* [n_batch]: whose the i-th choice is, ... */
+    struct text **text;   /* ... if this is still there */
+    size_t n;
 };
 
 struct batch {
@@ -36,8 +42,11 @@ struct batch {
     uint32_t piece;      /* tokens of a prompt that go through a pass together */
     /* a pass */
     struct weir_graph_token *token; /* chunk */
-    size_t n_tokens, n_asked;
-    struct place **asked; /* whose the i-th logits are */
+    size_t n_tokens;
+    struct weir_sampler **sampler;    /* [n_batch], by number of the asked */
+    struct weir_graph_choice *choice; /* [n_batch] */
+    struct begun begun_pass[WEIR_GRAPH_MOST_BEGUN];
+    unsigned oldest, n_on_way;
     /* for the report */
     size_t n_prompt, n_answer;
     double seconds;
@@ -75,6 +84,18 @@ static weir_err read_texts(struct batch *b, struct weir_diag *diag)
 
 /* ---- making ---- */
 
+static weir_err make_passes(struct batch *b)
+{
+    for (size_t i = 0; i < WEIR_GRAPH_MOST_BEGUN; i++) {
+        struct begun *pass = &b->begun_pass[i];
+        pass->asked = calloc(b->job->n_batch, sizeof(struct place *));
+        pass->text = calloc(b->job->n_batch, sizeof(struct text *));
+        if (!pass->asked || !pass->text)
+            return WEIR_ERR_NOMEM;
+    }
+    return WEIR_OK;
+}
+
 static weir_err make(struct batch *b, struct weir_diag *diag)
 {
     struct weir_graph_options *o = &b->job->graph_options;
@@ -93,9 +114,10 @@ static weir_err make(struct batch *b, struct weir_diag *diag)
         return err;
     b->piece = o->chunk - o->n_sequences;
     b->place = calloc(o->n_sequences, sizeof(struct place));
-    b->asked = calloc(o->n_sequences, sizeof(struct place *));
     b->token = calloc(o->chunk, sizeof(struct weir_graph_token));
-    return b->place && b->asked && b->token ? WEIR_OK : WEIR_ERR_NOMEM;
+    b->sampler = calloc(o->n_sequences, sizeof(struct weir_sampler *));
+    b->choice = calloc(o->n_sequences, sizeof(*b->choice));
+    return b->place && b->token && b->sampler && b->choice ? make_passes(b) : WEIR_ERR_NOMEM;
 }
 
 static void free_text(struct text *t)
@@ -110,8 +132,13 @@ static void free_batch(struct batch *b)
         free_text(&b->text[i]);
     free(b->text);
     free(b->place);
-    free(b->asked);
     free(b->token);
+    free(b->sampler);
+    free(b->choice);
+    for (size_t i = 0; i < WEIR_GRAPH_MOST_BEGUN; i++) {
+        free(b->begun_pass[i].asked);
+        free(b->begun_pass[i].text);
+    }
 }
 
 /* ---- results ---- */
@@ -184,11 +211,20 @@ static weir_err fill_places(struct batch *b, struct weir_diag *diag)
     return err;
 }
 
+static struct begun *newest(struct batch *b)
+{
+    return &b->begun_pass[(b->oldest + b->n_on_way) % WEIR_GRAPH_MOST_BEGUN];
+}
+
 static void add_token(struct batch *b, struct place *p, uint32_t id, bool asks)
 {
+    struct begun *pass = newest(b);
     b->token[b->n_tokens++] = (struct weir_graph_token){(uint32_t)(p - b->place), id, asks};
-    if (asks)
-        b->asked[b->n_asked++] = p;
+    if (!asks)
+        return;
+    b->sampler[pass->n] = generation_sampler(&p->text->g);
+    pass->text[pass->n] = p->text;
+    pass->asked[pass->n++] = p;
 }
 
 static bool is_asked(const struct place *p)
@@ -212,23 +248,45 @@ static void add_piece(struct batch *b, struct place *p)
 static void choose_tokens(struct batch *b)
 {
     const uint32_t n = b->job->n_batch;
-    b->n_tokens = b->n_asked = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (b->place[i].text && !is_asked(&b->place[i]))
-            add_token(b, &b->place[i], b->place[i].id, true);
+    b->n_tokens = newest(b)->n = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct place *p = &b->place[i];
+        if (p->text && !is_asked(p) && generation_may_ask(&p->text->g))
+            add_token(b, p, WEIR_GRAPH_CHOSEN, true);
+    }
     for (uint32_t i = 0; i < n; i++)
         if (b->place[i].text && is_asked(&b->place[i]))
             add_piece(b, &b->place[i]);
 }
 
-static weir_err take_logits(struct batch *b, struct weir_diag *diag)
+/* As many as may be on their way. */
+static weir_err begin_passes(struct batch *b, struct weir_diag *diag)
 {
     weir_err err = WEIR_OK;
-    for (size_t i = 0; i < b->n_asked && !err; i++) {
-        struct place *p = b->asked[i];
+    while (!err && weir_graph_may_start(b->job->graph)) {
+        err = fill_places(b, diag);
+        if (err)
+            break;
+        choose_tokens(b);
+        if (b->n_tokens == 0)
+            break;
+        err = weir_graph_start(b->job->graph, b->token, b->n_tokens, b->sampler,
+                               generation_wants_logits(&b->job->rules), diag);
+        b->n_on_way += err == WEIR_OK;
+    }
+    return err;
+}
+
+/* A text that has ended meanwhile takes nothing more. */
+static weir_err take_choices(struct batch *b, const struct begun *pass, struct weir_diag *diag)
+{
+    weir_err err = WEIR_OK;
+    for (size_t i = 0; i < pass->n && !err; i++) {
+        struct place *p = pass->asked[i];
         bool goes_on;
-        err = generation_take(&p->text->g, weir_graph_logits(b->job->graph, i), &p->id, &goes_on,
-                              diag);
+        if (p->text != pass->text[i])
+            continue;
+        err = generation_take(&p->text->g, &b->choice[i], &goes_on, diag);
         if (!err && !goes_on) {
             p->text->ended = true;
             p->text = NULL;
@@ -237,17 +295,22 @@ static weir_err take_logits(struct batch *b, struct weir_diag *diag)
     return err;
 }
 
+static weir_err end_pass(struct batch *b, struct weir_diag *diag)
+{
+    const struct begun *pass = &b->begun_pass[b->oldest];
+    weir_err err = weir_graph_finish(b->job->graph, b->choice, diag);
+    b->oldest = (b->oldest + 1) % WEIR_GRAPH_MOST_BEGUN;
+    b->n_on_way--;
+    return err ? err : take_choices(b, pass, diag);
+}
+
 static weir_err run_all(struct batch *b, struct weir_diag *diag)
 {
     weir_err err = WEIR_OK;
     while (!err && b->printed < b->n && !interrupted()) {
-        err = fill_places(b, diag);
-        if (err)
-            break;
-        choose_tokens(b);
-        err = weir_graph_run(b->job->graph, b->token, b->n_tokens, diag);
+        err = begin_passes(b, diag);
         if (!err)
-            err = take_logits(b, diag);
+            err = end_pass(b, diag);
         if (!err)
             err = print_ended(b, diag);
     }
@@ -266,6 +329,8 @@ int run_batch(struct run_job *job)
     double began = now_seconds();
     if (!err)
         err = run_all(&b, &diag);
+    while (!err && b.n_on_way) /* what was begun for texts that had ended */
+        err = end_pass(&b, &diag);
     b.seconds = now_seconds() - began;
     if (!err && !job->cli->quiet)
         report(&b);

@@ -84,8 +84,8 @@ static bool read_cache_layers(struct run_device *d, const struct cli *cli)
     return false;
 }
 
-/* Tests look for races with it: "delay=MICROSECONDS,seed=N,poison,queue", any of them;
- * queue: no recorded passes. */
+/* Tests look for races with it: "delay=MICROSECONDS,seed=N,poison,queue,host", any of them;
+ * queue: no recorded passes; host: samplers of the host choose. */
 static bool read_test(struct weir_device_rules *rules, const struct cli *cli)
 {
     const char *value = getenv("WEIR_DEVICE_TEST");
@@ -99,9 +99,12 @@ static bool read_test(struct weir_device_rules *rules, const struct cli *cli)
             end = (char *)value + 6;
         else if (strncmp(value, "queue", 5) == 0 && (rules->no_recording = true))
             end = (char *)value + 5;
+        else if (strncmp(value, "host", 4) == 0 && (rules->host_choice = true))
+            end = (char *)value + 4;
         if (!end || (*end && *end != ',')) {
             (void)fail_usage(cli,
-                             "WEIR_DEVICE_TEST is of 'delay=N', 'seed=N', 'poison' and 'queue'");
+                             "WEIR_DEVICE_TEST is of 'delay=N', 'seed=N', 'poison', 'queue' and "
+                             "'host'");
             return false;
         }
         value = *end ? end + 1 : end;
@@ -198,6 +201,7 @@ static weir_err open_device(struct run_device *d, struct weir_diag *diag)
     weir_err err = weir_device_open(d->number, &d->device, diag);
     if (err) {
         d->device = NULL;
+        fail_advise_gpu(err, diag);
         return err;
     }
     if (d->vram)
@@ -297,6 +301,9 @@ weir_err run_device_graph(struct run_job *job, uint64_t bytes, struct weir_diag 
 {
     struct weir_device_rules rules = job->device->rules;
     rules.bytes = bytes;
-    return weir_device_graph_new(job->device->device, job->model, &job->graph_options, &rules,
-                                 &job->graph, diag);
+    weir_err err = weir_device_graph_new(job->device->device, job->model, &job->graph_options,
+                                         &rules, &job->graph, diag);
+    if (err)
+        fail_advise_gpu(err, diag);
+    return err;
 }

@@ -40,24 +40,50 @@ static json_t *layers(const struct weir_device_counts *c)
                      (json_int_t)(c->n_layers - stay));
 }
 
-json_t *run_device_report(const struct run_job *job, json_t *o)
+/* What is counted of the whole device, whoever uses it. */
+static json_t *of_device(const struct run_job *job)
+{
+    const struct weir_device_info info = info_of(job);
+    const char *const peak = job->shares ? "device_peak_vram_bytes" : "peak_vram_bytes";
+    const char *const measured = job->shares ? "device_vram_measured_bytes" : "vram_measured_bytes";
+    return json_pack("{s:o,s:I,s:I}", "device_name",
+                     job->on_gpu ? json_text(info.name) : json_null(), peak,
+                     (json_int_t)info.peak_bytes, measured, (json_int_t)info.measured_bytes);
+}
+
+/* What logits hang on, besides the model and the kind of device. */
+static json_t *of_bits(const struct run_job *job, const struct weir_device_counts *c)
+{
+    json_t *piece = job->on_gpu ? json_integer((json_int_t)c->small_piece) : json_null();
+    return json_pack("{s:o,s:o}", "has_blas", job->on_gpu ? json_boolean(c->has_blas) : json_null(),
+                     "small_piece", piece);
+}
+
+static json_t *of_graph(const struct run_job *job, const struct weir_device_counts *c)
 {
     char name[RUN_DEVICE_NAME];
-    const struct weir_device_info info = info_of(job);
-    const struct weir_device_counts c = weir_device_graph_counts(job->graph);
-    json_t *more =
-        json_pack("{s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o}", "device", run_device_name(name, job),
-                  "device_name", job->on_gpu ? json_text(info.name) : json_null(), "decode",
-                  job->on_gpu ? json_string(run_tier_name(c.tier)) : json_null(), "peak_vram_bytes",
-                  (json_int_t)info.peak_bytes, "vram_measured_bytes",
-                  (json_int_t)info.measured_bytes, "vram_weight_bytes", (json_int_t)c.weight_bytes,
-                  "copied_bytes", (json_int_t)c.copied_bytes, "decoded_bytes",
-                  (json_int_t)c.decoded_bytes, "layers", job->on_gpu ? layers(&c) : json_null());
-    if (o && more && json_object_update(o, more) == 0) {
-        json_decref(more);
-        return o;
-    }
+    return json_pack("{s:s,s:o,s:I,s:I,s:I,s:I,s:o}", "device", run_device_name(name, job),
+                     "decode", job->on_gpu ? json_string(run_tier_name(c->tier)) : json_null(),
+                     "vram_weight_bytes", (json_int_t)c->weight_bytes, "copied_bytes",
+                     (json_int_t)c->copied_bytes, "decoded_bytes", (json_int_t)c->decoded_bytes,
+                     "chosen_on_device", (json_int_t)c->n_choosing, "layers",
+                     job->on_gpu ? layers(c) : json_null());
+}
+
+/* Takes `more` over. */
+static bool add_keys(json_t *o, json_t *more)
+{
+    const bool fine = more && json_object_update(o, more) == 0;
     json_decref(more);
+    return fine;
+}
+
+json_t *run_device_report(const struct run_job *job, json_t *o)
+{
+    const struct weir_device_counts c = weir_device_graph_counts(job->graph);
+    if (o && add_keys(o, of_graph(job, &c)) && add_keys(o, of_device(job)) &&
+        add_keys(o, of_bits(job, &c)))
+        return o;
     json_decref(o);
     return NULL;
 }

@@ -35,6 +35,7 @@ struct run_job {
     struct weir_tokenizer *tokenizer;
     uint32_t end_id[RUN_MOST_ENDS];
     bool on_gpu;
+    bool shares; /* its device with other models of this run */
     /* ready to run */
     uint64_t fixed_bytes; /* of memory, besides kept weights; on the processor */
     struct weir_graph *graph;
@@ -112,7 +113,7 @@ int run_perplexity(struct run_job *job);  /* run_perplexity.c */
 int run_plan(struct run_job *job);        /* run_plan.c: says what would be */
 int run_device_plan(struct run_job *job); /* run_device_plan.c: the same, on a GPU */
 
-/* run_models.c: several models, in turn.  The jobs have their options and names. */
+/* run_models.c: several models or prompts, in turn.  The jobs have their options and names. */
 int run_models(struct run_job *jobs, size_t n);
 
 /* ---- what is said about it: run_report.c ---- */

@@ -1,5 +1,5 @@
-/* Several models at once: each prompt is answered by each of them in turn.  All of them are held
- * from the beginning to the end, within one --vram (or --ram). */
+/* Several prompts, or several models, at once: each prompt is answered by each model in turn.  All
+ * models are held from the beginning to the end, within one --vram (or --ram). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@ enum { SPARE_NUMERATOR = 4, SPARE_DENOMINATOR = 5 }; /* as memory.c has it */
 struct one {
     struct run_job *job;
     struct weir_ids *prompt; /* n_prompts */
+    uint32_t *context;       /* n_prompts: that such a prompt would have alone */
     uint64_t may, vram;      /* of device memory: the most that it gets, and what it took */
     struct weir_device_needs needs;
     json_t *answers; /* --json */
@@ -30,15 +31,16 @@ struct models {
 
 /* ---- prompts ---- */
 
-/* Their ids, and a context that holds the longest and its answer. */
+/* Their ids, and a context that holds the longest and its answer: the budget counts with that. */
 static weir_err encode(struct models *m, struct one *o, struct weir_diag *diag)
 {
     struct run_job *job = o->job;
-    uint32_t most = 1, context;
+    uint32_t most = 1;
     size_t longest = 1;
     weir_err err = WEIR_OK;
     o->prompt = calloc(m->prompts.n ? m->prompts.n : 1, sizeof(*o->prompt));
-    if (!o->prompt)
+    o->context = calloc(m->prompts.n ? m->prompts.n : 1, sizeof(*o->context));
+    if (!o->prompt || !o->context)
         return WEIR_ERR_NOMEM;
     for (size_t i = 0; i < m->prompts.n && !err; i++) {
         struct weir_ids *ids = &o->prompt[i];
@@ -49,9 +51,9 @@ static weir_err encode(struct models *m, struct one *o, struct weir_diag *diag)
             err = WEIR_ERR_INVALID;
         }
         if (!err)
-            err = run_job_context(job, ids->n, &context, diag);
-        if (!err && context > most)
-            most = context;
+            err = run_job_context(job, ids->n, &o->context[i], diag);
+        if (!err && o->context[i] > most)
+            most = o->context[i];
         if (ids->n > longest)
             longest = ids->n;
     }
@@ -73,6 +75,7 @@ static uint64_t part_of(uint64_t all, uint64_t mine, uint64_t everybodys)
 static weir_err share_vram(struct models *m, uint64_t all, struct weir_diag *diag)
 {
     uint64_t least = 0, more = 0, n_there = 0;
+    bool has_library = false;
     for (size_t i = 0; i < m->n; i++)
         n_there += m->at[i].job->on_gpu;
     if (n_there > 1) /* of --ram, too, for what streams */
@@ -85,6 +88,9 @@ static weir_err share_vram(struct models *m, uint64_t all, struct weir_diag *dia
                                                &m->device->rules, &o->needs, diag);
         if (err)
             return err;
+        if (has_library) /* the one before has taken it */
+            o->needs.fixed -= o->needs.library;
+        has_library = has_library || o->needs.library;
         least += o->needs.fixed + o->needs.least_weights;
         more += o->needs.most_weights - o->needs.least_weights;
     }
@@ -204,20 +210,28 @@ static weir_err say(struct models *m, struct one *o, struct generation *g, size_
     return WEIR_OK;
 }
 
+/* Of one model the answers are told apart by their numbers, of several by their models. */
+static void say_whose(const struct models *m, const struct one *o, size_t prompt)
+{
+    fputs("== ", m->cli->out);
+    if (m->n == 1)
+        fprintf(m->cli->out, "prompt %zu", prompt + 1);
+    else
+        print_escaped(m->cli->out, o->job->name);
+    (void)fputc('\n', m->cli->out);
+}
+
 static weir_err answer(struct models *m, struct one *o, size_t prompt, struct weir_diag *diag)
 {
     struct run_job *job = o->job;
     struct generation g = {.rules = &job->rules,
                            .graph = job->graph,
-                           .context = job->graph_options.context,
+                           .context = o->context[prompt],
                            .prompt = o->prompt[prompt].id,
                            .n_prompt = o->prompt[prompt].n};
     m->failed = job->name;
-    if (!m->cli->json) {
-        fputs("== ", m->cli->out);
-        print_escaped(m->cli->out, job->name);
-        (void)fputc('\n', m->cli->out);
-    }
+    if (!m->cli->json)
+        say_whose(m, o, prompt);
     weir_graph_begin(job->graph, 0, g.context);
     weir_err err = generation_begin(&g, diag);
     if (!err)
@@ -298,6 +312,7 @@ int run_models(struct run_job *jobs, size_t n)
     weir_err err = m.at ? WEIR_OK : WEIR_ERR_NOMEM;
     for (size_t i = 0; i < n && !err; i++) {
         m.at[i] = (struct one){.job = &jobs[i], .answers = json_array()};
+        jobs[i].shares = n > 1;
         err = m.at[i].answers ? WEIR_OK : WEIR_ERR_NOMEM;
     }
     if (!err)
@@ -309,6 +324,7 @@ int run_models(struct run_job *jobs, size_t n)
         for (size_t p = 0; p < m.prompts.n && m.at[i].prompt; p++)
             weir_ids_free(&m.at[i].prompt[p]);
         free(m.at[i].prompt);
+        free(m.at[i].context);
         json_decref(m.at[i].answers);
     }
     run_prompts_free(&m.prompts);

@@ -110,17 +110,19 @@ static bool read_stops(struct run_job *job, const struct cli *cli)
     return true;
 }
 
-/* What several models do not do together. */
-static const char *check_models(const struct cli *cli)
+/* What several models, or several prompts, do not do together. */
+static const char *check_several(const struct cli *cli)
 {
     static const int alone[] = {RUN_CHAT, RUN_SYS, RUN_PERPLEXITY, RUN_PLAN, RUN_LOGITS, RUN_BATCH};
-    if (!option_nth(cli, RUN_MODEL, 1))
+    const bool models = option_nth(cli, RUN_MODEL, 1), prompts = option_nth(cli, RUN_PROMPT, 1);
+    if (!models && !prompts)
         return NULL;
-    if (option_nth(cli, RUN_MODEL, RUN_MOST_MODELS))
+    if (models && option_nth(cli, RUN_MODEL, RUN_MOST_MODELS))
         return "--model is given too many times";
     for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
         if (option_given(cli, alone[i]))
-            return "several models answer --prompt and --file; all else is of one model";
+            return models ? "several models answer --prompt and --file; all else is of one model"
+                          : "several --prompt are answered one after the other; all else is of one";
     return NULL;
 }
 
@@ -150,7 +152,7 @@ static bool check_task(struct run_job *job, const struct cli *cli)
     else if (option_given(cli, RUN_LOGITS) && (ppl || run_prompts_are_lines(cli->value[RUN_FILE])))
         why = "--logits is of one text";
     if (!why)
-        why = check_models(cli);
+        why = check_several(cli);
     if (why)
         (void)fail_usage(cli, "%s", why);
     return !why;
@@ -181,6 +183,7 @@ bool run_job_options(struct run_job *job, const struct cli *cli, size_t number)
                 read_stops(job, cli) && check_task(job, cli);
     job->rules.most = (uint32_t)n;
     job->rules.stop = job->stop;
+    job->rules.hashes = cli->json || !cli->quiet || run_prompts_are_lines(cli->value[RUN_FILE]);
     job->rules.show_tokens = option_given(cli, RUN_TOKENS);
     job->rules.stream = cli->json ? NULL : cli->out;
     o->context = (uint32_t)context;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coding_price.h"
 #include "stream.h"
 
 enum {
@@ -186,40 +187,49 @@ static void make_room_for_a_second(uint16_t freq[256], uint32_t base, uint32_t n
     }
 }
 
-/* Prices `symbol_bits` of symbol on the survey. */
-static void price(struct survey *s, unsigned symbol_bits, struct offer *o)
+double coding_price(const struct symbol_counts *c, uint16_t *base, uint16_t freq[256])
 {
     static const double slot_price = 1.4426950408889634 / N_SLOTS; /* bits lost per item and slot */
-    struct weir_part *p = &o->part;
-    uint32_t n_symbols = 1u << symbol_bits, fold = s->top_bits - symbol_bits;
-    uint32_t *count = s->scratch, kept[256];
-    memset(count, 0, n_symbols * sizeof(count[0]));
-    for (uint32_t v = 0; v < 1u << s->top_bits; v++)
-        count[v >> fold] += s->count[v];
-
-    unsigned raw_bits = s->width - p->drop_bits - symbol_bits;
-    double patch_bits = 8.0 * p->item_bytes + 32 + 1;
+    uint32_t kept[256];
     uint64_t total = 0;
-    p->symbol_bits = (uint8_t)symbol_bits;
-    p->base = (uint16_t)best_base(count, n_symbols);
+    *base = (uint16_t)best_base(c->count, c->n_symbols);
     for (uint32_t j = 0; j < 256; j++) {
-        uint32_t v = j ? p->base + j : 0;
-        kept[j] = v < n_symbols ? count[v] : 0;
+        uint32_t v = j ? *base + j : 0;
+        kept[j] = v < c->n_symbols ? c->count[v] : 0;
         /* Is an index worth the slot that it takes from all the others? */
-        if (kept[j] * (patch_bits - WEIR_PROB_BITS) <= slot_price * (double)s->n_items)
+        if (kept[j] * (c->patch_bits - WEIR_PROB_BITS) <= slot_price * (double)c->n_items)
             kept[j] = 0;
         total += kept[j];
     }
-    if (total == 0) { /* all items are alike only in that none is: nothing to gain */
-        o->bits = 1e300;
-        return;
-    }
-    scale(kept, total, p->freq);
-    make_room_for_a_second(p->freq, p->base, n_symbols);
-    o->bits = (double)(s->n_items - total) * (patch_bits + raw_bits) + (double)total * raw_bits;
+    if (total == 0) /* all items are alike only in that none is: nothing to gain */
+        return 1e300;
+    scale(kept, total, freq);
+    make_room_for_a_second(freq, *base, c->n_symbols);
+    double bits =
+        (double)(c->n_items - total) * (c->patch_bits + c->raw_bits) + (double)total * c->raw_bits;
     for (int j = 0; j < 256; j++)
         if (kept[j])
-            o->bits += kept[j] * (WEIR_PROB_BITS - log2_of(p->freq[j])) + WEIR_PROB_BITS;
+            bits += kept[j] * (WEIR_PROB_BITS - log2_of(freq[j])) + WEIR_PROB_BITS;
+    return bits;
+}
+
+/* Prices `symbol_bits` of symbol on the survey. */
+static void price(struct survey *s, unsigned symbol_bits, struct offer *o)
+{
+    uint32_t fold = s->top_bits - symbol_bits;
+    uint32_t *count = s->scratch;
+    memset(count, 0, ((size_t)1 << symbol_bits) * sizeof(count[0]));
+    for (uint32_t v = 0; v < 1u << s->top_bits; v++)
+        count[v >> fold] += s->count[v];
+    o->part.symbol_bits = (uint8_t)symbol_bits;
+    const struct symbol_counts counts = {
+        .count = count,
+        .n_symbols = 1u << symbol_bits,
+        .n_items = s->n_items,
+        .raw_bits = s->width - o->part.drop_bits - symbol_bits,
+        .patch_bits = 8.0 * o->part.item_bytes + 32 + 1,
+    };
+    o->bits = coding_price(&counts, &o->part.base, o->part.freq);
 }
 
 /* The cheapest offer for one part. */

@@ -11,6 +11,10 @@
 enum {
     RANS_SLOTS = 1 << WEIR_PROB_BITS,
     RANS_LOW = 1 << 16, /* a state below it takes in a word */
+
+    QUANTISE_CHUNK = 512,  /* elements that the kernels of quantise.c take at once, at most */
+    QUANTISE_ZERO = 32768, /* the item of 0 */
+    SUM_LANES = 16,        /* columns of a sum: it is the same for every instruction set */
 };
 
 /* ---- rANS ---- */
@@ -43,6 +47,15 @@ struct item_code {
     uint16_t base;
     uint8_t filler;    /* the most frequent index: stands in for patches and padding */
     bool present[256]; /* the index has a frequency */
+};
+
+/* ---- quantising: how the elements of a row become 16-bit items ---- */
+
+struct quantise_step {
+    enum weir_float type;
+    float scale, inverse; /* an item more is worth it, and 1 / it; both 0: only zeros fit */
+    float half;           /* errors are below it */
+    float first, last;    /* of the items that the coding has, less QUANTISE_ZERO */
 };
 
 struct weir_kernels {
@@ -80,6 +93,20 @@ struct weir_kernels {
     void (*scale)(const struct weir_transform *transform, const uint8_t *items, size_t n,
                   float scale, uint8_t *out);
 
+    /* Adds the squares of n elements to `sum`; those that are not finite count as 0. */
+    void (*squares)(enum weir_float type, const uint8_t *elements, size_t n, double sum[SUM_LANES]);
+
+    /* The item next to each of n elements; n is at most QUANTISE_CHUNK in this and what follows. */
+    void (*quantise)(const struct quantise_step *step, const uint8_t *elements, size_t n,
+                     uint8_t *items);
+
+    /* Which of n made elements are no stand-in for the original: out[i] is 1; returns how many. */
+    size_t (*misfits)(const struct quantise_step *step, const uint8_t *elements,
+                      const uint8_t *made, size_t n, uint8_t *out);
+
+    /* Adds the squares of the differences to `sum`; returns the largest one. */
+    float (*add_errors)(enum weir_float type, const uint8_t *elements, const uint8_t *made,
+                        size_t n, double sum[SUM_LANES]);
     /* n elements become the items that lead to them from the base's, as the transform (DIFF or
      * XOR) says; and the base's elements become those that n items lead to.  Any alignment. */
     void (*take_delta)(const struct weir_transform *transform, const uint8_t *base, size_t n,

@@ -8,6 +8,7 @@
 
 #include "delta.h"
 #include "items.h"
+#include "quantise_loops.h"
 #include "scale.h"
 
 enum {
@@ -290,6 +291,10 @@ const struct weir_kernels weir_kernels_avx512 = {
     .decode_items = decode_items,
     .cut = cut_avx512,
     .scale = scale_items,
+    .squares = squares,
+    .quantise = quantise,
+    .misfits = misfits,
+    .add_errors = add_errors,
     .take_delta = delta_take,
     .put_delta = delta_put,
     .xxh3 = xxh3,

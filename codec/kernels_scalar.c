@@ -3,6 +3,7 @@
 
 #include "delta.h"
 #include "items.h"
+#include "quantise_loops.h"
 #include "scale.h"
 
 static uint32_t load_u16(const uint8_t *p)
@@ -106,6 +107,10 @@ const struct weir_kernels weir_kernels_scalar = {
     .decode_items = decode_items,
     .cut = cut,
     .scale = scale_items,
+    .squares = squares,
+    .quantise = quantise,
+    .misfits = misfits,
+    .add_errors = add_errors,
     .take_delta = delta_take,
     .put_delta = delta_put,
     .xxh3 = xxh3,

@@ -154,6 +154,10 @@ static weir_err pack_all(struct pack *p, const struct weir_pack_entry *entries, 
                          const struct weir_pack_options *options, struct weir_pack_result *result,
                          struct weir_diag *diag)
 {
+    if (options->near && (options->base || options->journal || weir_near_check(options->near))) {
+        weir_diag_set(diag, "near-lossless tensors, but also a base or a journal");
+        return WEIR_ERR_INVALID;
+    }
     if (options->base && (options->window_bytes || options->journal)) {
         weir_diag_set(diag, "a base, but also a window or a journal");
         return WEIR_ERR_INVALID;
@@ -190,6 +194,8 @@ static void pack_free(struct pack *p)
     }
     free(p->block[0]);
     free(p->block[1]);
+    for (uint32_t i = 0; i < p->ix.n_objects; i++)
+        pack_near_free(p->object[i].near);
     free(p->file);
     free(p->object);
     free(p->ix.coding);
@@ -211,6 +217,8 @@ static struct pack *pack_new(const struct weir_output *output,
     p->watch = options->watch;
     p->output = output;
     p->journal = options->journal;
+    p->near = options->near;
+    p->near_embeddings = options->near_embeddings;
     p->window_bytes = options->window_bytes;
     if (p->window_bytes && p->window_bytes < PACK_PLAIN_BYTES)
         p->window_bytes = PACK_PLAIN_BYTES; /* else no extent might ever be complete */
@@ -219,6 +227,17 @@ static struct pack *pack_new(const struct weir_output *output,
         p->reader[i] = (struct pack_reader){.pack = p, .entry = PACK_NO_ENTRY};
     p->here = p->there = p->announcer = p->reader[0];
     return p;
+}
+
+static void count_near(const struct pack *p, struct weir_pack_result *result)
+{
+    for (uint32_t i = 0; i < p->ix.n_objects; i++) {
+        if (!p->object[i].near)
+            continue;
+        result->n_near++;
+        result->near_bytes += p->ix.object[i].bytes;
+        weir_nearness_add(&result->nearness, &p->ix.object[i].nearness);
+    }
 }
 
 weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
@@ -237,6 +256,7 @@ weir_err weir_pack(const struct weir_pack_entry *entries, size_t n_entries,
     if (!err) {
         made.plain_bytes = p->ix.plain_bytes;
         made.stored_bytes = p->stored_bytes;
+        count_near(p, &made);
         made.same_bytes = p->base ? pack_base_same_bytes(p->base) : 0;
         made.needs_base = index_features(&p->ix) & WEIR_FEATURE_BASE;
         *result = made;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "codec/err.h"
+#include "codec/quantise.h"
 #include "codec/source.h"
 #include "codec/store.h"
 #include "codec/tile.h"
@@ -89,6 +90,11 @@ struct weir_pack_options {
      * shape, are stored as references to it and as differences from it.  Where there are none, the
      * store is the one without a base.  Borrowed; not with a window or a journal.  NULL: none. */
     const struct weir_store *base;
+    /* NULL: lossless.  Otherwise tensors that weir_near_wants() become near, each where that makes
+     * it smaller; everything else stays lossless.  Such tensors are read twice.  Not with a base,
+     * nor with a journal. */
+    const struct weir_near *near;
+    bool near_embeddings;
 };
 
 struct weir_pack_result {
@@ -96,13 +102,16 @@ struct weir_pack_result {
     uint64_t resumed_bytes; /* of extents that an earlier run had written */
     uint64_t same_bytes;    /* plain, of segments that are the base's */
     bool needs_base;
+    uint64_t near_bytes;           /* plain, of tensors that have become near */
+    uint32_t n_near;               /* how many those are */
+    struct weir_nearness nearness; /* of all of them; step and largest: the largest */
     uint8_t digest[WEIR_DIGEST_BYTES];
 };
 
 /* Packs `n_entries` entries, which it sorts itself.  *result is filled in on success only.
  *
- * WEIR_ERR_INVALID    two equal paths, a path or link against the rules; *diag names it; or a base
- *                     with a window or a journal
+ * WEIR_ERR_INVALID    two equal paths, a path or link against the rules; *diag names it; or options
+ *                     that exclude each other
  * WEIR_ERR_UNSUPPORTED  the base needs a base itself
  * WEIR_ERR_CHANGED    an input changed meanwhile
  * WEIR_ERR_MISMATCH   an extent of an earlier run is not what its record says, though it was

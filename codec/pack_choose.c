@@ -221,6 +221,8 @@ weir_err pack_choose(struct pack_chooser *chooser, struct pack_seen *seen, struc
     out->coding = c.best;
     if (!err && p->base)
         err = pack_base_find_near(p->base, seen, c.best_bytes, out, diag);
+    if (!err && p->near)
+        err = pack_near_choose(seen, c.best_bytes, out, diag);
     if (err) {
         free(out->coding);
         out->coding = NULL;

@@ -33,7 +33,8 @@ static bool looks_equal(const struct pack *p, const struct pack_twin *twin, uint
                         uint32_t object)
 {
     const struct pack_object *o = &p->object[object];
-    return !p->ix.object[object].is_reference && /* it would have been found in the base */
+    return !o->near &&
+           !p->ix.object[object].is_reference && /* it would have been found in the base */
            p->ix.object[object].bytes == twin_segment(p, twin)->bytes &&
            o->sample_xxh3 == sample_xxh3 &&
            same_elements(pack_elements(p, o->entry, o->segment),
@@ -158,6 +159,8 @@ weir_err pack_find_equal(struct pack *p, const struct pack_twin *twin, struct pa
 {
     int n_left = PACK_MAX_MEASURED;
     *out = WEIR_NO_OBJECT;
+    if (how->near)
+        return WEIR_OK;
     for (uint32_t o = twin->first; o != WEIR_NO_OBJECT && n_left; o = p->object[o].next) {
         if (!looks_equal(p, twin, how->sample_xxh3, o))
             continue;

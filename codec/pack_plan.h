@@ -11,8 +11,12 @@
  * other's.  With a journal (pack_journal.c), share and run tell it what they have done, and
  * after plan it tells them what an earlier run had done.
  *
- * Memory: the index and about as much again; per thread an encoder and 1.25 slots of 8 MiB (a
- * job's plain and stored bytes); 1 MiB beside.  No allocation per tile. */
+ * Near-lossless tensors (pack_near.c) are read twice: for their rows' steps when they are shared,
+ * and when they are encoded.  What is hashed is then what will be decoded.
+ *
+ * Memory: the index and about as much again; a float for each near row; per thread an encoder
+ * and 1.25 slots of 8 MiB (a job's plain and stored bytes); 1 MiB beside.  No allocation per tile.
+ */
 #ifndef WEIR_CODEC_PACK_PLAN_PRIVATE_H
 #define WEIR_CODEC_PACK_PLAN_PRIVATE_H
 
@@ -21,6 +25,7 @@
 
 #include "codec/layout.h"
 #include "codec/pack.h"
+#include "codec/quantise.h"
 #include "index.h"
 #include "ordered.h"
 #include "sha256.h"
@@ -43,6 +48,13 @@ struct pack_file {
     unsigned n_users;
 };
 
+/* What pack_near.c knows of a tensor that becomes near. */
+struct pack_near {
+    struct weir_step step;
+    float *rms; /* root of the mean square, by row; owned */
+    struct weir_nearness nearness;
+};
+
 /* Beside index.object[o]. */
 struct pack_object {
     uint32_t entry; /* where it shows first */
@@ -53,7 +65,9 @@ struct pack_object {
     bool measured; /* least_bytes is known */
     bool dull;     /* packs to so little that sharing it is not worth the ratio rule's credit */
     uint64_t least_bytes;
-    uint64_t xxh3; /* of all its bytes, when shared and encoded; of a reference always */
+    uint64_t xxh3;          /* of all its bytes, when shared and encoded; of a reference always */
+    struct pack_near *near; /* owned; NULL: lossless.  It is never shared: bytes that are equal
+                               need not become equal ones, in rows of another length. */
 };
 
 struct pack_slot {
@@ -77,7 +91,9 @@ struct pack {
     const struct weir_watch *watch; /* NULL: none */
     const struct weir_output *output;
     const struct weir_pack_journal *journal; /* NULL: none */
-    uint64_t window_bytes;                   /* 0: none */
+    const struct weir_near *near;            /* NULL: lossless */
+    bool near_embeddings;
+    uint64_t window_bytes; /* 0: none */
 
     struct index ix;
     struct pack_file *file;     /* ix.n_entries */
@@ -140,6 +156,7 @@ struct pack_sharing {
     uint32_t object; /* ix.n_objects: a new one */
     uint64_t sample_xxh3;
     struct weir_coding *coding; /* a new one's; owned; NULL: opaque */
+    struct pack_near *near;     /* a new one's; owned; NULL: lossless */
     struct pack_place place;    /* a new one's */
     unsigned n_measured;        /* objects that were measured on the way */
     struct {
@@ -226,6 +243,7 @@ struct pack_chooser;
 /* A choice for a segment, made from a sample of it. */
 struct pack_choice {
     struct weir_coding *coding; /* owned; NULL: opaque */
+    struct pack_near *near;     /* owned; NULL: lossless */
     uint64_t sample_xxh3;       /* equal segments have equal samples */
     struct pack_place place;
 };
@@ -277,6 +295,29 @@ void pack_chooser_free(struct pack_chooser *c); /* NULL is fine */
 /* Fills in *out and seen->sample; overwrites the buffers of *seen->slot. */
 WEIR_MUST_CHECK weir_err pack_choose(struct pack_chooser *c, struct pack_seen *seen,
                                      struct pack_choice *out, struct weir_diag *diag);
+
+/* pack_near.c: puts a near coding in the place of choice->coding, which takes lossless_bytes in the
+ * store, if the segment is one to become near and smaller by it.  Overwrites the buffers of
+ * *seen->slot. */
+WEIR_MUST_CHECK weir_err pack_near_choose(const struct pack_seen *seen, double lossless_bytes,
+                                          struct pack_choice *choice, struct weir_diag *diag);
+void pack_near_free(struct pack_near *near); /* NULL is fine */
+
+/* Encodes tile `number` of a near object, and makes `plain` what will be decoded.  Of one thread:
+ * the encoder and the room. */
+struct pack_near_room;
+struct pack_near_room *pack_near_room_new(void); /* NULL: no memory */
+void pack_near_room_free(struct pack_near_room *room);
+struct pack_near_tile {
+    struct weir_tile_encoder *encoder;
+    struct pack_near_room *room;
+    const struct weir_object *object;
+    const struct pack_near *near;
+    uint64_t number;
+};
+WEIR_MUST_CHECK weir_err pack_near_encode(const struct pack *p, const struct pack_near_tile *tile,
+                                          uint8_t *plain, size_t n_bytes, uint8_t *payload,
+                                          struct weir_tile_head *head);
 
 /* Tells the source what pack_choose() will read. */
 void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segment);

@@ -24,6 +24,7 @@ struct run {
     struct run_job job[ORDERED_MAX_SLOTS];
     unsigned n_threads;
     struct weir_tile_encoder *encoder[ORDERED_MAX_THREADS];
+    struct pack_near_room *room[ORDERED_MAX_THREADS];      /* for near tensors */
     struct weir_store_cursor *cursor[ORDERED_MAX_THREADS]; /* with extents to restore */
     uint32_t extent, object;                               /* of the next job */
     uint64_t tile;
@@ -134,7 +135,11 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
     uint8_t *payload = slot->stored + job->extent.bytes;
     struct weir_tile_head head;
     weir_err err = pack_read(&p->reader[worker], po->entry, s->file_offset + from, plain, n, diag);
-    if (!err && weir_object_needs_base(o))
+    const struct pack_near_tile near = {r->encoder[worker], r->room[worker], o, po->near,
+                                        job->tile};
+    if (!err && po->near)
+        err = pack_near_encode(p, &near, plain, n, payload, &head);
+    else if (!err && weir_object_needs_base(o))
         err =
             encode_difference(r, worker, job, &(struct tile_room){plain, n, payload}, &head, diag);
     else if (!err)
@@ -240,6 +245,9 @@ weir_err pack_run_new(struct pack *p)
         err = weir_tile_encoder_new(p->kernels, &r->encoder[i]);
         if (!err && p->n_restored)
             err = weir_store_cursor_new(&p->view, p->kernels, &r->cursor[i]);
+        r->room[i] = !err && p->near ? pack_near_room_new() : NULL;
+        if (!err && p->near && !r->room[i])
+            err = WEIR_ERR_NOMEM;
     }
     return err;
 }
@@ -251,6 +259,7 @@ void pack_run_free(struct pack *p)
         return;
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++) {
         weir_tile_encoder_free(r->encoder[i]);
+        pack_near_room_free(r->room[i]);
         weir_store_cursor_free(r->cursor[i]);
     }
     pack_hash_free(&r->hash);

@@ -8,6 +8,7 @@
 enum {
     CODINGS_INDEX_BYTES = 30 << 20, /* of the index; segments get zstd after that */
     EXTENT_BYTES = 36,              /* docs/format.md, 3.3 */
+    NEARNESS_BYTES = 24,            /* docs/format.md, 3.2 */
     LEAST_TILE_PLAIN = WEIR_TILE_BYTES - WEIR_MAX_ELEM_BYTES, /* of all but an object's last */
 };
 
@@ -108,12 +109,19 @@ static void add_object(struct share *s, struct place place, struct pack_sharing 
         o->base_object = how->place.object;
     o->n_tiles = o->is_reference ? 0 : weir_object_tiles(o);
     ix->n_tiles += o->n_tiles;
+    struct pack_near *near = o->coding && o->coding->transform.near ? how->near : NULL;
+    if (near) {
+        how->near = NULL;
+        o->nearness = near->nearness;
+        s->p->index_bytes += NEARNESS_BYTES;
+    }
     s->least_bytes += o->n_tiles * PACK_LEAST_TILE_BYTES;
     s->p->object[number] = (struct pack_object){
         .entry = place.entry,
         .segment = place.segment,
         .sample_xxh3 = how->sample_xxh3,
         .next = *chain,
+        .near = near,
         .shared = o->is_reference, /* so that its checksum is looked at */
         .measured = o->is_reference,
         .xxh3 = how->place.xxh3,
@@ -206,6 +214,7 @@ static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
     struct share_job *job = &s->job[slot];
     struct pack_sharing how = {.sample_xxh3 = job->choice.sample_xxh3,
                                .coding = job->choice.coding,
+                               .near = job->choice.near,
                                .place = job->choice.place};
     if (how.place.is_same && !pack_base_allows(p->base, segment_at(s, job->place)->bytes))
         how.place.is_same = false;
@@ -219,6 +228,7 @@ static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
         .first = *chain_of(s, job->place, how.sample_xxh3),
     };
     job->choice.coding = NULL;
+    job->choice.near = NULL;
     weir_err err = find_object(p, &twin, &how, diag);
     if (!err && how.object == WEIR_NO_OBJECT)
         how.object = p->ix.n_objects;
@@ -227,6 +237,7 @@ static weir_err share_finish(void *self, unsigned slot, struct weir_diag *diag)
     if (!err)
         give_object(s, job->place, &how);
     free(how.coding);
+    pack_near_free(how.near);
     return err ? err : pack_tick(p, p->done_bytes);
 }
 
@@ -317,8 +328,10 @@ void pack_share_free(struct pack *p)
     struct share *s = p->share;
     if (!s)
         return;
-    for (size_t i = 0; i < ORDERED_MAX_SLOTS; i++)
+    for (size_t i = 0; i < ORDERED_MAX_SLOTS; i++) {
         free(s->job[i].choice.coding);
+        pack_near_free(s->job[i].choice.near);
+    }
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++)
         pack_chooser_free(s->chooser[i]);
     weir_tile_encoder_free(s->encoder);

@@ -15,8 +15,9 @@ enum {
     MATH_NO_REDUCED_PRECISION = 16, /* parts of a sum are added in F32 */
     STATUS_NOT_INITIALIZED = 1,
     STATUS_ALLOC_FAILED = 3,
+    MEBI_SHIFT = 20,
     WORKSPACE_BYTES = 32 << 20,
-    FOREIGN_BYTES = WEIR_GPU_BLAS_BYTES - WORKSPACE_BYTES, /* for what the library takes itself */
+    HANDLE_BYTES = WEIR_GPU_BLAS_BYTES - WORKSPACE_BYTES, /* at most: 65 MiB on an H200 */
 };
 
 static const char *const NAMES[] = {"libcublas.so.13", "libcublas.so.12",
@@ -38,7 +39,7 @@ struct functions {
 struct weir_gpu_blas {
     struct weir_gpu *gpu;
     void *library, *handle, *workspace;
-    bool counted; /* FOREIGN_BYTES */
+    bool counted; /* HANDLE_BYTES */
     struct functions f;
 };
 
@@ -67,6 +68,19 @@ static bool find_functions(void *library, struct functions *f)
            find(library, "cublasGemmEx", &f->gemm);
 }
 
+/* Its workspace, and whether the limit leaves room for its handle. */
+static weir_err reserve(struct weir_gpu_blas *blas, struct weir_diag *diag)
+{
+    const struct weir_gpu *gpu = blas->gpu;
+    if (!blas->workspace)
+        blas->workspace = weir_gpu_alloc(blas->gpu, WORKSPACE_BYTES);
+    if (blas->workspace && gpu->taken <= gpu->limit && HANDLE_BYTES <= gpu->limit - gpu->taken)
+        return WEIR_OK;
+    weir_diag_set(diag, "cuBLAS needs %d MiB of GPU memory, and that is more than is left",
+                  WEIR_GPU_BLAS_BYTES >> MEBI_SHIFT);
+    return WEIR_ERR_NOMEM;
+}
+
 static weir_err create(struct weir_gpu_blas *blas)
 {
     const int status = blas->f.create(&blas->handle);
@@ -74,11 +88,8 @@ static weir_err create(struct weir_gpu_blas *blas)
         blas->handle = NULL;
         return status == STATUS_NOT_INITIALIZED ? WEIR_ERR_NOT_FOUND : blas_err(status);
     }
-    weir_gpu_count_foreign(blas->gpu, FOREIGN_BYTES);
+    weir_gpu_count_foreign(blas->gpu, HANDLE_BYTES);
     blas->counted = true;
-    blas->workspace = weir_gpu_alloc(blas->gpu, WORKSPACE_BYTES);
-    if (!blas->workspace)
-        return WEIR_ERR_NOMEM;
     return blas_err(blas->f.set_math(blas->handle, MATH_NO_REDUCED_PRECISION));
 }
 
@@ -90,7 +101,10 @@ static weir_err load(struct weir_gpu_blas *blas, struct weir_diag *diag)
         if (!blas->library)
             continue;
         weir_diag_set(diag, "%s lacks a function that is needed, or does not start", NAMES[i]);
-        weir_err err = find_functions(blas->library, &blas->f) ? create(blas) : WEIR_ERR_NOT_FOUND;
+        weir_err err =
+            find_functions(blas->library, &blas->f) ? reserve(blas, diag) : WEIR_ERR_NOT_FOUND;
+        if (!err)
+            err = create(blas);
         if (err != WEIR_ERR_NOT_FOUND)
             return err;
         (void)dlclose(blas->library);
@@ -122,7 +136,7 @@ void weir_gpu_blas_free(struct weir_gpu_blas *blas)
     if (blas->workspace)
         weir_gpu_free(blas->gpu, blas->workspace);
     if (blas->counted)
-        weir_gpu_count_foreign(blas->gpu, -FOREIGN_BYTES);
+        weir_gpu_count_foreign(blas->gpu, -HANDLE_BYTES);
     if (blas->library)
         (void)dlclose(blas->library);
     free(blas);

@@ -128,9 +128,17 @@ weir_err weir_gpu_event_ms(struct weir_gpu_event *from, struct weir_gpu_event *t
 
 /* ---- recorded work ---- */
 
+/* Who records can go on without: what failed here is not to be found by the next launch. */
+static weir_err recording_err(cudaError_t e)
+{
+    if (e != cudaSuccess)
+        (void)cudaGetLastError();
+    return gpu_err(e);
+}
+
 weir_err weir_gpu_record_begin(struct weir_gpu_stream *s)
 {
-    return gpu_err(cudaStreamBeginCapture(s->cuda, cudaStreamCaptureModeThreadLocal));
+    return recording_err(cudaStreamBeginCapture(s->cuda, cudaStreamCaptureModeThreadLocal));
 }
 
 weir_err weir_gpu_record_end(struct weir_gpu_stream *s, struct weir_gpu_graph **out)
@@ -138,9 +146,9 @@ weir_err weir_gpu_record_end(struct weir_gpu_stream *s, struct weir_gpu_graph **
     cudaGraph_t recorded = NULL;
     cudaError_t e = cudaStreamEndCapture(s->cuda, &recorded);
     if (e != cudaSuccess)
-        return gpu_err(e);
+        return recording_err(e);
     struct weir_gpu_graph *g = (struct weir_gpu_graph *)calloc(1, sizeof(*g));
-    weir_err err = g ? gpu_err(cudaGraphInstantiate(&g->cuda, recorded, 0)) : WEIR_ERR_NOMEM;
+    weir_err err = g ? recording_err(cudaGraphInstantiate(&g->cuda, recorded, 0)) : WEIR_ERR_NOMEM;
     (void)cudaGraphDestroy(recorded);
     if (err)
         free(g);

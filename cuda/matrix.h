@@ -120,13 +120,14 @@ WEIR_MUST_CHECK weir_err weir_gpu_multiply(struct weir_gpu_stream *s,
 
 struct weir_gpu_blas; /* a library's matrix multiplication, loaded when first asked for */
 
-/* What counts as taken for it while it lives: its workspace, and what it may take itself (97 MiB
+/* What counts as taken for it while it lives: its workspace, and what its handle may take (97 MiB
  * together on an H200).  Not by how much free memory falls meanwhile: that of other programs, which
  * begin at the same time, falls there, too, and what fits would change from run to run. */
 enum { WEIR_GPU_BLAS_BYTES = 112 << 20 };
 
 /* Loads cuBLAS, which is no part of this program.  WEIR_ERR_NOT_FOUND: *diag says what is missing.
- * WEIR_ERR_NOMEM: also where WEIR_GPU_BLAS_BYTES would pass the limit. */
+ * WEIR_ERR_NOMEM: it does not fit within the limit; that is looked at before the library takes
+ * anything. */
 WEIR_MUST_CHECK weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out,
                                            struct weir_diag *diag);
 void weir_gpu_blas_free(struct weir_gpu_blas *blas); /* NULL is fine */

@@ -152,6 +152,17 @@ struct weir_gpu_draw {
 };
 WEIR_MUST_CHECK weir_err weir_gpu_op_draw(struct weir_gpu_stream *s, const struct weir_gpu_draw *o);
 
+/* What was chosen becomes what is computed with: words[to[i]] = chosen[from[i]], or 0 where that is
+ * no id.  No two of `to` are equal. */
+struct weir_gpu_feed {
+    uint32_t n;
+    const uint32_t *to, *from; /* [n] */
+    const uint32_t *chosen;
+    uint32_t n_ids; /* ids are below it */
+    uint32_t *words;
+};
+WEIR_MUST_CHECK weir_err weir_gpu_op_feed(struct weir_gpu_stream *s, const struct weir_gpu_feed *o);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/quantise.h"
 #include "mounted.h"
 #include "special.h"
 #include "tree.h"
@@ -42,6 +43,32 @@ static void put_tensors(const struct mount *m, uint32_t node, char out[XATTR_MAX
     snprintf(out, XATTR_MAX_BYTES, "%" PRIu32, n);
 }
 
+/* Of all near-lossless tensors of the file; how many there are. */
+static uint32_t sum_near(const struct mount *m, uint32_t node, struct weir_nearness *sum)
+{
+    const struct weir_entry *entry = m->tree->node[node].entry;
+    uint32_t n = 0;
+    *sum = (struct weir_nearness){0};
+    for (uint32_t i = 0; i < entry->n_segments; i++) {
+        if (entry->segment[i].object == WEIR_NO_OBJECT)
+            continue;
+        const struct weir_object *o = weir_store_object(m->store, entry->segment[i].object);
+        if (!o->coding || !o->coding->transform.near)
+            continue;
+        weir_nearness_add(sum, &o->nearness);
+        n++;
+    }
+    return n;
+}
+
+static void put_near(const struct mount *m, uint32_t node, char out[XATTR_MAX_BYTES])
+{
+    struct weir_nearness sum;
+    uint32_t n = sum_near(m, node, &sum);
+    snprintf(out, XATTR_MAX_BYTES, "tensors=%" PRIu32 " snr_db=%.2f max_error_steps=%.3f", n,
+             weir_nearness_snr(&sum), (double)sum.largest);
+}
+
 /* ---- names ---- */
 
 static const struct {
@@ -54,6 +81,7 @@ static const struct {
     {"user.weir.sha256", false, put_sha256},
     {"user.weir.ratio", false, NULL},
     {"user.weir.tensors", false, put_tensors},
+    {"user.weir.near_lossless", false, put_near}, /* of files that are */
 };
 
 enum { N_ATTRIBUTES = sizeof(attributes) / sizeof(attributes[0]) };
@@ -65,7 +93,9 @@ static bool has(const struct mount *m, uint32_t node, size_t i)
     const struct weir_entry *entry = m->tree->node[node].entry;
     if (!entry || entry->kind == WEIR_ENTRY_DIR)
         return attributes[i].dirs_too;
-    return entry->kind == WEIR_ENTRY_FILE;
+    struct weir_nearness sum;
+    return entry->kind == WEIR_ENTRY_FILE &&
+           (attributes[i].put != put_near || sum_near(m, node, &sum) > 0);
 }
 
 size_t xattr_get(const struct mount *m, uint32_t node, const char *name, char out[XATTR_MAX_BYTES])

@@ -71,6 +71,7 @@ struct weir_device_rules {
     uint64_t delay_seed;
     bool no_recording; /* each pass is queued anew */
     bool poison;       /* what a layer leaves is filled with NaNs */
+    bool host_choice;  /* the host's samplers choose what comes next, one pass at a time */
 };
 
 /* A graph that computes on the GPU; used and freed as every other (graph.h).
@@ -93,6 +94,7 @@ WEIR_MUST_CHECK weir_err weir_device_graph_new(struct weir_device *d,
  * use for weights; for plans. */
 struct weir_device_needs {
     uint64_t fixed, least_weights, most_weights;
+    uint64_t library; /* of fixed, what the first graph of a device takes for all: cuBLAS */
 };
 WEIR_MUST_CHECK weir_err weir_device_graph_needs(const struct weir_model *model,
                                                  const struct weir_graph_options *options,
@@ -110,8 +112,11 @@ struct weir_device_counts {
     uint64_t decoded_bytes;    /* plain, by the device */
     uint64_t weight_bytes;     /* device memory that weights take */
     bool has_blas;             /* there is cuBLAS; without, pieces of 64 tokens are the largest */
+    uint32_t small_piece;      /* the longest piece of a text that does without it */
     uint32_t n_recordings;     /* passes that were recorded and may be replayed */
     uint64_t n_replays;        /* passes that were */
+    uint64_t n_choosing;       /* passes that chose what comes next on the device, and ... */
+    uint64_t n_ahead;          /* ... of these, that began before the one before had ended */
 };
 struct weir_device_counts weir_device_graph_counts(const struct weir_graph *g);
 

@@ -69,14 +69,20 @@ weir_err gpu_device_left(struct weir_device *d, uint64_t *bytes)
     return err;
 }
 
+uint64_t gpu_device_blas_bytes(const struct weir_device *d)
+{
+    return d->blas || d->no_blas ? 0 : WEIR_GPU_BLAS_BYTES;
+}
+
 weir_err gpu_device_blas(struct weir_device *d, struct weir_gpu_blas **out, struct weir_diag *diag)
 {
     weir_err err = WEIR_OK;
     if (!d->blas && !d->no_blas)
         err = weir_gpu_blas_new(d->gpu, &d->blas, diag);
-    d->no_blas = !d->blas;
-    if (err == WEIR_ERR_NOT_FOUND || err == WEIR_ERR_UNSUPPORTED)
+    if (err == WEIR_ERR_NOT_FOUND || err == WEIR_ERR_UNSUPPORTED) {
+        d->no_blas = true;
         err = WEIR_OK;
+    }
     if (!err)
         *out = d->blas;
     return err;

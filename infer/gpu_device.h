@@ -15,6 +15,9 @@ struct weir_device {
 /* Device memory that may still be taken. */
 WEIR_MUST_CHECK weir_err gpu_device_left(struct weir_device *d, uint64_t *bytes);
 
+/* What the library may still take, at most; 0: it is there, or there is none. */
+uint64_t gpu_device_blas_bytes(const struct weir_device *d);
+
 /* The library for many vectors; *out is NULL where there is none.  It stays the device's.
  * WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err gpu_device_blas(struct weir_device *d, struct weir_gpu_blas **out,

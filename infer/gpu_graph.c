@@ -1,12 +1,10 @@
 #include "gpu_graph.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "pool.h"
 
 enum {
-    MEBI_SHIFT = 20,
     BF16_BYTES = 2,
     /* of cuda/ops.h */
     HEAD_STEP = 8,
@@ -39,43 +37,98 @@ static uint64_t layer_bytes(const struct weir_layer *l)
            matrix_bytes(&l->gate) + matrix_bytes(&l->up) + matrix_bytes(&l->down);
 }
 
-static void count_used(struct graph_gpu *g)
+static void count_used(struct graph_gpu *g, bool asks)
 {
     for (uint32_t i = 0; i < g->model->config.n_layers; i++)
         g->used_bytes += layer_bytes(&g->model->layer[i]);
-    if (g->n_asked)
+    if (asks)
         g->used_bytes += matrix_bytes(&g->model->output);
 }
 
-/* Whatever happens, nothing of the pass is on its way any more when this returns: the next one
- * writes where it read. */
-static weir_err run(void *self, const struct graph_pass *pass, struct weir_diag *diag)
+/* What was queued is done, whatever came of it. */
+static weir_err settle(struct graph_gpu *g)
+{
+    weir_err err = weir_gpu_stream_wait(g->stream);
+    weir_err other = weir_gpu_stream_wait(g->aside);
+    weir_err large = gpu_large_wait(&g->large);
+    err = err ? err : other;
+    return err ? err : large;
+}
+
+static weir_err queue(struct graph_gpu *g, const struct graph_pass *pass, struct weir_diag *diag)
+{
+    struct gpu_slot *slot = &g->slot[pass->slot];
+    weir_err err = gpu_pass_queue_input(g);
+    if (!err)
+        err = gpu_pass_start(g, diag);
+    if (!err && slot->chooses)
+        err = gpu_choice_queue(g, slot);
+    if (!err && slot->brings_logits) /* rows of a pass that only runs are more than there is room */
+        err = gpu_logits_queue(g, slot, pass->sampler != NULL);
+    return err ? err : weir_gpu_event_record(slot->done, g->stream);
+}
+
+/* Whether a pass may begin before this one has ended: weights that stream are looked at in between,
+ * and embeddings that the host looks up need ids. */
+static bool lets_ahead(const struct graph_gpu *g)
+{
+    return g->choice.is_made && !g->embedded && gpu_weights_stay(g->weights);
+}
+
+static weir_err start(void *self, const struct graph_pass *pass, bool *chooses,
+                      struct weir_diag *diag)
 {
     struct graph_gpu *g = self;
+    struct gpu_slot *slot = &g->slot[pass->slot];
     gpu_pass_arrange(g, pass);
+    gpu_choice_arrange(g, pass);
+    slot->chooses = g->choice.is_made;
+    slot->asks = g->n_asked > 0;
+    slot->brings_logits = slot->asks && (pass->wants_logits || !slot->chooses);
     weir_err err = embed(g, diag);
-    if (err)
+    if (!err)
+        err = queue(g, pass, diag);
+    if (err) {
+        (void)settle(g);
         return err;
-    err = gpu_pass_start(g, diag);
-    weir_err ended = weir_gpu_event_record(g->done, g->stream);
-    if (!ended)
-        ended = weir_gpu_event_wait(g->done);
-    weir_err aside = gpu_large_wait(&g->large);
-    ended = ended ? ended : aside;
-    if (ended && !err)
+    }
+    g->n_choosing += slot->chooses;
+    g->n_ahead += g->n_begun > 0;
+    g->n_begun++;
+    *chooses = slot->chooses;
+    return WEIR_OK;
+}
+
+static bool may_go_ahead(const void *self)
+{
+    return lets_ahead(self);
+}
+
+static weir_err finish(void *self, unsigned slot_number, const uint32_t **id,
+                       struct weir_diag *diag)
+{
+    struct graph_gpu *g = self;
+    struct gpu_slot *slot = &g->slot[slot_number];
+    weir_err err = weir_gpu_event_wait(slot->done);
+    if (!err && slot->brings_logits)
+        err = weir_gpu_event_wait(slot->down);
+    g->n_begun--;
+    if (err) {
+        (void)settle(g);
         weir_diag_set(diag, "the GPU reported an error; it is of no use any more");
-    err = err ? err : ended;
+        return err;
+    }
+    err = gpu_weights_verify_wait(g->weights, diag);
     if (!err)
-        err = gpu_weights_verify_wait(g->weights, diag);
-    if (!err)
-        count_used(g);
+        count_used(g, slot->asks);
+    *id = slot->chosen;
     return err;
 }
 
-static float *logits(const void *self, size_t i)
+static float *logits(const void *self, unsigned slot, size_t i)
 {
     const struct graph_gpu *g = self;
-    return g->logits + i * g->sizes.logits;
+    return g->slot[slot].logits + i * g->sizes.logits;
 }
 
 static unsigned threads(const void *self)
@@ -103,19 +156,29 @@ static enum weir_place place(const void *self, const struct weir_checkpoint_tens
     return WEIR_PLACE_STREAMED;
 }
 
+static void free_slot(struct graph_gpu *g, struct gpu_slot *slot)
+{
+    weir_gpu_event_free(slot->done);
+    weir_gpu_event_free(slot->down);
+    weir_gpu_free_host(g->gpu, slot->params);
+    weir_gpu_free_host(g->gpu, slot->chosen);
+    weir_gpu_free_host(g->gpu, slot->logits);
+}
+
 static void free_gpu(void *self)
 {
     struct graph_gpu *g = self;
     weir_gpu_stream_free(g->stream); /* waits */
+    weir_gpu_stream_free(g->aside);
     gpu_large_free(&g->large);
     gpu_recordings_free(g);
     gpu_weights_free(g->weights);
-    weir_gpu_event_free(g->done);
+    weir_gpu_event_free(g->staged);
     gpu_vectors_free(&g->vectors);
+    for (size_t i = 0; i < GPU_SLOTS; i++)
+        free_slot(g, &g->slot[i]);
     weir_gpu_free(g->gpu, g->room.at);
-    weir_gpu_free_host(g->gpu, g->params);
     weir_gpu_free_host(g->gpu, g->embedded);
-    weir_gpu_free_host(g->gpu, g->logits);
     free(g->group);
     free(g->row_of);
     free(g->place);
@@ -123,7 +186,8 @@ static void free_gpu(void *self)
     free(g);
 }
 
-static const struct graph_back gpu_back = {run, logits, threads, counts, place, free_gpu};
+static const struct graph_back gpu_back = {start,   finish, may_go_ahead, logits,
+                                           threads, counts, place,        free_gpu};
 
 struct weir_device_counts weir_device_graph_counts(const struct weir_graph *graph)
 {
@@ -134,40 +198,13 @@ struct weir_device_counts weir_device_graph_counts(const struct weir_graph *grap
     gpu_weights_counts(g->weights, &c);
     c.n_layers = g->model->config.n_layers;
     c.has_blas = g->blas != NULL;
+    c.small_piece = g->sizes.most_small < GPU_SMALL ? g->sizes.most_small : GPU_SMALL;
     c.n_replays = g->n_replays;
+    c.n_choosing = g->n_choosing;
+    c.n_ahead = g->n_ahead;
     for (size_t i = 0; i < GPU_MOST_RECORDINGS; i++)
         c.n_recordings += g->recording[i].graph != NULL;
     return c;
-}
-
-/* ---- how much it takes ---- */
-
-/* Whether any pass of such a graph would go to the library. */
-static bool wants_blas(const struct weir_graph_options *o, const struct weir_device_rules *rules)
-{
-    const uint32_t small = rules->small_piece ? rules->small_piece : GPU_SMALL;
-    return o->chunk > (small < GPU_SMALL ? small : GPU_SMALL);
-}
-
-weir_err weir_device_graph_needs(const struct weir_model *model,
-                                 const struct weir_graph_options *options,
-                                 const struct weir_device_rules *rules,
-                                 struct weir_device_needs *out, struct weir_diag *diag)
-{
-    struct weir_graph_options o;
-    struct gpu_sizes sizes;
-    struct weir_device_needs needs;
-    graph_fill_options(model, options, &o);
-    const bool blas = wants_blas(&o, rules);
-    gpu_sizes_fill(model, &o, rules, blas, &sizes);
-    needs.fixed = gpu_room_bytes(model, &o, &sizes);
-    if (!needs.fixed)
-        return WEIR_ERR_NOMEM;
-    needs.fixed += blas ? WEIR_GPU_BLAS_BYTES : 0;
-    weir_err err = gpu_weights_needs(model, rules, &needs.least_weights, &needs.most_weights, diag);
-    if (!err)
-        *out = needs;
-    return err;
 }
 
 /* ---- making ---- */
@@ -188,71 +225,29 @@ static weir_err check_shapes(const struct weir_model_config *c, struct weir_diag
     return WEIR_OK;
 }
 
-static weir_err too_little(uint64_t bytes, uint64_t least, struct weir_diag *diag)
+static weir_err take_slot(struct graph_gpu *g, struct gpu_slot *slot, uint32_t n_logits)
 {
-    const uint64_t mebi = ((uint64_t)1 << MEBI_SHIFT) - 1;
-    weir_diag_set(diag,
-                  "%" PRIu64 "MiB of GPU memory are not enough for this model, context and number "
-                  "of tokens at once; %" PRIu64 "MiB would be",
-                  bytes >> MEBI_SHIFT, (least + mebi) >> MEBI_SHIFT);
-    return WEIR_ERR_NOMEM;
-}
-
-/* A budget of `bytes`, of which `fixed` are not for weights, is too small, if it is. */
-static weir_err say_least(const struct graph_gpu *g, uint64_t bytes, uint64_t fixed,
-                          struct weir_diag *diag)
-{
-    uint64_t least = 0, most = 0;
-    weir_err err = gpu_weights_needs(g->model, &g->rules, &least, &most, diag);
-    if (err)
-        return err;
-    return bytes < fixed + least ? too_little(bytes, fixed + least, diag) : WEIR_ERR_NOMEM;
-}
-
-/* Everything in device memory that is no weight: *fixed bytes of *bytes. */
-static weir_err take_room(struct graph_gpu *g, uint64_t *bytes, uint64_t *fixed,
-                          struct weir_diag *diag)
-{
-    uint64_t before = 0, left = 0;
-    const bool blas = wants_blas(&g->options, &g->rules);
-    weir_err err = gpu_device_left(g->device, &before);
-    if (!err && blas)
-        err = gpu_device_blas(g->device, &g->blas, diag);
-    if (err == WEIR_ERR_NOMEM && blas)
-        return say_least(g, before, WEIR_GPU_BLAS_BYTES, diag); /* and the room, at least */
-    if (!err)
-        err = gpu_device_left(g->device, &left);
-    if (err)
-        return err;
-    gpu_sizes_fill(g->model, &g->options, &g->rules, g->blas != NULL, &g->sizes);
-    const uint64_t room = gpu_room_bytes(g->model, &g->options, &g->sizes);
-    *bytes = g->rules.bytes && g->rules.bytes < before ? g->rules.bytes : before;
-    *fixed = room + before - left;
-    if (!room)
+    const struct weir_graph_options *o = &g->options;
+    const size_t words = gpu_params_at(o->chunk, o->n_sequences).words + gpu_choice_most_words(o);
+    slot->params = weir_gpu_alloc_host(g->gpu, words * sizeof(*slot->params));
+    slot->chosen = weir_gpu_alloc_host(g->gpu, gpu_n_choices(o) * sizeof(*slot->chosen));
+    slot->logits = weir_gpu_alloc_host(g->gpu, (size_t)n_logits * g->sizes.logits * sizeof(float));
+    if (!slot->params || !slot->chosen || !slot->logits)
         return WEIR_ERR_NOMEM;
-    if (*bytes < *fixed)
-        return say_least(g, *bytes, *fixed, diag);
-    err = gpu_room_take(g);
-    if (err)
-        weir_diag_set(diag, "the GPU has no %" PRIu64 "MiB to spare", room >> MEBI_SHIFT);
-    return err;
-}
-
-static weir_err take_weights(struct graph_gpu *g, uint64_t bytes, uint64_t fixed,
-                             struct weir_diag *diag)
-{
-    weir_err err = gpu_weights_new(g->gpu, g->model, &g->rules, bytes - fixed, &g->weights, diag);
-    return err == WEIR_ERR_NOMEM ? say_least(g, bytes, fixed, diag) : err;
+    weir_err err = weir_gpu_event_new(g->gpu, false, &slot->done);
+    return err ? err : weir_gpu_event_new(g->gpu, false, &slot->down);
 }
 
 static weir_err take_host(struct graph_gpu *g)
 {
     const struct weir_graph_options *o = &g->options;
-    const size_t real = sizeof(float), words = gpu_params_at(o->chunk, o->n_sequences).words;
-    g->params = weir_gpu_alloc_host(g->gpu, words * sizeof(*g->params));
-    g->logits = weir_gpu_alloc_host(g->gpu, (size_t)o->n_logits * g->sizes.logits * real);
+    weir_err err = WEIR_OK;
+    for (size_t i = 0; i < GPU_SLOTS && !err; i++)
+        err = take_slot(g, &g->slot[i], i ? gpu_n_choices(o) : o->n_logits);
+    if (err)
+        return err;
     if (!gpu_weights_embedding(g->weights, &g->embedding)) {
-        g->embedded = weir_gpu_alloc_host(g->gpu, (size_t)o->chunk * g->sizes.x * real);
+        g->embedded = weir_gpu_alloc_host(g->gpu, (size_t)o->chunk * g->sizes.x * sizeof(float));
         if (!g->embedded)
             return WEIR_ERR_NOMEM;
     }
@@ -260,20 +255,21 @@ static weir_err take_host(struct graph_gpu *g)
     g->row_of = calloc(o->chunk, sizeof(*g->row_of));
     g->place = calloc(o->chunk, sizeof(*g->place));
     g->n_of = calloc(o->n_sequences, sizeof(*g->n_of));
-    return g->params && g->logits && g->group && g->row_of && g->place && g->n_of ? WEIR_OK
-                                                                                  : WEIR_ERR_NOMEM;
+    return g->group && g->row_of && g->place && g->n_of ? WEIR_OK : WEIR_ERR_NOMEM;
 }
 
 static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
 {
-    uint64_t bytes = 0, fixed = 0;
+    uint64_t budget = 0, fixed = 0;
     weir_err err = check_shapes(&g->model->config, diag);
     if (!err)
-        err = take_room(g, &bytes, &fixed, diag);
+        err = gpu_graph_take_room(g, &budget, &fixed, diag);
     if (!err)
         err = weir_gpu_stream_new(g->gpu, &g->stream);
     if (!err)
-        err = weir_gpu_event_new(g->gpu, false, &g->done);
+        err = weir_gpu_stream_new(g->gpu, &g->aside);
+    if (!err)
+        err = weir_gpu_event_new(g->gpu, false, &g->staged);
     if (!err && g->sizes.large)
         err = gpu_large_init(g);
     if (!err)
@@ -281,7 +277,7 @@ static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
     if (!err)
         err = gpu_vectors_init(&g->vectors, g->model, g->options.context, g->stream, g->room.small);
     if (!err)
-        err = take_weights(g, bytes, fixed, diag);
+        err = gpu_graph_take_weights(g, budget, fixed, diag);
     return err ? err : take_host(g);
 }
 

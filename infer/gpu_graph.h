@@ -22,7 +22,9 @@ enum {
     GPU_ROOMS = 2,                     /* for such rows, unpacked */
     GPU_MOST_RECORDINGS = 16,
     GPU_LEAST_BUCKET = 256, /* positions */
-    GPU_POISON = 0xff,      /* bytes of a NaN, in F32 and in BF16 */
+    GPU_MOST_RECENT = 256,  /* tokens back that a penalty looks on the device */
+    GPU_SLOTS = WEIR_GRAPH_MOST_BEGUN,
+    GPU_POISON = 0xff, /* bytes of a NaN, in F32 and in BF16 */
 };
 
 /* What a layer has besides its matrices, in device memory; NULL: none. */
@@ -68,11 +70,28 @@ struct gpu_room {
     char *kv;
     void *small; /* gpu_vectors */
     uint32_t *params;
+    float *aside; /* logits on their way to the host, while the next pass computes its own */
+    uint32_t *top_id;
+    uint32_t *chosen; /* [GPU_SLOTS][n_choices] */
+    float *top_logit;
+    void *top; /* scratch */
 };
 
-/* Where a pass's parameters are, in 32-bit words; it depends on n_rows alone. */
+/* Where a pass's parameters are, in 32-bit words; it depends on n_rows alone.  What it chooses by
+ * comes behind `words`. */
 struct gpu_params {
     size_t sequence, position, id, asked, is_long, words;
+};
+
+/* What a pass chooses by, and what it is fed with: words of its parameters, behind the others. */
+struct gpu_choice {
+    bool is_made;     /* on the device */
+    size_t into, fed; /* of room.chosen: where ids go; where those of the pass before are, which a
+                         pass that fails and is begun again still needs */
+    const struct weir_sampler_options *options;
+    uint32_t k, recent_stride; /* 0: no penalty */
+    uint32_t n_fed;
+    size_t uniform, n_recent, recent, to, from, words; /* words: where all ends */
 };
 
 struct gpu_group {
@@ -84,6 +103,15 @@ struct gpu_recording {
     uint32_t n_rows, most_positions;
     uint64_t used; /* when */
     struct weir_gpu_graph *graph;
+};
+
+/* Of a pass that has begun; what is pinned is written by it until it has ended. */
+struct gpu_slot {
+    struct weir_gpu_event *done, *down; /* ids are there; logits are */
+    uint32_t *params;                   /* pinned */
+    uint32_t *chosen;                   /* pinned, [n_choices] */
+    float *logits;                      /* pinned; of slot 0 n_logits lines, else n_choices */
+    bool chooses, brings_logits, asks;
 };
 
 /* Of gpu_graph_large.c; a zeroed one is fine. */
@@ -106,14 +134,13 @@ struct graph_gpu {
     struct gpu_weights *weights;
     struct weir_gpu_blas *blas; /* the device's; NULL: none */
     struct weir_gpu_stream *stream;
-    struct weir_gpu_event *done;
+    struct weir_gpu_stream *aside; /* brings logits to the host */
+    struct weir_gpu_event *staged; /* they are in room.aside */
     struct gpu_large large;
+    struct gpu_slot slot[GPU_SLOTS];
     uint64_t random; /* of delays */
 
-    /* pinned */
-    uint32_t *params;
-    float *embedded; /* NULL: the embeddings are on the device */
-    float *logits;
+    float *embedded; /* pinned; NULL: the embeddings are on the device */
     struct weir_gpu_matrix embedding;
 
     /* the pass */
@@ -125,13 +152,30 @@ struct graph_gpu {
     uint32_t *place;    /* [chunk]: the row that a token is in */
     uint32_t *n_of;     /* [n_sequences]: tokens in the pass; zero between passes */
     uint32_t last_rows; /* of the pass before, if it could have been recorded */
+    uint32_t *params;   /* of its slot */
+    struct gpu_choice choice;
 
     struct gpu_recording recording[GPU_MOST_RECORDINGS];
-    uint64_t n_replays;
+    uint64_t n_replays, n_choosing, n_ahead;
+    uint32_t n_begun;    /* passes on their way */
     uint64_t used_bytes; /* plain, of matrices */
 };
 
+/* ---- gpu_graph_plan.c: how much a graph takes ---- */
+
+/* Takes everything in device memory that is no weight: *fixed bytes of *budget.  With what would do
+ * in *diag: WEIR_ERR_NOMEM. */
+WEIR_MUST_CHECK weir_err gpu_graph_take_room(struct graph_gpu *g, uint64_t *budget, uint64_t *fixed,
+                                             struct weir_diag *diag);
+
+/* Makes g->weights, in what is left; errors as above. */
+WEIR_MUST_CHECK weir_err gpu_graph_take_weights(struct graph_gpu *g, uint64_t budget,
+                                                uint64_t fixed, struct weir_diag *diag);
+
 /* ---- gpu_graph_room.c ---- */
+
+/* Choices of a pass, at most. */
+uint32_t gpu_n_choices(const struct weir_graph_options *options);
 
 void gpu_sizes_fill(const struct weir_model *model, const struct weir_graph_options *options,
                     const struct weir_device_rules *rules, bool has_blas, struct gpu_sizes *out);
@@ -155,13 +199,28 @@ struct gpu_params gpu_params_at(uint32_t n_rows, uint32_t n_sequences);
 
 void gpu_pass_arrange(struct graph_gpu *g, const struct graph_pass *pass);
 
+/* ---- gpu_graph_choose.c: what comes next, chosen on the device ---- */
+
+/* Words of parameters that choosing takes at most. */
+size_t gpu_choice_most_words(const struct weir_graph_options *options);
+
+/* Whether a pass's samplers choose in a way that the device knows; and what they choose by, and
+ * what the pass is fed with, behind the parameters of an arranged pass. */
+void gpu_choice_arrange(struct graph_gpu *g, const struct graph_pass *pass);
+
+/* Queues: ids that the pass before has chosen to their places.  Then choosing, and ids to the
+ * host. */
+WEIR_MUST_CHECK weir_err gpu_choice_feed(struct graph_gpu *g);
+WEIR_MUST_CHECK weir_err gpu_choice_queue(struct graph_gpu *g, struct gpu_slot *slot);
+
 /* ---- gpu_graph_large.c ---- */
 
 /* WEIR_ERR_NOMEM, WEIR_ERR_IO.  Freed with gpu_large_free(), also after an error. */
 WEIR_MUST_CHECK weir_err gpu_large_init(struct graph_gpu *g);
 void gpu_large_free(struct gpu_large *a);
 
-/* Waits until nothing of a pass is on its way on its stream. */
+/* Waits until nothing is on its way on its stream; what a pass that was queued whole has there is
+ * done before the pass is. */
 WEIR_MUST_CHECK weir_err gpu_large_wait(struct gpu_large *a);
 
 /* As weir_gpu_multiply_many(), of a matrix of either form and of any number of vectors: there is
@@ -177,12 +236,19 @@ WEIR_MUST_CHECK weir_err gpu_layer_queue(struct graph_gpu *g, const struct gpu_g
                                          uint32_t layer, const struct gpu_layer *weights,
                                          bool chained);
 
-/* Queues the pass, from parameters to logits in pinned memory. */
+/* Queues what differs from pass to pass: parameters, embeddings that the host has looked up. */
+WEIR_MUST_CHECK weir_err gpu_pass_queue_input(struct graph_gpu *g);
+
+/* Queues the pass, from parameters on the device to logits there. */
 WEIR_MUST_CHECK weir_err gpu_pass_queue(struct graph_gpu *g, struct weir_diag *diag);
+
+/* Queues logits on their way to the host.  beside: what is queued next need not wait for that. */
+WEIR_MUST_CHECK weir_err gpu_logits_queue(struct graph_gpu *g, struct gpu_slot *slot, bool beside);
 
 /* ---- gpu_graph_record.c ---- */
 
-/* The same, from a recording where there is one and making one where it pays. */
+/* gpu_pass_queue(), from a recording where there is one and making one where it pays; where none
+ * can be made, from now on without. */
 WEIR_MUST_CHECK weir_err gpu_pass_start(struct graph_gpu *g, struct weir_diag *diag);
 void gpu_recordings_free(struct graph_gpu *g);
 

@@ -68,6 +68,7 @@ static void fill_params(struct graph_gpu *g, const struct graph_pass *pass)
 void gpu_pass_arrange(struct graph_gpu *g, const struct graph_pass *pass)
 {
     g->n_rows = g->n_groups = 0;
+    g->params = g->slot[pass->slot].params;
     g->n_asked = (uint32_t)pass->n_asked;
     for (uint32_t i = 0; i < pass->n_rows; i++)
         g->n_of[pass->token[i].sequence]++;

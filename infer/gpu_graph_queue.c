@@ -1,4 +1,4 @@
-/* A pass queued: parameters up, embeddings, layers, logits down. */
+/* A pass queued: parameters up; embeddings, layers, logits; logits down. */
 #include "gpu_graph.h"
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -6,18 +6,24 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-static weir_err queue_input(struct graph_gpu *g)
+weir_err gpu_pass_queue_input(struct graph_gpu *g)
 {
-    const struct weir_model_config *c = &g->model->config;
     const size_t row_bytes = g->sizes.x * sizeof(float);
-    weir_err err =
-        weir_gpu_to_device(g->stream, g->room.params, g->params, g->at.words * sizeof(*g->params));
-    if (err)
+    weir_err err = weir_gpu_to_device(g->stream, g->room.params, g->params,
+                                      g->choice.words * sizeof(*g->params));
+    if (!err && g->choice.n_fed)
+        err = gpu_choice_feed(g);
+    if (err || !g->embedded)
         return err;
+    return weir_gpu_to_device(g->stream, g->room.x, g->embedded, g->n_rows * row_bytes);
+}
+
+static weir_err queue_embeddings(struct graph_gpu *g)
+{
     if (g->embedded)
-        return weir_gpu_to_device(g->stream, g->room.x, g->embedded, g->n_rows * row_bytes);
+        return WEIR_OK;
     return weir_gpu_matrix_pick(g->stream, &g->embedding, g->room.params + g->at.id, g->n_rows,
-                                c->embedding_scale, g->room.x, g->sizes.x);
+                                g->model->config.embedding_scale, g->room.x, g->sizes.x);
 }
 
 /* For tests: another order of what is not ordered, if there is such a thing. */
@@ -128,19 +134,43 @@ static weir_err queue_answer(struct graph_gpu *g, struct weir_diag *diag)
     weir_err err = queue_asked(g);
     for (uint32_t i = 0; i < n_blocks && !err; i++)
         err = queue_block(g, i, diag);
-    if (!err && c->logit_cap > 0)
-        err = weir_gpu_op_cap(g->stream, g->room.logits, g->sizes.logits, g->n_asked, c->vocab,
-                              c->logit_cap);
-    if (err)
+    if (err || !(c->logit_cap > 0))
         return err;
-    return weir_gpu_to_host(g->stream, g->logits, g->room.logits,
-                            (size_t)g->n_asked * g->sizes.logits * sizeof(float));
+    return weir_gpu_op_cap(g->stream, g->room.logits, g->sizes.logits, g->n_asked, c->vocab,
+                           c->logit_cap);
 }
 
 weir_err gpu_pass_queue(struct graph_gpu *g, struct weir_diag *diag)
 {
-    weir_err err = queue_input(g);
+    weir_err err = queue_embeddings(g);
     for (uint32_t layer = 0; layer < g->model->config.n_layers && !err; layer++)
         err = queue_layer(g, layer, diag);
     return err || g->n_asked == 0 ? err : queue_answer(g, diag);
+}
+
+/* Beside: into room.aside, which the pass before may still be read from; from there on a stream of
+ * its own. */
+static weir_err queue_aside(struct graph_gpu *g, struct gpu_slot *slot, size_t bytes)
+{
+    weir_err err = WEIR_OK;
+    for (size_t i = 0; i < GPU_SLOTS && !err; i++)
+        err = weir_gpu_event_before(g->slot[i].down, g->stream);
+    if (!err)
+        err = weir_gpu_copy(g->stream, g->room.aside, g->room.logits, bytes);
+    if (!err)
+        err = weir_gpu_event_record(g->staged, g->stream);
+    if (!err)
+        err = weir_gpu_event_before(g->staged, g->aside);
+    if (!err)
+        err = weir_gpu_to_host(g->aside, slot->logits, g->room.aside, bytes);
+    return err ? err : weir_gpu_event_record(slot->down, g->aside);
+}
+
+weir_err gpu_logits_queue(struct graph_gpu *g, struct gpu_slot *slot, bool beside)
+{
+    const size_t bytes = (size_t)g->n_asked * g->sizes.logits * sizeof(float);
+    if (beside)
+        return queue_aside(g, slot, bytes);
+    weir_err err = weir_gpu_to_host(g->stream, slot->logits, g->room.logits, bytes);
+    return err ? err : weir_gpu_event_record(slot->down, g->stream);
 }

@@ -1,8 +1,9 @@
-/* Passes of single tokens recorded, so that the next token costs one call.
+/* Passes of single tokens recorded, so that the next token costs a few calls.
  *
  * What changes from one to the next (ids, positions, whose they are) is read from device memory; so
  * a recording is good for all passes of as many rows whose positions are below the same power of
- * two.  Only where weights stay.  One is made when such a pass comes twice in a row. */
+ * two.  Only where weights stay.  One is made when such a pass comes twice in a row.  What is
+ * pinned, and what is chosen by, is another from pass to pass, so that is queued beside it. */
 #include "gpu_graph.h"
 
 static bool may_record(const struct graph_gpu *g)
@@ -33,36 +34,32 @@ static struct gpu_recording *make_room(struct graph_gpu *g)
     return oldest;
 }
 
-static weir_err record(struct graph_gpu *g, struct gpu_recording **out, struct weir_diag *diag)
+/* NULL: it could not be made, for lack of memory perhaps. */
+static struct weir_gpu_graph *record(struct graph_gpu *g)
 {
-    struct gpu_recording *r = make_room(g);
-    weir_err err = weir_gpu_record_begin(g->stream);
-    if (err)
-        return err;
     struct weir_gpu_graph *graph = NULL;
-    err = gpu_pass_queue(g, diag);
+    struct weir_diag unsaid = {""};
+    if (weir_gpu_record_begin(g->stream))
+        return NULL;
+    weir_err err = gpu_pass_queue(g, &unsaid);
     weir_err ended = weir_gpu_record_end(g->stream, &graph);
-    err = err ? err : ended;
-    if (err) {
-        weir_gpu_graph_free(graph);
-        return err;
-    }
-    r->graph = graph;
-    *out = r;
-    return WEIR_OK;
+    if (!err && !ended)
+        return graph;
+    weir_gpu_graph_free(graph);
+    return NULL;
 }
 
 weir_err gpu_pass_start(struct graph_gpu *g, struct weir_diag *diag)
 {
     const bool may = may_record(g), again = may && g->last_rows == g->n_rows;
     struct gpu_recording *r = may ? find(g) : NULL;
-    weir_err err = WEIR_OK;
     g->last_rows = may ? g->n_rows : 0;
-    if (!r && again)
-        err = record(g, &r, diag);
-    if (err)
-        return err;
-    if (!r)
+    if (!r && again) {
+        r = make_room(g);
+        r->graph = record(g);
+        g->rules.no_recording = !r->graph;
+    }
+    if (!r || !r->graph)
         return gpu_pass_queue(g, diag);
     r->used = ++g->n_replays;
     return weir_gpu_graph_launch(r->graph, g->stream);

@@ -58,7 +58,7 @@ void gpu_sizes_fill(const struct weir_model *model, const struct weir_graph_opti
 
 /* ---- the plan ---- */
 
-enum { N_PARTS = 12 };
+enum { N_PARTS = 17 };
 
 struct part {
     void *to; /* where its address goes: a pointer to a pointer */
@@ -110,10 +110,27 @@ static uint64_t kv_layer_bytes(const struct weir_model_config *c,
     return (uint64_t)o->n_sequences * c->n_kv_heads * o->context * c->head_dim * BF16_BYTES;
 }
 
+uint32_t gpu_n_choices(const struct weir_graph_options *options)
+{
+    return least(options->n_logits, options->n_sequences);
+}
+
 static uint64_t attention_bytes(const struct weir_model_config *c,
                                 const struct weir_graph_options *o, const struct gpu_sizes *z)
 {
     return weir_gpu_attention_bytes(z->group, c->n_heads, c->head_dim, o->context);
+}
+
+static void list_choices(struct plan *p, const struct weir_model_config *c,
+                         const struct weir_graph_options *o, const struct gpu_sizes *z,
+                         struct gpu_room *r)
+{
+    const uint32_t n = gpu_n_choices(o), k = least(c->vocab, WEIR_GPU_MOST_TOP);
+    add(p, &r->aside, product(p, n, z->logits, sizeof(float)));
+    add(p, &r->chosen, product(p, n, WORD, GPU_SLOTS));
+    add(p, &r->top_id, product(p, least(n, GPU_SMALL), k, WORD));
+    add(p, &r->top_logit, product(p, least(n, GPU_SMALL), k, sizeof(float)));
+    add(p, &r->top, weir_gpu_top_bytes(least(n, GPU_SMALL), c->vocab, k));
 }
 
 static void list(struct plan *p, const struct weir_model *model, const struct weir_graph_options *o,
@@ -138,7 +155,10 @@ static void list(struct plan *p, const struct weir_model *model, const struct we
     add(p, &r->logits, product(p, o->n_logits, z->logits, real));
     add(p, &r->kv, product(p, c->n_layers, kv_layer_bytes(c, o), 2));
     add(p, &r->small, gpu_vectors_bytes(model, o->context));
-    add(p, &r->params, product(p, gpu_params_at(o->chunk, o->n_sequences).words, WORD, 1));
+    add(p, &r->params,
+        product(p, gpu_params_at(o->chunk, o->n_sequences).words + gpu_choice_most_words(o), WORD,
+                1));
+    list_choices(p, c, o, z, r);
 }
 
 static uint64_t sum(const struct plan *p)

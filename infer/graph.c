@@ -49,10 +49,12 @@ static weir_err fill(struct weir_graph *g, struct weir_diag *diag)
         return err;
     g->length = calloc(o->n_sequences, sizeof(*g->length));
     g->is_long = calloc(o->n_sequences, sizeof(*g->is_long));
-    g->position = calloc(o->chunk, sizeof(*g->position));
-    g->asked_row = calloc(o->n_logits, sizeof(*g->asked_row));
-    if (!g->length || !g->is_long || !g->position || !g->asked_row)
+    g->last = calloc(o->n_sequences, sizeof(*g->last));
+    if (!g->length || !g->is_long || !g->last)
         return WEIR_ERR_NOMEM;
+    err = graph_steps_new(g);
+    if (err)
+        return err;
     for (uint32_t s = 0; s < o->n_sequences; s++)
         weir_graph_begin(g, s, 0);
     return WEIR_OK;
@@ -82,8 +84,8 @@ void weir_graph_free(struct weir_graph *g)
         g->back->free(g->self);
     free(g->length);
     free(g->is_long);
-    free(g->position);
-    free(g->asked_row);
+    free(g->last);
+    graph_steps_free(g);
     free(g);
 }
 
@@ -92,70 +94,20 @@ void weir_graph_free(struct weir_graph *g)
 void weir_graph_begin(struct weir_graph *g, uint32_t sequence, uint32_t most_tokens)
 {
     const uint32_t most = most_tokens ? most_tokens : g->options.context;
+    graph_forget_choices(g, sequence);
     g->length[sequence] = 0;
     g->is_long[sequence] = most > g->model->config.rope.original_context;
 }
 
 void weir_graph_cut(struct weir_graph *g, uint32_t sequence, uint32_t n)
 {
+    graph_forget_choices(g, sequence);
     g->length[sequence] = n;
 }
 
 uint32_t weir_graph_length(const struct weir_graph *g, uint32_t sequence)
 {
     return g->length[sequence];
-}
-
-static weir_err place_token(struct weir_graph *g, size_t row, const struct weir_graph_token *t,
-                            struct weir_diag *diag)
-{
-    if (t->sequence >= g->options.n_sequences || t->id >= g->model->config.vocab) {
-        weir_diag_set(diag, "token %u of text %u: there is no such thing", t->id, t->sequence);
-        return WEIR_ERR_INVALID;
-    }
-    if (g->length[t->sequence] == g->options.context) {
-        weir_diag_set(diag, "the context of %u tokens is full", g->options.context);
-        return WEIR_ERR_INVALID;
-    }
-    if (t->wants_logits && g->n_asked == g->options.n_logits) {
-        weir_diag_set(diag, "logits of more than %u tokens at once", g->options.n_logits);
-        return WEIR_ERR_INVALID;
-    }
-    g->position[row] = g->length[t->sequence]++;
-    if (t->wants_logits)
-        g->asked_row[g->n_asked++] = (uint32_t)row;
-    return WEIR_OK;
-}
-
-weir_err weir_graph_run(struct weir_graph *g, const struct weir_graph_token *token, size_t n,
-                        struct weir_diag *diag)
-{
-    if (n == 0 || n > g->options.chunk) {
-        weir_diag_set(diag, "%zu tokens at once: 1 to %u are possible", n, g->options.chunk);
-        return WEIR_ERR_INVALID;
-    }
-    weir_err err = WEIR_OK;
-    size_t row;
-    g->n_asked = 0;
-    for (row = 0; row < n; row++) {
-        err = place_token(g, row, &token[row], diag);
-        if (err)
-            break;
-    }
-    if (!err) {
-        const struct graph_pass pass = {token,        n,         g->n_asked, g->position,
-                                        g->asked_row, g->is_long};
-        err = g->back->run(g->self, &pass, diag);
-    }
-    if (err)
-        while (row-- > 0)
-            g->length[token[row].sequence]--;
-    return err;
-}
-
-float *weir_graph_logits(const struct weir_graph *g, size_t i)
-{
-    return g->back->logits(g->self, i);
 }
 
 unsigned weir_graph_threads(const struct weir_graph *g)

@@ -1,4 +1,4 @@
-/* graph.h - tokens in, logits out: the model computed on the processor.
+/* graph.h - tokens in, logits out: the model computed on the processor; or what comes next out.
  *
  * A graph holds the keys and values of some texts ("sequences") and everything else that computing
  * needs; all of it is allocated when it is made.  One pass takes tokens of any of the sequences, as
@@ -18,6 +18,7 @@
 
 #include "codec/err.h"
 #include "model.h"
+#include "sample.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -75,6 +76,7 @@ uint32_t weir_graph_length(const struct weir_graph *g, uint32_t sequence);
  *
  * WEIR_ERR_INVALID   no tokens, or more than a chunk; more logits than n_logits; a sequence or an
  *                    id that there is not; a sequence longer than its context: *diag says which
+ *                    a pass that has begun and not ended
  * What reading weights ends with.  After an error the sequences are as they were. */
 WEIR_MUST_CHECK weir_err weir_graph_run(struct weir_graph *g, const struct weir_graph_token *token,
                                         size_t n, struct weir_diag *diag);
@@ -82,6 +84,54 @@ WEIR_MUST_CHECK weir_err weir_graph_run(struct weir_graph *g, const struct weir_
 /* Of the last pass: vocab numbers for the i-th token that wanted them.  They stay until the next.
  */
 float *weir_graph_logits(const struct weir_graph *g, size_t i);
+
+/* ---- what comes next ----
+ *
+ * A pass can go on to what follows: it begins with weir_graph_start() and ends with
+ * weir_graph_finish(), and ids are chosen in between, by samplers.  A GPU chooses by itself where
+ * it can, and a next pass may begin before the ids of this one are known: it takes them from the
+ * device.  So a caller learns of an id when the next one is on its way; what it then does not want
+ * it cuts off.
+ *
+ * Ids are those that the sampler alone would choose by the same logits, on a GPU too: its sums are
+ * in the same order, but e^x there may differ in its last bit, so that a number drawn within some
+ * 1e-13 of the border between two tokens could fall on its other side. */
+
+enum {
+    WEIR_GRAPH_CHOSEN = UINT32_MAX, /* as a token's id: the one last chosen for its sequence */
+    WEIR_GRAPH_MOST_BEGUN = 2       /* passes that have begun and not ended, at most */
+};
+
+/* Whether a pass may begin now.  Always where none is on its way. */
+bool weir_graph_may_start(const struct weir_graph *g);
+
+/* Begins a pass.  sampler[i] chooses what follows the i-th of the tokens that want logits, which is
+ * then the last of its sequence in the pass (NULL: nothing is chosen there); at most n_sequences
+ * want logits.  Samplers are borrowed until the pass has ended, or the sequence is cut or begun
+ * anew.  wants_logits: weir_graph_finish() hands logits out, too.
+ *
+ * As weir_graph_run(), and WEIR_ERR_INVALID where weir_graph_may_start() is false, or nothing was
+ * chosen for a sequence.  After an error this pass has not begun; those before are on their way. */
+WEIR_MUST_CHECK weir_err weir_graph_start(struct weir_graph *g,
+                                          const struct weir_graph_token *token, size_t n,
+                                          struct weir_sampler *const *sampler, bool wants_logits,
+                                          struct weir_diag *diag);
+
+struct weir_graph_choice {
+    uint32_t id;         /* WEIR_GRAPH_CHOSEN: none; its sequence was cut or begun anew since */
+    uint32_t length;     /* of its sequence after the pass */
+    const float *logits; /* that it was chosen by; NULL unless they were wanted.  They stay until
+                            the next pass begins */
+};
+
+/* Ends the pass that began first; one is on its way.  choice[i]: of the i-th of its tokens that
+ * wanted logits.  Each id was given to its sampler with weir_sampler_accept().
+ *
+ * What weir_graph_run() ends with; WEIR_ERR_CORRUPT: the logits are not numbers.  After an error
+ * nothing is on its way any more, and the sequences are as they were before the pass; those that
+ * were cut or begun while it was on its way are to be begun anew. */
+WEIR_MUST_CHECK weir_err weir_graph_finish(struct weir_graph *g, struct weir_graph_choice *choice,
+                                           struct weir_diag *diag);
 
 unsigned weir_graph_threads(const struct weir_graph *g);
 

@@ -83,9 +83,12 @@ static struct kv_shape shape_of(const struct graph_cpu *g)
 
 /* ---- what the front asks for ---- */
 
-static weir_err run(void *self, const struct graph_pass *pass, struct weir_diag *diag)
+/* All of it is done at once. */
+static weir_err start(void *self, const struct graph_pass *pass, bool *chooses,
+                      struct weir_diag *diag)
 {
     struct graph_cpu *g = self;
+    (void)chooses;
     g->pass = *pass;
     weir_err err = graph_forward(g, diag);
     if (g->keep)
@@ -93,9 +96,26 @@ static weir_err run(void *self, const struct graph_pass *pass, struct weir_diag 
     return err;
 }
 
-static float *logits(const void *self, size_t i)
+/* Samplers choose from the logits. */
+static weir_err finish(void *self, unsigned slot, const uint32_t **id, struct weir_diag *diag)
+{
+    (void)self;
+    (void)slot;
+    (void)id;
+    (void)diag;
+    return WEIR_OK;
+}
+
+static bool may_go_ahead(const void *self)
+{
+    (void)self;
+    return false;
+}
+
+static float *logits(const void *self, unsigned slot, size_t i)
 {
     const struct graph_cpu *g = self;
+    (void)slot;
     return line(&g->logits, i);
 }
 
@@ -137,7 +157,8 @@ static void free_cpu(void *self)
     free(g);
 }
 
-static const struct graph_back cpu_back = {run, logits, threads, counts, place, free_cpu};
+static const struct graph_back cpu_back = {start,   finish, may_go_ahead, logits,
+                                           threads, counts, place,        free_cpu};
 
 /* ---- making ---- */
 

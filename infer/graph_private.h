@@ -7,6 +7,9 @@
 
 #include "graph.h"
 
+/* A row whose id is known. */
+enum { GRAPH_KNOWN = UINT32_MAX };
+
 /* Tokens that have their places.  All of it is the front's, and stays while the pass runs. */
 struct graph_pass {
     const struct weir_graph_token *token;
@@ -14,17 +17,49 @@ struct graph_pass {
     const uint32_t *position;  /* by row */
     const uint32_t *asked_row; /* by number of the asked */
     const bool *is_long;       /* by sequence */
+    unsigned slot;             /* below WEIR_GRAPH_MOST_BEGUN; no other pass on its way has it */
+    /* of one that chooses */
+    struct weir_sampler *const *sampler; /* by number of the asked; NULL: this one does not */
+    const uint32_t *fed; /* by row: its id is what this number of the asked of the pass before has
+                            chosen, which is not known yet; or GRAPH_KNOWN */
+    bool wants_logits;
 };
 
 struct graph_back {
-    /* Keys and values at the positions of a pass that failed are never looked at. */
-    weir_err (*run)(void *self, const struct graph_pass *pass, struct weir_diag *diag);
-    float *(*logits)(const void *self, size_t i);
+    /* Begins a pass.  *chooses, which is false before: its own finish() gives ids.  After an error
+     * nothing is on its way.  Keys and values at the positions of a pass that failed are never
+     * looked at. */
+    weir_err (*start)(void *self, const struct graph_pass *pass, bool *chooses,
+                      struct weir_diag *diag);
+    /* Waits for the pass of a slot; after an error nothing is on its way.  *id: what was chosen, by
+     * number of the asked, if it chooses; UINT32_MAX: there was nothing to choose from. */
+    weir_err (*finish)(void *self, unsigned slot, const uint32_t **id, struct weir_diag *diag);
+    /* Whether a pass may begin before the one that began last, and chooses, has ended. */
+    bool (*may_go_ahead)(const void *self);
+    /* Of a pass that has ended, if they were wanted, or it did not choose. */
+    float *(*logits)(const void *self, unsigned slot, size_t i);
     unsigned (*threads)(const void *self);
     struct weir_graph_counts (*counts)(const void *self);
     enum weir_place (*place)(const void *self, const struct weir_checkpoint_tensor *t,
                              uint64_t *bytes);
     void (*free)(void *self);
+};
+
+/* A pass that has begun. */
+struct graph_begun {
+    struct weir_graph_token *token; /* [chunk]; ids that are fed are 0 */
+    uint32_t *position, *fed;       /* [chunk] */
+    uint32_t *asked_row;            /* [n_logits] */
+    struct weir_sampler **sampler;  /* [n_logits] */
+    size_t n_rows, n_asked;
+    bool chooses, wants_logits, any_sampler;
+};
+
+/* What was chosen last for a sequence. */
+struct graph_last {
+    bool any, awaited;
+    uint32_t id;
+    uint32_t at; /* while it is awaited: number of the asked in the newest pass */
 };
 
 struct weir_graph {
@@ -36,12 +71,18 @@ struct weir_graph {
     /* of each sequence */
     uint32_t *length;
     bool *is_long;
+    struct graph_last *last;
 
-    /* the pass */
-    size_t n_asked;
-    uint32_t *position;  /* by row */
-    uint32_t *asked_row; /* by number of the asked */
+    struct graph_begun begun[WEIR_GRAPH_MOST_BEGUN]; /* by slot */
+    unsigned oldest, n_begun;                        /* slot 0 is the first where none is begun */
 };
+
+/* graph_step.c: passes beginning and ending. */
+WEIR_MUST_CHECK weir_err graph_steps_new(struct weir_graph *g); /* WEIR_ERR_NOMEM */
+void graph_steps_free(struct weir_graph *g);                    /* half-made is fine */
+
+/* What is chosen for a sequence from now on is of no use, and its samplers are let go. */
+void graph_forget_choices(struct weir_graph *g, uint32_t sequence);
 
 /* *to is *from with what its zeros mean. */
 void graph_fill_options(const struct weir_model *model, const struct weir_graph_options *from,

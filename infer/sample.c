@@ -1,7 +1,6 @@
-#include "sample.h"
+#include "sample_private.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +20,8 @@ struct weir_sampler {
     uint64_t n_accepted;
     bool *seen; /* vocab: among `last`; set and cleared by penalise() */
     uint64_t state;
+    bool awaits; /* one more id, which is not known yet */
+    uint32_t awaited_at;
 };
 
 static bool sensible(float v)
@@ -69,6 +70,7 @@ void weir_sampler_free(struct weir_sampler *s)
 void weir_sampler_accept(struct weir_sampler *s, uint32_t id)
 {
     s->last[s->n_accepted++ % s->options.repeat_last] = id;
+    s->awaits = false;
 }
 
 static uint32_t n_last(const struct weir_sampler *s)
@@ -77,11 +79,16 @@ static uint32_t n_last(const struct weir_sampler *s)
                                                   : s->options.repeat_last;
 }
 
+bool sampler_penalises(const struct weir_sampler *s)
+{
+    return s->options.repeat_penalty != 1 && s->options.repeat_penalty != 0;
+}
+
 /* Towards less likely, whatever the sign; each id once. */
 static void penalise(struct weir_sampler *s)
 {
     const float by = s->options.repeat_penalty;
-    if (by == 1 || by == 0)
+    if (!sampler_penalises(s))
         return;
     for (uint32_t i = 0; i < n_last(s); i++) {
         uint32_t id = s->last[i];
@@ -127,7 +134,7 @@ static uint32_t cut_off(struct weir_sampler *s, uint32_t n)
 }
 
 /* 53 bits of splitmix64, from 0 on, below 1. */
-static double draw(struct weir_sampler *s)
+double sampler_draw(struct weir_sampler *s)
 {
     s->state += 0x9e3779b97f4a7c15;
     uint64_t z = s->state;
@@ -145,7 +152,7 @@ static uint32_t choose(struct weir_sampler *s, uint32_t n)
         s->weight[i] = exp(((double)s->candidate[i].logit - most) / heat);
         sum += s->weight[i];
     }
-    double at = draw(s) * sum;
+    double at = sampler_draw(s) * sum;
     for (uint32_t i = 0; i + 1 < n; i++) {
         at -= s->weight[i];
         if (at < 0)
@@ -176,4 +183,48 @@ weir_err weir_sampler_next(struct weir_sampler *s, const float *logits, uint32_t
     }
     *id = choose(s, cut_off(s, n));
     return WEIR_OK;
+}
+
+/* ---- chosen elsewhere ---- */
+
+const struct weir_sampler_options *sampler_options(const struct weir_sampler *s)
+{
+    return &s->options;
+}
+
+bool sampler_alike(const struct weir_sampler *a, const struct weir_sampler *b)
+{
+    const struct weir_sampler_options *x = &a->options, *y = &b->options;
+    return x->temperature == y->temperature && x->top_k == y->top_k && x->top_p == y->top_p &&
+           x->min_p == y->min_p && x->repeat_penalty == y->repeat_penalty &&
+           x->repeat_last == y->repeat_last;
+}
+
+/* The oldest makes room for the one that is awaited. */
+uint32_t sampler_recent(const struct weir_sampler *s, uint32_t *to)
+{
+    const uint32_t known = n_last(s), most = s->options.repeat_last;
+    const uint32_t n = s->awaits && known == most ? known - 1 : known;
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = s->last[(s->n_accepted - n + i) % most];
+    if (s->awaits)
+        to[n] = UINT32_MAX;
+    return n + s->awaits;
+}
+
+void sampler_await(struct weir_sampler *s, uint32_t at)
+{
+    s->awaits = true;
+    s->awaited_at = at;
+}
+
+bool sampler_awaits(const struct weir_sampler *s, uint32_t *at)
+{
+    *at = s->awaited_at;
+    return s->awaits;
+}
+
+void sampler_forget(struct weir_sampler *s)
+{
+    s->awaits = false;
 }

@@ -166,9 +166,34 @@ size_t gen_type_bytes(enum gen_type type)
     return bytes[type];
 }
 
+/* As the rows of a trained layer differ. */
+static double row_sigma(const struct gen_spec *spec, uint64_t row)
+{
+    uint64_t state = spec->seed ^ ~row;
+    return spec->sigma * exp2((double)(mix(&state) >> 11) * 0x1p-52 - 1);
+}
+
+static void put_rows(const struct gen_normal *g, const struct gen_spec *spec, uint64_t first,
+                     size_t n, uint8_t *to)
+{
+    struct random r;
+    random_seed(&r, spec->seed, first / GEN_BLOCK);
+    double sigma = row_sigma(spec, first / spec->row_elements);
+    for (size_t i = 0; i < n; i++, to += gen_type_bytes(spec->type)) {
+        if ((first + i) % spec->row_elements == 0)
+            sigma = row_sigma(spec, (first + i) / spec->row_elements);
+        double v = sigma * normal(g, &r);
+        put(spec->type, spec->mean + (random_next(&r) % GEN_OUTLIER_ONE_IN ? v : 10 * v), to);
+    }
+}
+
 void gen_normal_block(const struct gen_normal *g, const struct gen_spec *spec, uint64_t block,
                       size_t n, void *out)
 {
+    if (spec->row_elements) {
+        put_rows(g, spec, block * GEN_BLOCK, n, out);
+        return;
+    }
     struct random r;
     random_seed(&r, spec->seed, block);
     size_t bytes = gen_type_bytes(spec->type);

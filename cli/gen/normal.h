@@ -15,6 +15,7 @@ extern "C" {
 enum {
     GEN_BLOCK = 65536, /* elements that come from one stream of random numbers */
     GEN_LAYERS = 128,
+    GEN_OUTLIER_ONE_IN = 1000,
 };
 
 enum gen_type {
@@ -44,6 +45,9 @@ struct gen_spec {
     enum gen_type type;
     double mean, sigma;
     uint64_t seed;
+    /* Rows of so many elements with a sigma of their own, half to twice of what it says, and one
+     * element in GEN_OUTLIER_ONE_IN that is ten times as far out; 0: none of that. */
+    uint64_t row_elements;
 };
 
 void gen_normal_block(const struct gen_normal *g, const struct gen_spec *spec, uint64_t block,

@@ -278,6 +278,14 @@ def rows(bench):
         for b in (1, 8, 32, 512)], ["rows", "fused_over_raw", "raw_of_copy"])
 
 
+def choosing(bench):
+    """What chooses the next token: the device, with and without logits hashed beside it, or the host."""
+    steps = os.path.join(os.path.dirname(os.path.dirname(bench.weir)), "tests/gpu_steps")
+    out = bench.ran([steps, bench.store("llama-8b"), "-r", str(bench.options.repeat)]).stdout
+    found = list(csv.DictReader(out.splitlines()))
+    bench.table("choosing", found, list(found[0]))
+
+
 def budget(bench):
     to_device = bench.doctor_once().get("to_device_gb_per_s", 0)
     n = 6 if bench.options.quick else 12
@@ -365,7 +373,7 @@ def large(bench):
                RATES[:1] + ["within", "copied_gb_per_s", "of_to_device"] + RATES[1:])
 
 
-TABLES = {f.__name__: f for f in (doctor, tiers, rows, budget, invariance, models, large)}
+TABLES = {f.__name__: f for f in (doctor, tiers, rows, choosing, budget, invariance, models, large)}
 
 
 def main():

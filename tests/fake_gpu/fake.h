@@ -1,9 +1,11 @@
-/* fake.h - cuda/ without a GPU: the same headers, computed by plain loops when work is queued, so
- * that what is built on them is tested where there is none.
+/* fake.h - cuda/ without a GPU: the same headers, computed by plain loops, so that what is built on
+ * them is tested where there is none.
  *
- * Device memory is the heap's (a sanitizer sees what is outside of it), filled with NaNs; recorded
- * work is kept and done when it is launched.  What a stream's order would forgive, this does not
- * see. */
+ * Device memory is the heap's (a sanitizer sees what is outside of it), filled with NaNs.  Work is
+ * done as late as it may be: when somebody waits for it, each stream by itself as far as that
+ * takes, or, at random, further.  So pinned memory that is written too early, or read before an
+ * event, shows, and so does a stream that does not wait for another.  Recorded work is kept and
+ * done when its launch is. */
 #ifndef WEIR_TESTS_FAKE_GPU_H
 #define WEIR_TESTS_FAKE_GPU_H
 
@@ -20,8 +22,10 @@ void fake_gpu_fail(long n);
 /* Calls that queued work so far, recorded ones counted when they are done. */
 long fake_gpu_calls(void);
 
-/* Of a fake stream: does `work` with a copy of `size` bytes of *what, now or when it is launched.
- */
+/* Work that began to be recorded and, from the n-th from now on, cannot be; 0: all can. */
+void fake_gpu_fail_recording(long n);
+
+/* Of a fake stream: does `work` with a copy of `size` bytes of *what, later. */
 typedef void (*fake_work)(const void *what);
 enum { FAKE_MOST_BYTES = 256 };
 weir_err fake_queue(struct weir_gpu_stream *s, fake_work work, const void *what, size_t size);

@@ -232,3 +232,112 @@ weir_err weir_gpu_op_cap(struct weir_gpu_stream *s, float *logits, size_t stride
     return fake_queue(s, do_cap, &(struct capping){logits, stride, n, width, cap},
                       sizeof(struct capping));
 }
+
+/* ---- choosing ---- */
+
+static bool is_recent(const struct weir_gpu_top *o, uint32_t line, uint32_t id)
+{
+    bool found = false;
+    for (uint32_t i = 0; o->n_recent && i < o->n_recent[line]; i++)
+        found = found || o->recent[line * o->recent_stride + i] == id;
+    return found;
+}
+
+static float penalised(const struct weir_gpu_top *o, uint32_t line, uint32_t id)
+{
+    const float logit = o->logits[line * o->stride + id];
+    if (o->penalty == 1 || o->penalty == 0 || !is_recent(o, line, id))
+        return logit;
+    return logit > 0 ? logit / o->penalty : logit * o->penalty;
+}
+
+/* Each goes up to its place among those that are there. */
+static void do_top(const void *what)
+{
+    const struct weir_gpu_top *o = what;
+    for (uint32_t line = 0; line < o->n; line++) {
+        uint32_t n = 0, *id = o->id + (size_t)line * o->k;
+        float *best = o->logit + (size_t)line * o->k;
+        for (uint32_t i = 0; i < o->width; i++) {
+            const float logit = penalised(o, line, i);
+            if (isnan(logit) || logit == -INFINITY || (n == o->k && !(logit > best[n - 1])))
+                continue;
+            uint32_t at = n < o->k ? n++ : n - 1;
+            for (; at > 0 && logit > best[at - 1]; at--) {
+                best[at] = best[at - 1];
+                id[at] = id[at - 1];
+            }
+            best[at] = logit;
+            id[at] = i;
+        }
+        for (; n < o->k; n++) {
+            id[n] = UINT32_MAX;
+            best[n] = -INFINITY;
+        }
+    }
+}
+
+size_t weir_gpu_top_bytes(uint32_t n, uint32_t width, uint32_t k)
+{
+    return (size_t)n * k + width;
+}
+
+weir_err weir_gpu_op_top(struct weir_gpu_stream *s, const struct weir_gpu_top *o)
+{
+    if (o->n == 0 || o->k == 0 || o->k > WEIR_GPU_MOST_TOP)
+        return WEIR_ERR_INVALID;
+    return fake_queue(s, do_top, o, sizeof(*o));
+}
+
+static uint32_t draw(const struct weir_gpu_draw *o, uint32_t n, const float *logit, double uniform)
+{
+    double sum = 0, so_far = 0, weight[WEIR_GPU_MOST_TOP];
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += weight[i] = exp((double)logit[i] - (double)logit[0]);
+    while (left < n && (left == 0 || (double)o->top_p >= 1 || so_far < (double)o->top_p * sum))
+        so_far += weight[left++];
+    while (left > 1 && weight[left - 1] < (double)o->min_p)
+        left--;
+    sum = 0;
+    for (uint32_t i = 0; i < left; i++)
+        sum += weight[i] = exp(((double)logit[i] - (double)logit[0]) / (double)o->temperature);
+    double at = uniform * sum;
+    uint32_t i = 0;
+    while (i + 1 < left && (at -= weight[i]) >= 0)
+        i++;
+    return i;
+}
+
+static void do_draw(const void *what)
+{
+    const struct weir_gpu_draw *o = what;
+    for (uint32_t line = 0; line < o->n; line++) {
+        const uint32_t *id = o->id + (size_t)line * o->k;
+        const float *logit = o->logit + (size_t)line * o->k;
+        uint32_t n = 0;
+        while (n < o->k && id[n] != UINT32_MAX)
+            n++;
+        const bool draws = n > 0 && o->temperature > 0;
+        o->chosen[line] = n == 0 ? UINT32_MAX : id[draws ? draw(o, n, logit, o->uniform[line]) : 0];
+    }
+}
+
+weir_err weir_gpu_op_draw(struct weir_gpu_stream *s, const struct weir_gpu_draw *o)
+{
+    return fake_queue(s, do_draw, o, sizeof(*o));
+}
+
+static void do_feed(const void *what)
+{
+    const struct weir_gpu_feed *o = what;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const uint32_t id = o->chosen[o->from[i]];
+        o->words[o->to[i]] = id < o->n_ids ? id : 0;
+    }
+}
+
+weir_err weir_gpu_op_feed(struct weir_gpu_stream *s, const struct weir_gpu_feed *o)
+{
+    return o->n ? fake_queue(s, do_feed, o, sizeof(*o)) : WEIR_ERR_INVALID;
+}

@@ -1,7 +1,10 @@
 /* gen_checkpoint.c - makes up a checkpoint: a Hub repository's files around normally distributed
  * BF16 weights with a Llama's tensor names and shapes.
  *
- *     gen_checkpoint DIR [--megabytes N] [--seed S] [--shards K]
+ *     gen_checkpoint DIR [--megabytes N] [--seed S] [--shards K] [--rows]
+ *
+ * --rows: each row of a matrix has a sigma of its own, and one weight in a thousand is ten times as
+ * far out.  2000 megabytes give the shape of TinyLlama-1.1B.
  *
  * The same arguments give the same bytes. */
 #include <errno.h>
@@ -122,7 +125,7 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *out)
 
 static int usage(void)
 {
-    fputs("usage: gen_checkpoint DIR [--megabytes N] [--seed S] [--shards K]\n", stderr);
+    fputs("usage: gen_checkpoint DIR [--megabytes N] [--seed S] [--shards K] [--rows]\n", stderr);
     return 1;
 }
 
@@ -132,12 +135,15 @@ int main(int argc, char **argv)
         {"megabytes", required_argument, NULL, 'm'},
         {"seed", required_argument, NULL, 's'},
         {"shards", required_argument, NULL, 'k'},
+        {"rows", no_argument, NULL, 'r'},
         {0},
     };
+    bool by_rows = false;
     uint64_t megabytes = 320, seed = 1, shards = 3;
-    for (int key; (key = getopt_long(argc, argv, "m:s:k:", options, NULL)) != -1;) {
+    for (int key; (key = getopt_long(argc, argv, "m:s:k:r", options, NULL)) != -1;) {
         bool fine = (key == 'm' && parse_number(optarg, MAX_MEGABYTES, &megabytes)) ||
                     (key == 's' && parse_number(optarg, UINT64_MAX, &seed)) ||
+                    (key == 'r' && (by_rows = true)) ||
                     (key == 'k' && parse_number(optarg, MAX_SHARDS, &shards) && shards > 0);
         if (!fine)
             return usage();
@@ -153,6 +159,7 @@ int main(int argc, char **argv)
     if (!c)
         return 2;
     c->seed = seed;
+    c->by_rows = by_rows;
     plan(c, megabytes * 1000000, (unsigned)shards);
     bool fine = gen_write_json_files(dir, c);
     for (unsigned i = 0; fine && i < c->n_shards; i++)

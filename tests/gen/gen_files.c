@@ -163,7 +163,9 @@ static void write_tensor(FILE *f, const struct gen_normal *g, const struct gen_c
                          size_t index, uint8_t *block)
 {
     const struct gen_tensor *t = &c->tensor[index];
-    struct gen_spec spec = {GEN_BF16, t->mean, t->sigma, c->seed + 0x1000 * (index + 1)};
+    struct gen_spec spec = {GEN_BF16, t->mean, t->sigma, c->seed + 0x1000 * (index + 1), 0};
+    if (c->by_rows)
+        spec.row_elements = t->columns; /* 0 of a norm */
     uint64_t n = gen_tensor_elements(t);
     for (uint64_t at = 0; at < n; at += GEN_BLOCK) {
         size_t part = n - at < GEN_BLOCK ? (size_t)(n - at) : GEN_BLOCK;

@@ -23,6 +23,7 @@ struct gen_tensor {
 struct gen_checkpoint {
     struct gen_shape shape;
     uint64_t seed;
+    bool by_rows; /* matrices have rows that differ, and outliers */
     size_t n_tensors;
     struct gen_tensor tensor[GEN_MAX_TENSORS];
     unsigned n_shards;

@@ -26,6 +26,10 @@ done
 expect $missing "$WEIR" run "$story" -p a --device cuda --json
 [ "$(key 'd["error"]["code"]')" = $missing ] || fail "$(cat "$work/out")"
 
+# What to do about it is what helps, not what helps with files.
+says '; .*--device cpu|; without one, --device cpu does it'
+! grep -qE 'check the name|newer weir|check the disk' "$work/err" || fail "another error's advice: $(cat "$work/err")"
+
 # The variable is what --device would be, for those who say nothing.
 for variable in cpu auto; do
     WEIR_DEVICE=$variable expect 0 "$WEIR" run "$story" -p "Once upon a time" -n 4 --temp 0
@@ -73,6 +77,7 @@ WEIR_DEVICE_TEST=delay=1,seed=2,poison expect 0 "$WEIR" run "$story" -p a -n 1
 expect 0 "$WEIR" run "$story" -p a -n 1 --device cpu --json
 [ "$(key '[d[k] for k in ("device", "device_name", "decode", "peak_vram_bytes", "vram_measured_bytes", "copied_bytes", "decoded_bytes", "layers")]')" = \
     "['cpu', None, None, 0, 0, 0, 0, None]" ] || fail "$(cat "$work/out")"
+[ "$(key 'd["has_blas"], d["small_piece"], d["chosen_on_device"]')" = "(None, None, 0)" ] || fail "$(cat "$work/out")"
 printf '"a"\n' >"$work/p.jsonl"
 expect 0 "$WEIR" run "$story" -f "$work/p.jsonl" -n 1
 says '; device cpu$'

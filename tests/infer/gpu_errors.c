@@ -9,9 +9,10 @@
 #include "cuda/matrix.h"
 #include "fake_gpu/fake.h"
 #include "infer/device.h"
+#include "infer/sample.h"
 #include "tiny.h"
 
-enum { N_TOKENS = 5, N_STEPS = 3, VOCAB = 61, CONTEXT = 32 };
+enum { N_TOKENS = 5, N_STEPS = 3, VOCAB = 61, CONTEXT = 32, N_CHOSEN = 12 };
 
 static int status;
 
@@ -143,6 +144,71 @@ static void calls_that_fail(const struct opened *m, enum weir_tier tier)
     }
 }
 
+/* Passes that nothing could be recorded of are queued: the same logits. */
+static void recordings_that_fail(const struct opened *m)
+{
+    static float expected[N_STEPS * 2 * VOCAB], got[N_STEPS * 2 * VOCAB];
+    for (long i = 0; i <= 2; i++) { /* none, where it begins, where it ends */
+        struct weir_graph *g = new_graph(m, WEIR_TIER_RAW);
+        fake_gpu_fail_recording(i);
+        expect(!run_steps(g, 0, got), "a recording that fails is an error", i);
+        fake_gpu_fail_recording(0);
+        if (i == 0)
+            memcpy(expected, got, sizeof(got));
+        const uint32_t n = weir_device_graph_counts(g).n_recordings;
+        expect((n > 0) == (i == 0), "recordings", n);
+        expect(same_bits(expected, got, sizeof(got)), "other logits without a recording", i);
+        weir_graph_free(g);
+    }
+}
+
+/* Ids that are chosen and fed, where call `failing` of each pass that begins fails and is made
+ * again; whether any did. */
+static bool choose_steps(struct weir_graph *g, long failing, uint32_t *ids)
+{
+    const struct weir_sampler_options greedy = {.temperature = 0, .repeat_penalty = 1.5F};
+    const struct weir_graph_token first = {0, 5, true}, next = {0, WEIR_GRAPH_CHOSEN, true};
+    struct weir_diag diag = {""};
+    struct weir_sampler *s;
+    bool any = false;
+    int begun = 0;
+    end_if(weir_sampler_new(VOCAB, &greedy, &s), &diag);
+    for (int ended = 0; ended < N_CHOSEN; ended++) {
+        struct weir_graph_choice choice;
+        while (begun < N_CHOSEN && weir_graph_may_start(g)) {
+            const uint32_t before = weir_graph_length(g, 0);
+            const struct weir_graph_token *token = begun++ ? &next : &first;
+            fake_gpu_fail(failing);
+            weir_err err = weir_graph_start(g, token, 1, &s, false, &diag);
+            fake_gpu_fail(0);
+            if (!err)
+                continue;
+            any = true;
+            expect(weir_graph_length(g, 0) == before, "length after a pass did not begin", failing);
+            end_if(weir_graph_start(g, token, 1, &s, false, &diag), &diag);
+        }
+        end_if(weir_graph_finish(g, &choice, &diag), &diag);
+        ids[ended] = choice.id;
+    }
+    weir_sampler_free(s);
+    return any;
+}
+
+static void choices_that_fail(const struct opened *m)
+{
+    uint32_t expected[N_CHOSEN], got[N_CHOSEN];
+    bool any = true;
+    struct weir_graph *g = new_graph(m, WEIR_TIER_RAW);
+    (void)choose_steps(g, 0, expected);
+    weir_graph_free(g);
+    for (long i = 1; any && i < 1000; i++) {
+        g = new_graph(m, WEIR_TIER_RAW);
+        any = choose_steps(g, i, got);
+        expect(same_bits(expected, got, sizeof(got)), "other ids after an error", i);
+        weir_graph_free(g);
+    }
+}
+
 /* Without what it had loaded. */
 static void reopen(struct opened *m)
 {
@@ -204,6 +270,8 @@ int main(int argc, char **argv)
     calls_that_fail(&m, WEIR_TIER_RAW);
     calls_that_fail(&m, WEIR_TIER_GPU);
     calls_that_fail(&m, WEIR_TIER_FUSED);
+    recordings_that_fail(&m);
+    choices_that_fail(&m);
     budgets(&m, 0);
     budgets(&m, options.chunk / 4);
     bad_options(&m);

@@ -42,6 +42,29 @@ sys.exit(not (len(a) == len(b) and error < 2e-2))
 PYTHON
 }
 
+# chosen STORE: ids are those that the host's samplers choose, in every tier, and only they need the logits.
+chosen() {
+    local how tier ids
+    for how in "--temp 0" "--temp 0 --repeat-penalty 1.4" "--temp 0.8 -s 5" "--temp 1.5 --top-k 200 -s 6 --repeat-penalty 1.2" \
+        "--temp 1 --top-k 0 -s 7"; do
+        # shellcheck disable=SC2086  # options
+        WEIR_DEVICE_TEST=host expect 0 "$WEIR" run "$1" -p "$prompt" -n 40 --ignore-eos --device cuda --json $how
+        ids=$(key 'd["tokens"]') hash=$(key 'd["logits_hash"]')
+        [ "$(key 'd["chosen_on_device"]')" = 0 ] || fail "the device chose: $how"
+        for tier in auto gpu raw; do
+            # shellcheck disable=SC2086
+            expect 0 "$WEIR" run "$1" -p "$prompt" -n 40 --ignore-eos --device cuda --json --decode $tier $how
+            [ "$(key 'd["tokens"], d["logits_hash"]')" = "($ids, '$hash')" ] || fail "other ids: $tier $how $(cat "$work/out")"
+            [ "$(key 'd["chosen_on_device"]')" = "$([[ $how = *'-k 0'* ]] && echo 0 || echo 40)" ] || fail "who chose: $how $(cat "$work/out")"
+        done
+        # shellcheck disable=SC2086
+        expect 0 "$WEIR" run "$1" -p "$prompt" -n 40 --ignore-eos --device cuda --tokens -q $how
+        [ "[$(sed 's/ /, /g' "$work/out")]" = "$ids" ] || fail "other ids without logits: $how $(cat "$work/out")"
+    done
+    expect 0 "$WEIR" run "$1" "${options[@]}" --decode raw
+    hash=$(key 'd["logits_hash"]')
+}
+
 each() { # each STORE: all ways
     local store=$1 tier vram share other least most
     expect 0 "$WEIR" run "$store" "${options[@]}" --decode raw
@@ -61,6 +84,7 @@ each() { # each STORE: all ways
         same "$store" --decode $tier --vram $((other + least + (most - least) / 4)) --depth 3
         unset WEIR_DEVICE_TEST
     done
+    chosen "$store"
     for n in 0 3 auto; do same "$store" --decode gpu --cache-layers $n; done
     same "$store" --decode cpu --cache-layers 2
     WEIR_DEVICE_TEST=queue same "$store"
@@ -79,6 +103,10 @@ for b in 1 3 7; do
     expect 0 "$WEIR" run "$work/other.weir" -f "$work/p.jsonl" -b $b -n 12 --temp 0 --ignore-eos --device cuda
     grep -o '"logits_hash": *"[0-9a-f]*"' "$work/out" >"$work/hashes.$b"
     cmp "$work/hashes.1" "$work/hashes.$b" || fail "other bits, $b at a time"
+    # Drawn, some texts ending before others, places taken again while a pass is on its way.
+    expect 0 "$WEIR" run "$work/other.weir" -f "$work/p.jsonl" -b $b -n 30 -s 3 --temp 1.2 -r a -r e --device cuda
+    cp "$work/out" "$work/drawn.$b"
+    cmp "$work/drawn.1" "$work/drawn.$b" || fail "other texts, $b at a time"
 done
 [ "$(wc -l <"$work/hashes.1")" = 7 ] || fail "not seven answers"
 

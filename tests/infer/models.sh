@@ -76,6 +76,22 @@ expect 1 "$WEIR" run "${many[@]}" -p a
 says 'too many times'
 expect 2 "$WEIR" run -m "$a" -m "$work/nowhere.weir" -p a
 says 'nowhere.weir'
-# Of one model the last -p counts, as ever.
-expect 0 "$WEIR" run -m "$a" -p "A" -p "Once upon a time" "${how[@]}"
-grep -qF "$(sed -n 2p "$work/alone")" "$work/out" || fail "not the last prompt: $(cat "$work/out")"
+# Several prompts to one model: each in turn, as alone.
+expect 0 "$WEIR" run -m "$a" "${given[@]}" "${how[@]}"
+sed -n 's/^== prompt //p' "$work/out" | tr '\n' ' ' | grep -qx '1 2 3 ' || fail "not three answers: $(cat "$work/out")"
+grep -v '^== ' "$work/out" >"$work/texts"
+awk -v name="== $a" '/^== / { mine = $0 == name; next } mine' "$work/alone" | cmp - "$work/texts" || fail "other answers in turn"
+grep -o 'logits [0-9a-f]*' "$work/err" >"$work/turns"
+awk 'NR % 2' "$work/hashes" | cmp - "$work/turns" || fail "other bits in turn"
+expect 0 "$WEIR" run "$a" "${given[@]}" "${how[@]}" --json
+[ "$(key 'len(d["models"]), [x["prompt"] for x in d["models"][0]["answers"]]')" = "(1, [0, 1, 2])" ] || fail "$(cat "$work/out")"
+for task in --chat --plan "--logits $work/l"; do
+    # shellcheck disable=SC2086  # options
+    expect 1 "$WEIR" run "$a" "${given[@]}" $task
+    says 'several --prompt are answered one after the other'
+done
+# What is of the whole device is called so, where models share it.
+expect 0 "$WEIR" run -m "$a" -m "$b" -p A -n 2 --json
+[ "$(key '[k for m in d["models"] for x in (m, m["answers"][0]) for k in ("peak_vram_bytes", "vram_measured_bytes") if k in x]')" = "[]" ] ||
+    fail "a device's peak for a model's: $(cat "$work/out")"
+[ "$(key '[m["device_peak_vram_bytes"] for m in d["models"]]')" = "[0, 0]" ] || fail "$(cat "$work/out")"

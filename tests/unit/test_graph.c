@@ -8,7 +8,7 @@
 
 #define LLAMA KIT_FOLDER("llama")
 
-enum { VOCAB = 61 };
+enum { VOCAB = 61, MANY_NANS = 4096 };
 
 static bool same_bits(const void *a, const void *b)
 {
@@ -152,6 +152,36 @@ Test(graph, nan_weights_give_nan_logits)
     for (size_t i = 0; i < VOCAB; i++)
         n += isnan(weir_graph_logits(g, 0)[i]) != 0;
     cr_assert_gt(n, 0);
+    weir_graph_free(g);
+    kit_free(&k);
+}
+
+/* ... and there is nothing to choose from: the pass was none, and its sampler is let go. */
+Test(graph, nothing_is_chosen_from_nans)
+{
+    struct kit k = {0};
+    kit_make(&k, LLAMA, NULL, NULL);
+    struct tiny_bytes *b = &k.file[1].bytes;
+    for (size_t i = 0; i < MANY_NANS; i++)
+        memset(b->at + b->n - (i + 1) * sizeof(float), 0xff, sizeof(float));
+    cr_assert_eq(kit_open(&k), WEIR_OK, "%s", k.diag.text);
+    struct weir_graph *g =
+        new_graph(&k, &(struct weir_graph_options){.n_threads = 1, .context = 8});
+    const struct weir_graph_token token = {0, 5, true}, next = {0, WEIR_GRAPH_CHOSEN, true};
+    struct weir_graph_choice choice;
+    struct weir_sampler *s;
+    cr_assert_eq(weir_sampler_new(VOCAB, &(struct weir_sampler_options){.temperature = 0}, &s),
+                 WEIR_OK);
+    for (int i = 0; i < 2; i++) {
+        cr_assert(weir_graph_may_start(g));
+        cr_assert_eq(weir_graph_start(g, &token, 1, &s, false, &k.diag), WEIR_OK);
+        cr_assert(!weir_graph_may_start(g));
+        cr_assert_eq(weir_graph_finish(g, &choice, &k.diag), WEIR_ERR_CORRUPT);
+        cr_assert_not_null(strstr(k.diag.text, "not numbers"));
+        cr_assert_eq(weir_graph_length(g, 0), 0);
+        cr_assert_eq(weir_graph_start(g, &next, 1, &s, false, &k.diag), WEIR_ERR_INVALID);
+    }
+    weir_sampler_free(s);
     weir_graph_free(g);
     kit_free(&k);
 }
