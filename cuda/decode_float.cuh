@@ -101,13 +101,19 @@ static __device__ __forceinline__ void patches_apply(struct patch_queue *q, uint
 /* ---- the checksum ---- */
 
 /* Of pairs of rows, an even thread has the first row's words (8 bytes: its own items and its
- * neighbour's), an odd one the second's.  Both have sum thread / 2 % 8. */
+ * neighbour's), an odd one the second's.  Both have sum thread / 2 % 8.  A product does not care
+ * which of its factors is the word's lower half, so it is the keys that are turned. */
 struct float_hash {
     uint64_t sum;
-    uint64_t key[N_PAIRS];
-    uint64_t last_key; /* instead of the last one in the last block */
+    uint64_t key[N_PAIRS]; /* the half for a thread's own items below, that for its neighbour's */
+    uint64_t last_key;     /* instead of the last one in the last block */
     uint64_t scramble;
 };
+
+static __device__ __forceinline__ uint64_t turned(uint64_t key)
+{
+    return threadIdx.x % 2 ? key << 32 | key >> 32 : key;
+}
 
 static __device__ __forceinline__ void hash_start(struct float_hash *h)
 {
@@ -116,11 +122,12 @@ static __device__ __forceinline__ void hash_start(struct float_hash *h)
     h->scramble = xxh3_secret[XXH3_SCRAMBLE_WORD + lane];
     for (uint32_t pair = 0; pair < N_PAIRS; pair++) {
         const uint32_t row = 2 * pair + thread % 2; /* of two stripes */
-        h->key[pair] = xxh3_secret[2 * row + thread / 16 + lane];
+        h->key[pair] = turned(xxh3_secret[2 * row + thread / 16 + lane]);
     }
     /* The very last stripe of a tile of whole blocks has another part of the secret. */
     const bool is_last = thread >= 16 && thread % 2;
-    h->last_key = is_last ? xxh3_secret_at(XXH3_LAST_STRIPE + 8 * lane) : h->key[N_PAIRS - 1];
+    h->last_key =
+        is_last ? turned(xxh3_secret_at(XXH3_LAST_STRIPE + 8 * lane)) : h->key[N_PAIRS - 1];
 }
 
 /* A block.  is_last: of a tile of whole blocks. */
@@ -128,15 +135,18 @@ static __device__ __forceinline__ void hash_block(struct float_hash *h,
                                                   const uint32_t (&w)[ROWS_AT_ONCE], bool is_last)
 {
     const bool is_odd = threadIdx.x % 2;
-    uint64_t sum = 0, words = 0;
+    uint64_t sum = 0, own_sum = 0, other_sum = 0;
 #pragma unroll
     for (int pair = 0; pair < N_PAIRS; pair++) {
         const uint32_t first = w[2 * pair], second = w[2 * pair + 1];
+        const uint32_t own = is_odd ? second : first;
         const uint32_t other = __shfl_xor_sync(~0u, is_odd ? first : second, 1);
-        const uint64_t word = (uint64_t)(is_odd ? second : other) << 32 | (is_odd ? other : first);
-        sum += xxh3_product(word, pair + 1 == N_PAIRS && is_last ? h->last_key : h->key[pair]);
-        words += word;
+        const uint64_t key = pair + 1 == N_PAIRS && is_last ? h->last_key : h->key[pair];
+        sum += (uint64_t)(own ^ (uint32_t)key) * (other ^ (uint32_t)(key >> 32));
+        own_sum += own;
+        other_sum += other;
     }
+    const uint64_t words = is_odd ? other_sum + (own_sum << 32) : own_sum + (other_sum << 32);
     sum += __shfl_xor_sync(~0u, words, 2); /* a word counts for the sum beside its own */
     sum += __shfl_xor_sync(~0u, sum, 1);
     sum += h->sum + __shfl_xor_sync(~0u, sum, 16);

@@ -25,33 +25,64 @@ static cudaError_t measure_room(int device, struct multiply_room *out)
     return e;
 }
 
-/* *fits false: this device has too little shared memory for it. */
-template <class STEP, int GROUPS>
-static weir_err launch_multiply(struct weir_gpu_stream *s, struct multiply_job job, bool *fits)
+static uint32_t least(size_t a, size_t b)
 {
-    using B = batch<GROUPS>;
+    return (uint32_t)(a < b ? a : b);
+}
+
+/* Deals tiles to blocks; returns bytes of slots of weights, of `most_slots` there is room for. */
+template <class STEP, class B>
+static size_t deal(struct multiply_job *job, uint32_t most_blocks, size_t most_slots,
+                   uint32_t *n_blocks)
+{
+    const uint32_t unit = B::IS_GATED ? 2 : 1, n = job->n_tiles / unit;
+    const uint32_t at_once = least(most_slots, B::TILES) / unit;
+    *n_blocks = least(n, most_blocks);
+    job->least = n / *n_blocks;
+    job->n_more = n % *n_blocks;
+    const uint32_t most = job->least + (job->n_more != 0);
+    const uint32_t passes = (most + at_once - 1) / at_once;
+    job->pass_tiles = (most + passes - 1) / passes * unit;
+    job->two_steps = job->pass_tiles == 1 && most_slots > 1;
+    return job->pass_tiles * (1 + job->two_steps) * WARPS * STEP::SLOT_BYTES;
+}
+
+/* *fits false: this device has too little shared memory for it. */
+template <class STEP, int GROUPS, int WAY>
+static weir_err launch_multiply(struct weir_gpu_stream *s, struct multiply_job job,
+                                const typename batch<GROUPS, WAY>::around &around, bool *fits)
+{
+    using B = batch<GROUPS, WAY>;
     const size_t slot_bytes = (size_t)WARPS * STEP::SLOT_BYTES;
-    const size_t bar_bytes = WARPS * (B::TILES + B::X_SLOTS) * sizeof(uint64_t);
+    const size_t bar_bytes = WARPS * B::BARS * sizeof(uint64_t);
+    const size_t other_bytes = bar_bytes + B::FIXED_BYTES;
     struct multiply_room room = {};
     cudaError_t e = measure_room(s->gpu->device, &room);
-    *fits = e != cudaSuccess || room.most >= bar_bytes + B::FIXED_BYTES + slot_bytes;
+    *fits = e != cudaSuccess || room.most >= other_bytes + (B::IS_GATED ? 2 : 1) * slot_bytes;
     if (e != cudaSuccess || !*fits)
         return gpu_err(e);
-    const size_t slots = (room.most - bar_bytes - B::FIXED_BYTES) / slot_bytes;
-    const uint32_t at_once = slots < B::TILES ? (uint32_t)slots : B::TILES;
-    const uint32_t most = s->gpu->info.n_processors;
-    const uint32_t n_blocks = job.n_tiles < most ? job.n_tiles : most;
-    const uint32_t of_a_block = (job.n_tiles + n_blocks - 1) / n_blocks;
-    const uint32_t passes = (of_a_block + at_once - 1) / at_once;
-    job.pass_tiles = (of_a_block + passes - 1) / passes;
-    const size_t needed = B::FIXED_BYTES + job.pass_tiles * slot_bytes;
+    uint32_t n_blocks = 0;
+    const size_t needed =
+        B::FIXED_BYTES + deal<STEP, B>(&job, s->gpu->info.n_processors,
+                                       (room.most - other_bytes) / slot_bytes, &n_blocks);
     const size_t bytes = needed > room.alone ? needed : room.alone;
-    e = cudaFuncSetAttribute(multiply<STEP, GROUPS>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             (int)bytes);
+    e = cudaFuncSetAttribute(multiply<STEP, GROUPS, WAY>,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     if (e != cudaSuccess)
         return gpu_err(e);
     const struct gpu_grid grid = {dim3(n_blocks), dim3(LANES * WARPS), bytes, true};
-    return gpu_launch(s, grid, multiply<STEP, GROUPS>, job);
+    return gpu_launch(s, grid, multiply<STEP, GROUPS, WAY>, job, around);
+}
+
+template <class STEP>
+static weir_err launch_around(struct weir_gpu_stream *s, const struct multiply_job &job,
+                              const struct multiply_around &around)
+{
+    bool fits = false;
+    const weir_err err = around.gate.out
+                             ? launch_multiply<STEP, 0, NORMED_AND_GATED>(s, job, around, &fits)
+                             : launch_multiply<STEP, 0, NORMED>(s, job, around, &fits);
+    return err || fits ? err : WEIR_ERR_UNSUPPORTED;
 }
 
 template <class STEP>
@@ -59,10 +90,10 @@ static weir_err launch_groups(struct weir_gpu_stream *s, const struct multiply_j
                               uint32_t groups, bool *fits)
 {
     if (groups == 4)
-        return launch_multiply<STEP, 4>(s, job, fits);
+        return launch_multiply<STEP, 4, PLAIN>(s, job, {}, fits);
     if (groups == 2)
-        return launch_multiply<STEP, 2>(s, job, fits);
-    return launch_multiply<STEP, 1>(s, job, fits);
+        return launch_multiply<STEP, 2, PLAIN>(s, job, {}, fits);
+    return launch_multiply<STEP, 1, PLAIN>(s, job, {}, fits);
 }
 
 /* As many vectors at once as a kernel is good for and the device has shared memory for. */
@@ -72,7 +103,7 @@ static weir_err launch_for_batch(struct weir_gpu_stream *s, struct multiply_job 
 {
     bool fits = false;
     if (job.n == 1) {
-        const weir_err err = launch_multiply<STEP, 0>(s, job, &fits);
+        const weir_err err = launch_multiply<STEP, 0, PLAIN>(s, job, {}, &fits);
         return err || fits ? err : WEIR_ERR_UNSUPPORTED;
     }
     uint32_t at_once = groups < MOST_GROUPS ? groups : MOST_GROUPS;

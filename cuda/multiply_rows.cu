@@ -4,3 +4,9 @@ weir_err multiply_rows(struct weir_gpu_stream *s, const struct multiply_job *job
 {
     return launch_for_batch<rows_step>(s, *job, groups);
 }
+
+weir_err multiply_rows_around(struct weir_gpu_stream *s, const struct multiply_job *job,
+                              const struct multiply_around *around)
+{
+    return launch_around<struct rows_step>(s, *job, *around);
+}

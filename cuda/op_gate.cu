@@ -2,6 +2,7 @@
  * by itself.  8 bytes read a number of the gate's, 2 written; 4 and 4 of a logit. */
 #include "cuda/ops.h"
 
+#include "gate.cuh"
 #include "gpu_private.h"
 #include "op_private.cuh"
 
@@ -11,14 +12,6 @@ struct gate_job {
     struct weir_gpu_gate o;
     struct op_out out;
 };
-
-/* x / (1 + e^-x), and with GELU's other exponent: (1 + tanh z) / 2 = 1 / (1 + e^-2z). */
-static __device__ __forceinline__ float activation(float x, bool gelu_tanh)
-{
-    const float twice_root = 1.59576912160573071176F; /* 2 sqrt(2 / pi) */
-    const float y = gelu_tanh ? twice_root * (x + 0.044715F * (x * x * x)) : x;
-    return x / (1.0F + expf(-y));
-}
 
 static __device__ __forceinline__ void load(const float *line, const float *bias, uint32_t width,
                                             uint32_t unit, float v[OP_UNIT])
@@ -48,7 +41,7 @@ static __global__ void __launch_bounds__(THREADS) gate_rows(const struct gate_jo
         load(line + o.width, o.bias ? o.bias + o.width : NULL, o.width, unit, up);
 #pragma unroll
         for (int j = 0; j < OP_UNIT; j++)
-            gate[j] = activation(gate[j], o.gelu_tanh) * up[j];
+            gate[j] = gate_activation(gate[j], o.gelu_tanh) * up[j];
     }
     op_store_unit(&job.out, vector, unit, gate);
 }

@@ -3,7 +3,7 @@
 #include "cuda/ops.h"
 
 #include "gpu_private.h"
-#include "op_private.cuh"
+#include "norm.cuh"
 
 enum { MOST_THREADS = 1024, MOST_UNITS = 8 /* a thread */ };
 
@@ -12,104 +12,36 @@ struct norm_job {
     struct op_out out;
 };
 
-/* A thread's share of a row. */
-template <int UNITS> struct share {
-    float v[UNITS][OP_UNIT];
-};
-
-template <int UNITS>
-static __device__ __forceinline__ void load(const float *line, uint32_t n, struct share<UNITS> *to)
-{
-#pragma unroll
-    for (int i = 0; i < UNITS; i++)
-        op_load_unit(line, n, threadIdx.x + i * blockDim.x, to->v[i]);
-}
-
-template <int UNITS>
-static __device__ __forceinline__ void store(float *line, uint32_t n,
-                                             const struct share<UNITS> &from)
-{
-#pragma unroll
-    for (int i = 0; i < UNITS; i++) {
-        const uint32_t column = op_unit_column(threadIdx.x + i * blockDim.x);
-#pragma unroll
-        for (int r = 0; r < 4; r++)
-            if (column + 2 * r < n)
-                *(float2 *)(line + column + 2 * r) =
-                    make_float2(from.v[i][2 * r], from.v[i][2 * r + 1]);
-    }
-}
-
-/* 1 / root of (mean of v^2 + eps). */
-template <int UNITS>
-static __device__ __forceinline__ float norm_of(const struct share<UNITS> &v, uint32_t n, float eps,
-                                                float room[OP_WARP])
-{
-    float sum = 0;
-#pragma unroll
-    for (int i = 0; i < UNITS; i++)
-#pragma unroll
-        for (int j = 0; j < OP_UNIT; j++)
-            sum = fmaf(v.v[i][j], v.v[i][j], sum);
-    return 1.0F / sqrtf(op_block_sum(sum, room) / (float)n + eps);
-}
-
-/* to += more, and back to memory. */
-template <int UNITS>
-static __device__ __forceinline__ void add_sum(const struct weir_gpu_norm &o, uint32_t row,
-                                               struct share<UNITS> *x, float room[OP_WARP])
-{
-    struct share<UNITS> sum, by;
-    load(o.sum + row * o.sum_stride, o.hidden, &sum);
-    if (o.sum_bias) {
-        load(o.sum_bias, o.hidden, &by);
-#pragma unroll
-        for (int j = 0; j < UNITS * OP_UNIT; j++)
-            sum.v[j / OP_UNIT][j % OP_UNIT] += by.v[j / OP_UNIT][j % OP_UNIT];
-    }
-    if (o.sum_weight) {
-        const float scale = norm_of(sum, o.hidden, o.eps, room);
-        load(o.sum_weight, o.hidden, &by);
-#pragma unroll
-        for (int j = 0; j < UNITS * OP_UNIT; j++)
-            sum.v[j / OP_UNIT][j % OP_UNIT] *= scale * by.v[j / OP_UNIT][j % OP_UNIT];
-    }
-#pragma unroll
-    for (int j = 0; j < UNITS * OP_UNIT; j++)
-        x->v[j / OP_UNIT][j % OP_UNIT] += sum.v[j / OP_UNIT][j % OP_UNIT];
-    store(o.x + row * o.x_stride, o.hidden, *x);
-}
-
 template <int UNITS>
 static __global__ void __launch_bounds__(MOST_THREADS) norm_rows(const struct norm_job job)
 {
     __shared__ float room[2][OP_WARP];
     const struct weir_gpu_norm &o = job.o;
     const uint32_t vector = blockIdx.x;
-    struct share<UNITS> weight = {}, x;
+    struct norm_share<UNITS> weight = {}, x;
     gpu_let_next_begin();
     if (UNITS == 1 && o.weight)
-        load(o.weight, o.hidden, &weight);
+        norm_load(o.weight, o.hidden, &weight);
     gpu_wait_for_previous();
     if (vector >= job.out.n) {
         op_store_zeros(&job.out, vector);
         return;
     }
     const uint32_t row = o.row ? o.row[vector] : vector;
-    load(o.x + row * o.x_stride, o.hidden, &x);
+    norm_load(o.x + row * o.x_stride, o.hidden, &x);
     if (o.sum)
-        add_sum(o, row, &x, room[0]);
+        norm_add(o, row, &x, room[0]);
+    if (o.sum || o.x_to)
+        norm_store(norm_x_to(o, row), o.hidden, x);
     if (!o.weight)
         return;
-    const float scale = norm_of(x, o.hidden, o.eps, room[1]);
+    const float scale = norm_scale(x, o.hidden, o.eps, room[1]);
     if (UNITS > 1)
-        load(o.weight, o.hidden, &weight);
+        norm_load(o.weight, o.hidden, &weight);
+    norm_apply(weight, scale, &x);
 #pragma unroll
     for (int i = 0; i < UNITS; i++) {
         const uint32_t unit = threadIdx.x + i * blockDim.x;
-#pragma unroll
-        for (int j = 0; j < OP_UNIT; j++)
-            x.v[i][j] = weight.v[i][j] * (x.v[i][j] * scale);
         if (unit < op_units(o.hidden))
             op_store_unit(&job.out, vector, unit, x.v[i]);
     }

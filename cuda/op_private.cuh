@@ -60,13 +60,19 @@ static __device__ __forceinline__ uint32_t op_pair(float low, float high)
     return *(const uint32_t *)&pair;
 }
 
+/* A unit rounded. */
+static __device__ __forceinline__ uint4 op_words(const float v[OP_UNIT])
+{
+    return make_uint4(op_pair(v[0], v[1]), op_pair(v[2], v[3]), op_pair(v[4], v[5]),
+                      op_pair(v[6], v[7]));
+}
+
 /* Values beyond n_columns are zero. */
 static __device__ __forceinline__ void op_store_unit(const struct op_out *o, uint32_t vector,
                                                      uint32_t unit, const float v[OP_UNIT])
 {
     const uint32_t column = op_unit_column(unit);
-    const uint4 words = make_uint4(op_pair(v[0], v[1]), op_pair(v[2], v[3]), op_pair(v[4], v[5]),
-                                   op_pair(v[6], v[7]));
+    const uint4 words = op_words(v);
     if (o->fragments) {
         *(uint4 *)(o->at + fragment_at(column, vector, o->n)) = words;
         return;

@@ -35,6 +35,7 @@ struct weir_gpu_norm {
     uint32_t hidden; /* even, at most 65536 */
     float eps;
     float *x;
+    float *x_to; /* where the new x goes, with or without a sum; NULL: x itself.  The same stride */
     size_t x_stride;
     const float *sum; /* NULL: nothing is added */
     size_t sum_stride;
@@ -112,6 +113,20 @@ struct weir_gpu_gate {
 };
 WEIR_MUST_CHECK weir_err weir_gpu_op_gate(struct weir_gpu_stream *s, uint32_t n,
                                           const struct weir_gpu_gate *o);
+
+/* What stands in front of a product and behind it, in one launch where that is possible: `norm` of
+ * one row makes the product's one vector, `gate` takes what it gives.  The same bits as from one
+ * call after the other.  A norm has a weight, no list of rows, and x_to is another place than x and
+ * sum; with a gate, its out is another place than the product's vectors.  norm->out and
+ * gate->gate_up, which the product reads and writes, are only there for where it is not one launch:
+ * what is in them afterwards may be anything. */
+struct weir_gpu_chain {
+    const struct weir_gpu_norm *norm;
+    const struct weir_gpu_product *product;
+    const struct weir_gpu_gate *gate; /* NULL: none */
+};
+WEIR_MUST_CHECK weir_err weir_gpu_op_chain(struct weir_gpu_stream *s,
+                                           const struct weir_gpu_chain *chain);
 
 /* Each logit l becomes c tanh(l / c), c = cap; 0: it stays. */
 WEIR_MUST_CHECK weir_err weir_gpu_op_cap(struct weir_gpu_stream *s, float *logits, size_t stride,

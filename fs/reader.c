@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 
 enum {
     BUFFER_ALIGN = 4096,
+    EXTENT_TEXT = 40,
     MAX_EXPECTED = 256, /* segments announced at once; a file of crumbs gets along without */
 };
 
@@ -90,26 +92,28 @@ void reader_expect(const struct reader *r, const struct weir_entry *file, uint64
 static void log_bad_tile(struct reader *r, const struct weir_entry *file, const struct place *place,
                          weir_err err, struct weir_diag *diag)
 {
-    uint64_t store_tile = place->object->first_tile + place->tile;
+    uint64_t number = place->object->first_number + place->tile;
     /* Of a tensor that was not fetched one line is enough. */
     bool absent = err == WEIR_ERR_ABSENT;
-    if (!log_is_news(r->log, absent ? NEWS_OF_ABSENT | place->segment->object : store_tile))
+    if (!log_is_news(r->log, absent ? NEWS_OF_ABSENT | place->segment->object : number))
         return;
     log_explain(r->log, err, diag);
     const struct weir_tensor *tensor = place->segment->tensor;
-    log_line(r->log, WEIR_MOUNT_LOG_ERROR,
-             "%.300s: %s%.300s, tile %llu of %llu, extent %llu: %.300s", file->path,
-             tensor ? "tensor " : "opaque bytes", tensor ? tensor->name : "",
-             (unsigned long long)place->tile, (unsigned long long)place->object->n_tiles,
-             (unsigned long long)(store_tile / WEIR_EXTENT_TILES),
-             diag->text[0] ? diag->text : weir_err_text(err));
+    char extent[EXTENT_TEXT] = ""; /* a reference lies in none of this store */
+    if (!place->object->is_reference)
+        snprintf(extent, sizeof(extent), ", extent %llu",
+                 (unsigned long long)(number / WEIR_EXTENT_TILES));
+    log_line(r->log, WEIR_MOUNT_LOG_ERROR, "%.300s: %s%.300s, tile %llu of %llu%s: %.300s",
+             file->path, tensor ? "tensor " : "opaque bytes", tensor ? tensor->name : "",
+             (unsigned long long)place->tile, (unsigned long long)weir_object_tiles(place->object),
+             extent, diag->text[0] ? diag->text : weir_err_text(err));
 }
 
 static weir_err pin_tile(struct reader *r, struct reader_worker *worker,
                          const struct weir_entry *file, const struct place *place,
                          struct weir_tile_pin *pin)
 {
-    weir_err err = weir_tile_cache_pin(r->cache, place->object->first_tile + place->tile, pin);
+    weir_err err = weir_tile_cache_pin(r->cache, place->object->first_number + place->tile, pin);
     if (!err && pin->must_fill) {
         struct weir_diag diag = {""};
         err = weir_store_read_tile(worker->cursor, place->segment->object, place->tile, pin->bytes,
@@ -235,7 +239,7 @@ static weir_err add_object(struct reader *r, struct reader_worker *worker,
 weir_err reader_stored_bytes(struct reader *r, struct reader_worker *worker,
                              const struct weir_entry *file, const _Atomic bool *stop, uint64_t *out)
 {
-    uint64_t sum = 0;
+    uint64_t sum = 0; /* of what is the base's: nothing */
     for (uint32_t i = 0; i < file->n_segments; i++) {
         if (file->segment[i].object == WEIR_NO_OBJECT)
             continue;
@@ -267,7 +271,7 @@ struct reader_worker *reader_worker(struct reader *r, unsigned i)
 
 static weir_err fill(struct reader *r, const struct reader_options *options)
 {
-    uint64_t n_tiles = weir_store_info(options->store)->n_tiles;
+    uint64_t n_tiles = weir_store_info(options->store)->n_numbers;
     size_t n_slots = options->cache_bytes / WEIR_TILE_BYTES;
     if (n_slots == 0)
         return WEIR_ERR_NOMEM;

@@ -152,14 +152,14 @@ static weir_err pack(struct gpu_bench *b, const struct weir_device_crossing *c,
 static weir_err find_most_odd(struct gpu_bench *b, struct weir_device_crossing *c, double limit,
                               struct product *p)
 {
-    static const double share[] = {0,      0.0002, 0.0004, 0.0006, 0.0008, 0.001,
-                                   0.0015, 0.002,  0.004,  0.01,   0.03,   0.1};
+    static const double share[] = {0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.1};
     const size_t n = (size_t)N_MADE * WEIR_TILE_BYTES / 2;
     uint8_t high[8];
     double time = 0, before = 0, made = (double)made_odd(b, n, high) / (double)n;
     uint16_t *spoilt = malloc(2 * n);
     weir_err err = spoilt ? WEIR_OK : WEIR_ERR_NOMEM;
     c->most_odd = 0;
+    p->n_vectors = 1;
     for (size_t i = 0; i < sizeof(share) / sizeof(share[0]) && !err && time <= limit; i++) {
         memcpy(spoilt, b->made, 2 * n);
         before = time;

@@ -66,6 +66,8 @@ struct gpu_room {
     char *at;
     float *x, *sum, *qkv, *gate_up, *logits, *attention;
     void *vectors, *asked; /* BF16 */
+    float *x_between;      /* of a single row: x in the middle of a layer */
+    void *gated;           /* ... and BF16, behind its gates */
     void *rows;            /* of a packed matrix, unpacked */
     char *kv;
     void *small; /* gpu_vectors */

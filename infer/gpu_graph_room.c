@@ -58,7 +58,7 @@ void gpu_sizes_fill(const struct weir_model *model, const struct weir_graph_opti
 
 /* ---- the plan ---- */
 
-enum { N_PARTS = 17 };
+enum { N_PARTS = 19 };
 
 struct part {
     void *to; /* where its address goes: a pointer to a pointer */
@@ -145,6 +145,8 @@ static void list(struct plan *p, const struct weir_model *model, const struct we
     add(p, &r->qkv, product(p, z->group, z->qkv, real));
     add(p, &r->gate_up, product(p, z->group, z->gate_up, real));
     add(p, &r->vectors, vectors_bytes(z, c->hidden));
+    add(p, &r->x_between, product(p, 1, z->x, real));
+    add(p, &r->gated, weir_gpu_vectors_bytes(WEIR_GPU_FRAGMENTS, z->intermediate, 1));
     add(p, &r->attention, attention_bytes(c, o, z));
     add(p, &r->rows, z->large ? GPU_ROOMS * z->rows_bytes : 0);
     add(p, &r->asked,

@@ -55,6 +55,14 @@ static uint64_t image_bytes(struct weir_store_cursor *cursor, const struct weir_
     return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
 }
 
+static bool decodes(const struct weir_store *store, const struct gpu_part *part)
+{
+    for (uint32_t m = 0; m < part->n_matrices; m++)
+        if (!gpu_matrix_decodes(store, &part->matrix[m]))
+            return false;
+    return true;
+}
+
 void gpu_parts_weigh_images(const struct weir_checkpoint *ck, struct gpu_parts *parts)
 {
     struct weir_store_cursor *cursor = NULL;
@@ -64,7 +72,8 @@ void gpu_parts_weigh_images(const struct weir_checkpoint *ck, struct gpu_parts *
         weir_store_cursor_new(ck->store, weir_kernels_best(), &cursor) != WEIR_OK)
         cursor = NULL;
     for (uint32_t i = 0; i < gpu_parts_n(parts); i++)
-        parts->part[i].image_bytes = image_bytes(cursor, ck->store, &parts->part[i]);
+        if (decodes(ck->store, &parts->part[i]))
+            parts->part[i].image_bytes = image_bytes(cursor, ck->store, &parts->part[i]);
     weir_store_cursor_free(cursor);
 }
 

@@ -101,10 +101,15 @@ uint64_t gpu_matrix_rows_bytes(const struct gpu_part_matrix *m)
     return (end + GPU_REGION_ALIGN - 1) / GPU_REGION_ALIGN * GPU_REGION_ALIGN;
 }
 
-bool gpu_matrix_decodes(const struct gpu_part_matrix *m)
+static bool needs_base(const struct weir_store *store, const struct weir_checkpoint_tensor *t)
+{
+    return store && weir_object_needs_base(weir_store_object(store, t->object));
+}
+
+bool gpu_matrix_decodes(const struct weir_store *store, const struct gpu_part_matrix *m)
 {
     for (uint32_t i = 0; i < m->n_pieces; i++)
-        if (m->piece[i].at % DECODED_ALIGN)
+        if (m->piece[i].at % DECODED_ALIGN || needs_base(store, m->piece[i].tensor))
             return false;
     return true;
 }

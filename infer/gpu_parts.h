@@ -43,7 +43,8 @@ struct gpu_part {
     struct gpu_part_matrix matrix[GPU_MOST_MATRICES];
     uint64_t bytes; /* as rows */
     uint64_t n_tiles, n_chunks;
-    uint64_t image_bytes; /* as stored, at most: gpu_parts_weigh_images(); 0: of no store */
+    uint64_t image_bytes; /* as stored, at most: gpu_parts_weigh_images(); 0: the device decodes not
+                             all */
 };
 
 /* How tensors are cut into chunks. */
@@ -79,8 +80,9 @@ void gpu_parts_free(struct gpu_parts *p);
 /* Bytes of its region. */
 uint64_t gpu_matrix_rows_bytes(const struct gpu_part_matrix *m);
 
-/* Whether the device may decode its tiles to where they go. */
-bool gpu_matrix_decodes(const struct gpu_part_matrix *m);
+/* Whether the device may decode its tiles to where they go; not those that need a base, which the
+ * host makes plain.  store: NULL: plain files. */
+bool gpu_matrix_decodes(const struct weir_store *store, const struct gpu_part_matrix *m);
 
 static inline uint32_t gpu_parts_n(const struct gpu_parts *p)
 {

@@ -50,7 +50,7 @@ static struct gpu_part_sizes sizes_of(const struct weir_checkpoint *ck, const st
     bool decodes = ck->store != NULL;
     for (uint32_t m = 0; m < p->n_matrices; m++) {
         s.packed += gpu_matrix_stay_bytes(&p->matrix[m], GPU_PLACE_PACKED);
-        decodes = decodes && gpu_matrix_decodes(&p->matrix[m]);
+        decodes = decodes && gpu_matrix_decodes(ck->store, &p->matrix[m]);
         for (uint32_t i = 0; i < p->matrix[m].n_pieces; i++)
             s.coding_bytes += coding_bytes(ck, p->matrix[m].piece[i].tensor);
     }
@@ -79,7 +79,7 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
     out->in.output.wire = 0; /* blocks share tiles */
     for (uint32_t i = 0; i < p->n_blocks; i++) {
         const struct gpu_part *b = &p->part[p->n_layers + i];
-        if (ck->store && gpu_matrix_decodes(&b->matrix[0]))
+        if (ck->store && gpu_matrix_decodes(ck->store, &b->matrix[0]))
             out->in.output.wire += b->image_bytes;
         out->in.block_rows = max_of(out->in.block_rows, b->bytes);
         out->in.block_tiles = max_of(out->in.block_tiles, b->n_tiles);

@@ -16,7 +16,7 @@ static weir_err add_codings(struct gpu_weights *w, const struct gpu_part *part)
 {
     weir_err err = WEIR_OK;
     for (uint32_t m = 0; m < part->n_matrices; m++) {
-        const bool decodes = gpu_matrix_decodes(&part->matrix[m]);
+        const bool decodes = gpu_matrix_decodes(w->ck->store, &part->matrix[m]);
         for (uint32_t i = 0; i < part->matrix[m].n_pieces && !err; i++) {
             const struct weir_checkpoint_tensor *t = part->matrix[m].piece[i].tensor;
             if (decodes)

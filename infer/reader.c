@@ -9,7 +9,8 @@
 
 enum {
     ALIGNMENT = 64,
-    CURSOR_BYTES = 300 << 10, /* codec/store.h */
+    CURSOR_BYTES = 300 << 10,      /* codec/store.h */
+    BASE_CURSOR_BYTES = 700 << 10, /* of a store that needs a base */
 };
 
 struct weir_reader {
@@ -37,7 +38,10 @@ static weir_err fill(struct weir_reader *r, size_t row_bytes)
 
 size_t weir_reader_room(const struct weir_checkpoint *ck, size_t row_bytes)
 {
-    return WEIR_TILE_BYTES + row_bytes + ALIGNMENT + (ck->store ? CURSOR_BYTES : 0);
+    size_t cursor = ck->store ? CURSOR_BYTES : 0;
+    if (ck->store && weir_store_info(ck->store)->features & WEIR_FEATURE_BASE)
+        cursor = BASE_CURSOR_BYTES;
+    return WEIR_TILE_BYTES + row_bytes + ALIGNMENT + cursor;
 }
 
 weir_err weir_reader_new(const struct weir_checkpoint *ck, size_t row_bytes,

@@ -38,7 +38,8 @@ static void do_norm(const void *what)
     const struct weir_gpu_norm *o = &n->o;
     for (uint32_t i = 0; i < n->n; i++) {
         const size_t row = o->row ? o->row[i] : i;
-        float *x = o->x + row * o->x_stride;
+        float *x = (o->x_to ? o->x_to : o->x) + row * o->x_stride;
+        memmove(x, o->x + row * o->x_stride, o->hidden * sizeof(*x));
         if (o->sum)
             add_sum(o, x, o->sum + row * o->sum_stride);
         if (!o->weight)
@@ -205,6 +206,14 @@ static void do_gate(const void *what)
 weir_err weir_gpu_op_gate(struct weir_gpu_stream *s, uint32_t n, const struct weir_gpu_gate *o)
 {
     return fake_queue(s, do_gate, &(struct gating){*o, n}, sizeof(struct gating));
+}
+
+weir_err weir_gpu_op_chain(struct weir_gpu_stream *s, const struct weir_gpu_chain *chain)
+{
+    weir_err err = weir_gpu_op_norm(s, 1, chain->norm);
+    if (!err)
+        err = weir_gpu_multiply(s, chain->product);
+    return err || !chain->gate ? err : weir_gpu_op_gate(s, 1, chain->gate);
 }
 
 /* ---- logits ---- */

@@ -154,8 +154,10 @@ static void *fill(void *self)
     struct weights *w;
     uint64_t block;
     while (take_block(m, &w, &block)) {
-        const struct gen_spec spec = {GEN_BF16, w->mean, w->sigma,
-                                      m->seed + ((uint64_t)(w - m->weights + 1) << SHIFT)};
+        const struct gen_spec spec = {.type = GEN_BF16,
+                                      .mean = w->mean,
+                                      .sigma = w->sigma,
+                                      .seed = m->seed + ((uint64_t)(w - m->weights + 1) << SHIFT)};
         uint64_t at = block * GEN_BLOCK, left = w->n - at;
         gen_normal_block(&m->normal, &spec, block, left < GEN_BLOCK ? (size_t)left : GEN_BLOCK,
                          w->at + at * ELEM_BYTES);

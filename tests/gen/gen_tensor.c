@@ -31,7 +31,7 @@ static bool write_tensor(FILE *f, int type, uint64_t bytes)
     static uint8_t block[8 * GEN_BLOCK];
     struct gen_normal g;
     double sigma = types[type].type == GEN_I8 ? 30 : 0.02;
-    struct gen_spec spec = {types[type].type, 0, sigma, 1};
+    struct gen_spec spec = {.type = types[type].type, .sigma = sigma, .seed = 1};
     uint64_t width = gen_type_bytes(types[type].type), n = bytes / width;
     char header[256];
     int len = snprintf(header, sizeof(header),

@@ -13,6 +13,15 @@ case ${WEIR_SANITIZE:-} in *thread*) megabytes=1 ;; esac # slow, and threads do 
 "$WEIR_GEN" "$work/small" --megabytes $megabytes --seed 5
 "$WEIR" pack -q "$work/small" "$work/small.weir"
 golden=$WEIR_SOURCE/tests/infer/golden
+# And what differs from it, or is its own: the host makes that plain.
+relative=$WEIR_BUILD/tests/gen_relative
+if [ -x "$relative" ]; then
+    mkdir "$work/near"
+    cp "$work"/small/*.json "$work/near/"
+    for f in "$work"/small/*.safetensors; do "$relative" nudge "$f" "$work/near/$(basename "$f")" 9; done
+    "$WEIR" pack -q --base "$work/small.weir" "$work/near" "$work/near.weir"
+    "$WEIR" pack -q --base "$work/small.weir" "$work/small" "$work/same.weir"
+fi
 run() {
     local code=0
     "$GPU_WEIGHTS" -q "$@" >"$work/out" || code=$?
@@ -26,4 +35,7 @@ FAKE_GPU_SEED=0 run "$work/small.weir" "$golden/phi3"
 [ $megabytes = 1 ] && exit 0
 "$WEIR_BUILD/tests/gen_store" "$work/wide.weir" --shape 256,704,4,4,2,300 --seed 1 >"$work/out" # in 12 bits
 FAKE_GPU_SEED=1 run "$work/wide.weir" "$work/small" "$golden/llama-gqa4-tied" "$golden/qwen2"
+if [ -x "$relative" ]; then
+    FAKE_GPU_SEED=3 run "$work/near.weir,$work/small.weir" "$work/same.weir,$work/small.weir"
+fi
 FAKE_GPU_SEED=2 run "$golden/gemma2" "$golden/llama"

@@ -65,14 +65,38 @@ static void add_folder(struct opened *o, const char *folder)
         closedir(dir);
 }
 
+static struct weir_store *open_store(struct opened *o, const char *src)
+{
+    struct weir_diag diag = {""};
+    struct weir_store *store = NULL;
+    struct weir_source *source = &o->source[o->n++];
+    opened_check(weir_source_open_file(src, source, &diag), &diag, src);
+    opened_check(weir_store_open(source, &store, &diag), &diag, src);
+    return store;
+}
+
+/* src: "STORE" or "STORE,BASE" */
+static void open_stores(struct opened *o, const char *src)
+{
+    struct weir_diag diag = {""};
+    const char *comma = strchr(src, ',');
+    char *name = strndup(src, comma ? (size_t)(comma - src) : strlen(src));
+    opened_check(name ? WEIR_OK : WEIR_ERR_NOMEM, &diag, src);
+    o->store = open_store(o, name);
+    free(name);
+    if (!comma)
+        return;
+    o->base = open_store(o, comma + 1);
+    opened_check(weir_store_set_base(o->store, o->base, &diag), &diag, src);
+}
+
 void opened_model(struct opened *o, const char *src)
 {
     struct weir_diag diag = {""};
     struct weir_model_config config;
     const size_t n = strlen(src);
     if (n > 5 && strcmp(src + n - 5, ".weir") == 0) {
-        opened_check(weir_source_open_file(src, &o->source[o->n++], &diag), &diag, src);
-        opened_check(weir_store_open(&o->source[0], &o->store, &diag), &diag, src);
+        open_stores(o, src);
         opened_check(weir_checkpoint_from_store(o->store, "", NULL, &o->ck, &diag), &diag, src);
     } else {
         add_folder(o, src);
@@ -87,6 +111,7 @@ void opened_close(struct opened *o)
     weir_model_free(o->model);
     weir_checkpoint_free(o->ck);
     weir_store_free(o->store);
+    weir_store_free(o->base);
     for (size_t i = 0; i < o->n; i++) {
         weir_source_close(&o->source[i]);
         free(o->memory[i]);

@@ -1,4 +1,4 @@
-/* opened.h - a model opened for a test: from a store, a folder of plain files, or a folder of
+/* opened.h - a model opened for a test: from a store ("STORE.weir", "STORE.weir,BASE.weir"), a folder of plain files, or a folder of
  * golden/ (its weights are made up in memory, as BF16).  Errors end the program. */
 #ifndef WEIR_TESTS_OPENED_H
 #define WEIR_TESTS_OPENED_H
@@ -14,6 +14,7 @@ struct opened {
     void *memory[OPENED_MAX_FILES];
     size_t n;
     struct weir_store *store; /* NULL: plain files */
+    struct weir_store *base;  /* NULL: it needs none */
     struct weir_checkpoint *ck;
     struct weir_model *model;
 };

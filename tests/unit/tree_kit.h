@@ -44,6 +44,7 @@ struct tree {
     unsigned n_threads;
     uint64_t window_bytes;
     const struct weir_pack_journal *journal; /* NULL: none */
+    const struct weir_store *base;           /* NULL: none */
     atomic_ullong read_bytes, expected_bytes;
 
     uint8_t *store; /* of store_room bytes */
@@ -289,7 +290,8 @@ static inline weir_err tree_pack(struct tree *t)
     struct weir_pack_options options = {.n_threads = t->n_threads,
                                         .watch = &watch,
                                         .window_bytes = t->window_bytes,
-                                        .journal = t->journal};
+                                        .journal = t->journal,
+                                        .base = t->base};
     t->read_bytes = t->expected_bytes = 0;
     t->n_reads = t->n_writes = t->n_ticks = t->n_opens = 0;
     t->ticked = 0;

@@ -2,6 +2,7 @@
  * one vector alone; and numbers against sums in double. */
 #include <algorithm>
 
+#include "cuda/ops.h"
 #include "matmul_kit.h"
 
 namespace
@@ -221,6 +222,92 @@ void check_case(const Bench &b, uint32_t n_rows, uint32_t n_columns, int kind, R
     check_products(b, c, rows, packed, random);
 }
 
+/* ---- a norm in front of a product, gates behind it ---- */
+
+struct Chain {
+    uint32_t hidden, width; /* width: of gates; 0: there are none */
+    bool first, odd;        /* nothing is added; all that there may be besides */
+};
+
+/* What a chain leaves: the new x, then what comes out. */
+std::vector<uint32_t> run_chain(const Bench &b, const Chain &c, const weir_gpu_matrix &m,
+                                const Room &numbers, bool at_once)
+{
+    const size_t h = c.hidden, n_out = c.width ? c.width / 2 : m.n_rows;
+    float *const at = numbers.floats(); /* x, sum, norm, bias of sum, norm of sum, bias of gates */
+    Room x_to = to_room(b, std::vector<uint32_t>(h, 0x7fabcdef));
+    Room y = to_room(b, std::vector<uint32_t>(m.n_rows, 0x7fabcdef));
+    Room out = to_room(b, std::vector<uint32_t>((c.width + 128) / 2, 0x7fabcdef));
+    Room vectors(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_FRAGMENTS, c.hidden, 1));
+    weir_gpu_norm norm{};
+    norm.hidden = c.hidden;
+    norm.eps = 1e-5f;
+    norm.x = at;
+    norm.x_to = x_to.floats();
+    norm.x_stride = norm.sum_stride = h;
+    norm.sum = c.first ? nullptr : at + h;
+    norm.weight = at + 2 * h;
+    norm.sum_bias = c.odd ? at + 3 * h : nullptr;
+    norm.sum_weight = c.odd ? at + 4 * h : nullptr;
+    norm.out = vectors.at;
+    norm.layout = WEIR_GPU_FRAGMENTS;
+    const weir_gpu_product product{&m, vectors.at, 1, y.floats(), m.n_rows, c.odd};
+    weir_gpu_gate gate{};
+    gate.gate_up = y.floats();
+    gate.stride = m.n_rows;
+    gate.width = c.width;
+    gate.bias = c.odd ? at + 5 * h : nullptr;
+    gate.gelu_tanh = c.odd;
+    gate.out = out.at;
+    gate.layout = WEIR_GPU_FRAGMENTS;
+    const weir_gpu_chain chain{&norm, &product, c.width ? &gate : nullptr};
+    if (at_once) {
+        must(weir_gpu_op_chain(b.s, &chain), "chain");
+    } else {
+        must(weir_gpu_op_norm(b.s, 1, &norm), "norm");
+        must(weir_gpu_multiply(b.s, &product), "multiply");
+        if (c.width)
+            must(weir_gpu_op_gate(b.s, 1, &gate), "gate");
+    }
+    auto all = from_device<uint32_t>(b, x_to.at, h);
+    const auto more = from_device<uint32_t>(b, c.width ? out.at : y.at, n_out);
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+}
+
+void check_chain(const Bench &b, const Chain &c, Random &random)
+{
+    const uint32_t n_rows = c.width ? 2 * c.width : 100;
+    std::vector<uint16_t> w = make_weights(n_rows, c.hidden, NORMAL, random);
+    std::vector<float> numbers((size_t)5 * c.hidden + n_rows);
+    for (auto &v : numbers)
+        v = (float)random.normal();
+    uint8_t high[8];
+    const uint64_t n_odd = choose_high(w, high);
+    Room dw = to_room(b, w), dn = to_room(b, numbers);
+    Room room(b.gpu, weir_gpu_matrix_bytes(WEIR_GPU_PACKED, n_rows, c.hidden, n_odd));
+    const weir_gpu_matrix rows = rows_matrix(dw, n_rows, c.hidden);
+    weir_gpu_matrix packed;
+    must(weir_gpu_matrix_begin(b.s, room.at, n_rows, c.hidden, n_odd, high, &packed), "begin");
+    must(weir_gpu_matrix_pack(b.s, &packed, 0, n_rows, dw.at), "pack");
+    const auto want = run_chain(b, c, rows, dn, false);
+    expect(run_chain(b, c, rows, dn, true) == want, "chain", n_rows, c.hidden, c.odd, 1);
+    expect(run_chain(b, c, packed, dn, true) == want, "packed chain", n_rows, c.hidden, c.odd, 1);
+    expect(std::count(want.begin(), want.end(), 0x7fabcdef) == 0, "chain written", n_rows, c.hidden,
+           c.odd, 1);
+}
+
+/* Widths that are no multiple of 128, and rows too long for a block, are several launches. */
+void check_chains(const Bench &b, bool brief, Random &random)
+{
+    const uint32_t hidden[] = {64, 130, 960, 2048, 4096, 4104}, width[] = {0, 128, 200, 6400};
+    for (uint32_t h : hidden)
+        for (uint32_t w : width)
+            if (brief ? h == 130 && w <= 128 : w < 1000 || h < 1000)
+                for (int k = 0; k < 3; k++)
+                    check_chain(b, Chain{h, w, k == 0, k == 2}, random);
+}
+
 /* More exceptions than there is room for: said, and nothing else touched. */
 void check_no_room(const Bench &b)
 {
@@ -257,6 +344,7 @@ int check_matmul(const Bench &b, bool brief)
         check_case(b, 132 * 16 * 5 + 3, 65, ODD_UNITS, random);
         check_case(b, 132 * 16 * 2 + 3, 1040, ANYTHING, random);
     }
+    check_chains(b, brief, random);
     check_no_room(b);
     printf("# %d checks, %d failed\n", n_checks, n_bad);
     return n_bad;
