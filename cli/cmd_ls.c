@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "born_text.h"
 #include "cache_options.h"
 #include "cmd.h"
 #include "fail.h"
@@ -36,9 +37,22 @@ static double bits_per_weight(const struct weir_tensor *t, const struct usage *u
     return n ? 8.0 * (double)u->stored_bytes / (double)n : 0;
 }
 
-static void print_tensor(const struct weir_tensor *t, const struct usage *u,
-                         const struct weir_nearness *near)
+/* What the elements of a segment were born as; NULL: nothing else than they are. */
+static const char *segment_born(const struct weir_store *store, const struct weir_segment *segment,
+                                char buf[BORN_TEXT])
 {
+    if (segment->object == WEIR_NO_OBJECT)
+        return NULL;
+    return born_text(weir_store_object(store, segment->object), buf);
+}
+
+static void print_tensor(const struct job *job, const struct weir_segment *segment,
+                         const struct usage *u)
+{
+    const struct weir_tensor *t = segment->tensor;
+    const struct weir_nearness *near = nearness_of(job->listing.store, segment);
+    char buf[BORN_TEXT];
+    const char *born = segment_born(job->listing.store, segment, buf);
     char coding[CODING_TEXT], size[HUMAN_BYTES];
     printf("    %9s  %-7s %-12s %7.3f b/w  [", human_bytes(size, (double)u->stored_bytes), t->dtype,
            usage_coding(u, coding), bits_per_weight(t, u));
@@ -49,22 +63,30 @@ static void print_tensor(const struct weir_tensor *t, const struct usage *u,
     char text[NEARNESS_TEXT];
     if (near)
         printf("  near-lossless: %s", nearness_text(near, text));
+    if (born)
+        printf("  (%s)", born);
     putchar('\n');
 }
 
-static json_t *tensor_object(const struct weir_tensor *t, const struct usage *u,
-                             const struct weir_nearness *near)
+static json_t *tensor_object(const struct job *job, const struct weir_segment *segment,
+                             const struct usage *u)
 {
-    char coding[CODING_TEXT];
+    const struct weir_tensor *t = segment->tensor;
+    const struct weir_nearness *near = nearness_of(job->listing.store, segment);
+    char coding[CODING_TEXT], buf[BORN_TEXT];
+    const char *born = segment_born(job->listing.store, segment, buf);
     json_t *shape = json_array();
     for (uint8_t i = 0; i < t->n_dims; i++)
         (void)json_array_append_new(shape, json_integer((json_int_t)t->dim[i]));
-    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "near_lossless",
-                     near ? nearness_object(near) : json_null(), "name", json_text(t->name),
-                     "dtype", json_text(t->dtype), "shape", shape, "coding",
-                     usage_coding(u, coding), "plain_bytes", (json_int_t)u->plain_bytes,
-                     "absent_bytes", (json_int_t)u->absent_bytes, "stored_bytes",
-                     (json_int_t)u->stored_bytes, "bits_per_weight", bits_per_weight(t, u));
+    json_t *o = json_pack("{s:o,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:f}", "near_lossless",
+                          near ? nearness_object(near) : json_null(), "name", json_text(t->name),
+                          "dtype", json_text(t->dtype), "shape", shape, "coding",
+                          usage_coding(u, coding), "plain_bytes", (json_int_t)u->plain_bytes,
+                          "absent_bytes", (json_int_t)u->absent_bytes, "stored_bytes",
+                          (json_int_t)u->stored_bytes, "bits_per_weight", bits_per_weight(t, u));
+    if (o && born)
+        (void)json_object_set_new(o, "born", json_string(born));
+    return o;
 }
 
 static void usage_add(struct usage *sum, const struct usage *u)
@@ -142,9 +164,7 @@ static json_t *entry_object(const struct job *job, const struct weir_entry *e,
     json_t *tensors = each ? json_array() : NULL;
     for (uint32_t i = 0; tensors && i < e->n_segments; i++)
         if (e->segment[i].tensor)
-            (void)json_array_append_new(
-                tensors, tensor_object(e->segment[i].tensor, &each[i],
-                                       nearness_of(job->listing.store, &e->segment[i])));
+            (void)json_array_append_new(tensors, tensor_object(job, &e->segment[i], &each[i]));
     if (tensors)
         (void)json_object_set_new(o, "tensors", tensors);
     return o;
@@ -163,8 +183,7 @@ static weir_err list_entry(struct job *job, const struct weir_entry *e, struct w
         print_entry(e, &sum);
         for (uint32_t i = 0; each && i < e->n_segments; i++)
             if (e->segment[i].tensor)
-                print_tensor(e->segment[i].tensor, &each[i],
-                             nearness_of(job->listing.store, &e->segment[i]));
+                print_tensor(job, &e->segment[i], &each[i]);
     }
     free(each);
     return err;
@@ -243,7 +262,10 @@ const struct cmd cmd_ls = {
         "named\n"
         "below (weir pack --base). Tensors that are near-lossless (weir pack --profile q8) have "
         "their\n"
-        "signal-to-noise ratio and largest error behind their name. -q leaves out heading and "
+        "signal-to-noise ratio and largest error behind their name. What floats were born as, "
+        "where\n"
+        "weir pack found it, is there too, such as (FP8 E4M3 x 128x128 scales). -q leaves out "
+        "heading and "
         "totals.\n",
     .examples =
         "  weir ls llama.weir\n"

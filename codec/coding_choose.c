@@ -17,6 +17,8 @@ enum {
     MAX_EXPONENT_BITS = 11, /* a double's */
     PLAIN_BITS = 8,         /* a symbol of numbers that are no floats */
     N_SLOTS = 1 << WEIR_PROB_BITS,
+    FEW_ITEMS_OF = 64, /* one item of so many tells whether the low bits are worth a count */
+    MOST_MISFITS = 32, /* one item of so many, at most, may be a patch for its low bits */
 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "items are loaded as they lie");
@@ -27,10 +29,12 @@ static const double worth_bytes = 0.95;
 /* What one part looks like in the sample. */
 struct survey {
     uint64_t n_items;
-    uint64_t seen;     /* all magnitudes, or-ed: shows the low bits that are always zero */
-    unsigned width;    /* bits of an item */
-    unsigned top_bits; /* of the histogram: the highest bits of the magnitude */
-    bool near_zero;    /* numbers, of which small ones are frequent: symbols may be longer */
+    uint64_t seen;       /* all magnitudes, or-ed: shows the low bits that are always zero */
+    unsigned width;      /* bits of an item */
+    unsigned top_bits;   /* of the histogram: the highest bits of the magnitude */
+    bool near_zero;      /* numbers, of which small ones are frequent: symbols may be longer */
+    unsigned drop;       /* low bits that are zero in all items, or in all but a few */
+    uint64_t lowest[64]; /* items by the place of their lowest bit that is set, where it matters */
     uint32_t count[1 << HISTOGRAM_BITS];
     uint32_t scratch[1 << HISTOGRAM_BITS];
 };
@@ -123,6 +127,67 @@ static void survey_part(const struct weir_elements *like, int i, const uint8_t *
             s->seen |= v;
             s->count[v >> below]++;
         }
+    }
+}
+
+/* Counts every step-th item by its lowest bit. */
+static void count_lowest(const struct weir_elements *like, int i, const uint8_t *sample,
+                         size_t n_elements, size_t step, struct survey *s)
+{
+    const unsigned item_bytes = like->part[i].item_bytes, count = like->part[i].count;
+    const uint64_t mask = UINT64_MAX >> (64 - s->width + (like->part[i].is_float ? 1 : 0));
+    memset(s->lowest, 0, sizeof(s->lowest));
+    for (size_t k = 0; k < n_elements * count; k += step) {
+        const uint8_t *p = sample + k / count * like->elem_bytes + like->part[i].offset;
+        uint64_t v = load_item(p + k % count * item_bytes, item_bytes) & mask;
+        if (v)
+            s->lowest[__builtin_ctzll(v)]++;
+    }
+}
+
+static uint64_t set_below(const struct survey *s, unsigned drop)
+{
+    uint64_t n = 0;
+    for (unsigned k = 0; k < drop; k++)
+        n += s->lowest[k];
+    return n;
+}
+
+static double patch_price(const struct survey *s)
+{
+    return s->width + 32 + 1;
+}
+
+/* The number of low bits that are best not stored: each saves a bit an item, items that have one of
+ * them set become patches. */
+static unsigned best_drop(const struct survey *s, uint64_t n_items, unsigned least)
+{
+    unsigned best = least;
+    double best_gain = 0;
+    for (unsigned drop = least + 1; drop < s->width; drop++) {
+        const uint64_t misfits = set_below(s, drop);
+        const double gain = (double)n_items * (drop - least) - (double)misfits * patch_price(s);
+        if (misfits <= n_items / MOST_MISFITS && gain > best_gain) {
+            best = drop;
+            best_gain = gain;
+        }
+    }
+    return best;
+}
+
+/* Low bits that are zero in every item cost nothing to find.  A few items that have them set, as
+ * the denormal numbers of what was BF16 and became F16, should not spoil it. */
+static void survey_low_bits(const struct weir_elements *like, int i, const uint8_t *sample,
+                            size_t n_elements, struct survey *s)
+{
+    const size_t n_seen = (size_t)((s->n_items + FEW_ITEMS_OF - 1) / FEW_ITEMS_OF);
+    s->drop = s->seen ? (unsigned)__builtin_ctzll(s->seen) : s->width;
+    if (!s->seen)
+        return;
+    count_lowest(like, i, sample, n_elements, FEW_ITEMS_OF, s);
+    if (best_drop(s, n_seen, s->drop) > s->drop) {
+        count_lowest(like, i, sample, n_elements, 1, s);
+        s->drop = best_drop(s, s->n_items, s->drop);
     }
 }
 
@@ -249,11 +314,11 @@ static void choose_part(const struct weir_elements *like, int i, struct survey *
     best->bits = 2e300;
     for (unsigned symbol_bits = low; symbol_bits <= s->top_bits; symbol_bits++) {
         unsigned room = s->width - (is_float ? 1 : 0) - symbol_bits;
-        unsigned drop = 0;
-        while (drop < room && !(s->seen >> drop & 1))
-            drop++;
+        unsigned drop = s->drop < room ? s->drop : room;
         o.part.drop_bits = (uint8_t)drop;
         price(s, symbol_bits, &o);
+        if (s->seen & ((UINT64_C(1) << drop) - 1))
+            o.bits += (double)set_below(s, drop) * patch_price(s);
         if (o.bits < best->bits)
             *best = o;
     }
@@ -298,6 +363,7 @@ static weir_err choose(const struct weir_elements *like, bool near_zero, const u
     for (int i = 0; i < like->n_parts; i++) {
         struct offer best;
         survey_part(like, i, sample, n_elements, s);
+        survey_low_bits(like, i, sample, n_elements, s);
         choose_part(like, i, s, &best);
         coding->part[i] = best.part;
         bits += best.bits + 8.0 * STREAM_HEAD_BYTES * (double)n_tiles;

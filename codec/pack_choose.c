@@ -182,9 +182,11 @@ static weir_err try_all(struct pack_chooser *chooser, struct candidate *c,
 
 /* Of its own: without regard to what the base has. */
 static weir_err choose_alone(struct pack_chooser *chooser, const struct pack_seen *seen,
-                             const struct weir_elements *elements, uint64_t bytes,
-                             struct candidate *c)
+                             const struct weir_elements *elements, struct candidate *c,
+                             struct weir_diag *diag)
 {
+    const struct pack *p = seen->reader->pack;
+    const uint64_t bytes = p->ix.entry[seen->entry].segment[seen->segment].bytes;
     *c = (struct candidate){.slot = seen->slot,
                             .bytes = bytes,
                             .sample_bytes = seen->sample.n * seen->sample.piece,
@@ -192,6 +194,8 @@ static weir_err choose_alone(struct pack_chooser *chooser, const struct pack_see
     if (!elements && bytes < MIN_GUESS_BYTES)
         return WEIR_OK;
     weir_err err = try_all(chooser, c, elements);
+    if (!err && elements)
+        err = pack_born_choose(seen, &c->best_bytes, &c->best, diag);
     if (err) {
         free(c->best);
         c->best = NULL;
@@ -217,7 +221,7 @@ weir_err pack_choose(struct pack_chooser *chooser, struct pack_seen *seen, struc
         return err;
 
     struct candidate c;
-    err = choose_alone(chooser, seen, elements, s->bytes, &c);
+    err = choose_alone(chooser, seen, elements, &c, diag);
     out->coding = c.best;
     if (!err && p->base)
         err = pack_base_find_near(p->base, seen, c.best_bytes, out, diag);

@@ -55,8 +55,8 @@ static weir_err measure_tile(struct pack *p, const struct pack_twin *twin, uint3
     weir_err err =
         pack_read(&p->there, po->entry, home->file_offset + at, twin->slot->plain, n, diag);
     return err ? err
-               : weir_tile_encode(twin->encoder, o->coding, twin->slot->plain, n,
-                                  twin->slot->stored, head);
+               : pack_encode(twin->encoder, o, tile, twin->slot->plain, n, twin->slot->stored,
+                             head);
 }
 
 /* A lower bound of what the object takes in the store: some tiles as they will be stored, and the

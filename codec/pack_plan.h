@@ -1,10 +1,11 @@
 /* pack_plan.h - what the steps of weir_pack() hand to each other.
  *
  * plan     pack_plan.c   entries checked and sorted, each file cut into segments
- * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c measures,
- *                        or an earlier one with equal bytes (pack_equal.c)
+ * share    pack_share.c  each segment given its object: a new one, coded as pack_choose.c
+ *                        and pack_born.c measure, or an earlier one with equal bytes
+ *                        (pack_equal.c)
  *                        or the base's, or a difference from it (pack_base.c)
- * run      pack_run.c    tiles encoded, extents written, files hashed (pack_hash.c)
+ * run      pack_run.c    tiles encoded (pack_encode.c), extents written, files hashed (pack_hash.c)
  * finish   pack.c        index and trailer
  *
  * share and run take turns when there is a window: neither of their threads runs beside the
@@ -170,11 +171,22 @@ struct pack_sharing {
  * was done.  Takes s->coding over, or leaves it. */
 bool pack_share_again(struct pack *p, struct pack_sharing *s);
 
+/* pack_encode.c: what a thread encodes tiles with.  pack_encode(): tile number `tile` of an object
+ * that is neither near nor a difference; otherwise as weir_tile_encode(). */
+struct pack_encoder;
+WEIR_MUST_CHECK weir_err pack_encoder_new(const struct weir_kernels *kernels,
+                                          struct pack_encoder **out);
+void pack_encoder_free(struct pack_encoder *enc);                          /* NULL is fine */
+struct weir_tile_encoder *pack_encoder_of_tiles(struct pack_encoder *enc); /* its own; borrowed */
+WEIR_MUST_CHECK weir_err pack_encode(struct pack_encoder *enc, const struct weir_object *o,
+                                     uint64_t tile, const uint8_t *plain, size_t n_bytes,
+                                     uint8_t *payload, struct weir_tile_head *head);
+
 /* pack_equal.c: *out is the earlier object with the same bytes as the segment, or WEIR_NO_OBJECT.
  * Fills in s->measured.  `first` is the first one to look at, then object.next; the segments
  * before this one have done_bytes, and their objects take at least least_bytes in the store. */
 struct pack_twin {
-    struct weir_tile_encoder *encoder;
+    struct pack_encoder *encoder;
     const struct pack_slot *slot; /* its buffers are overwritten */
     uint64_t done_bytes, least_bytes;
     uint32_t entry, segment, first;
@@ -318,6 +330,12 @@ struct pack_near_tile {
 WEIR_MUST_CHECK weir_err pack_near_encode(const struct pack *p, const struct pack_near_tile *tile,
                                           uint8_t *plain, size_t n_bytes, uint8_t *payload,
                                           struct weir_tile_head *head);
+
+/* pack_born.c: replaces *best, which takes *best_bytes, by a coding with a transform where that is
+ * smaller.  The sample stays in seen->slot->plain; what is behind it there, and the other buffer,
+ * are overwritten. */
+WEIR_MUST_CHECK weir_err pack_born_choose(const struct pack_seen *seen, double *best_bytes,
+                                          struct weir_coding **best, struct weir_diag *diag);
 
 /* Tells the source what pack_choose() will read. */
 void pack_choose_announce(struct pack_reader *r, uint32_t entry, uint32_t segment);

@@ -23,7 +23,7 @@ struct run {
     struct pack *p;
     struct run_job job[ORDERED_MAX_SLOTS];
     unsigned n_threads;
-    struct weir_tile_encoder *encoder[ORDERED_MAX_THREADS];
+    struct pack_encoder *encoder[ORDERED_MAX_THREADS];
     struct pack_near_room *room[ORDERED_MAX_THREADS];      /* for near tensors */
     struct weir_store_cursor *cursor[ORDERED_MAX_THREADS]; /* with extents to restore */
     uint32_t extent, object;                               /* of the next job */
@@ -117,8 +117,8 @@ static weir_err encode_difference(struct run *r, unsigned worker, const struct r
     weir_err err =
         pack_base_read(r->p->base, worker, o, job->tile * o->tile_bytes, room->n, &base, diag);
     return err ? err
-               : weir_tile_encode_delta(r->encoder[worker], o->coding, base, room->plain, room->n,
-                                        room->payload, head);
+               : weir_tile_encode_delta(pack_encoder_of_tiles(r->encoder[worker]), o->coding, base,
+                                        room->plain, room->n, room->payload, head);
 }
 
 /* One tile, read and encoded to stored[*at], which moves on. */
@@ -135,15 +135,15 @@ static weir_err encode_tile(struct run *r, unsigned worker, struct run_job *job,
     uint8_t *payload = slot->stored + job->extent.bytes;
     struct weir_tile_head head;
     weir_err err = pack_read(&p->reader[worker], po->entry, s->file_offset + from, plain, n, diag);
-    const struct pack_near_tile near = {r->encoder[worker], r->room[worker], o, po->near,
-                                        job->tile};
+    const struct pack_near_tile near = {pack_encoder_of_tiles(r->encoder[worker]), r->room[worker],
+                                        o, po->near, job->tile};
     if (!err && po->near)
         err = pack_near_encode(p, &near, plain, n, payload, &head);
     else if (!err && weir_object_needs_base(o))
         err =
             encode_difference(r, worker, job, &(struct tile_room){plain, n, payload}, &head, diag);
     else if (!err)
-        err = weir_tile_encode(r->encoder[worker], o->coding, plain, n, payload, &head);
+        err = pack_encode(r->encoder[worker], o, job->tile, plain, n, payload, &head);
     if (err)
         return err;
     uint32_t padded = (head.payload_bytes + 15u) & ~15u;
@@ -242,7 +242,7 @@ weir_err pack_run_new(struct pack *p)
     weir_err err = pack_hash_new(&r->hash);
     r->n_threads = p->n_threads;
     for (unsigned i = 0; !err && i < r->n_threads; i++) {
-        err = weir_tile_encoder_new(p->kernels, &r->encoder[i]);
+        err = pack_encoder_new(p->kernels, &r->encoder[i]);
         if (!err && p->n_restored)
             err = weir_store_cursor_new(&p->view, p->kernels, &r->cursor[i]);
         r->room[i] = !err && p->near ? pack_near_room_new() : NULL;
@@ -258,7 +258,7 @@ void pack_run_free(struct pack *p)
     if (!r)
         return;
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++) {
-        weir_tile_encoder_free(r->encoder[i]);
+        pack_encoder_free(r->encoder[i]);
         pack_near_room_free(r->room[i]);
         weir_store_cursor_free(r->cursor[i]);
     }

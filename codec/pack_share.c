@@ -31,7 +31,7 @@ struct share {
     struct pack_chooser *chooser[ORDERED_MAX_THREADS];
 
     /* The finishing thread's own. */
-    struct weir_tile_encoder *encoder;
+    struct pack_encoder *encoder;
     uint32_t n_heads;       /* a power of two */
     uint32_t *object_head;  /* n_heads chains by length and sample */
     uint32_t *coding_at;    /* 2 n_heads: open addressing; coding number + 1 */
@@ -317,7 +317,7 @@ weir_err pack_share_new(struct pack *p)
     s->n_threads = ordered_threads(p->n_threads, p->n_parts);
     weir_err err = make_tables(s);
     if (!err)
-        err = weir_tile_encoder_new(p->kernels, &s->encoder);
+        err = pack_encoder_new(p->kernels, &s->encoder);
     for (unsigned i = 0; !err && i < s->n_threads; i++)
         err = pack_chooser_new(&s->chooser[i]);
     return err;
@@ -334,7 +334,7 @@ void pack_share_free(struct pack *p)
     }
     for (size_t i = 0; i < ORDERED_MAX_THREADS; i++)
         pack_chooser_free(s->chooser[i]);
-    weir_tile_encoder_free(s->encoder);
+    pack_encoder_free(s->encoder);
     free(s->object_head);
     free(s->coding_at);
     free(s);

@@ -148,7 +148,8 @@ struct weir_elements {
  * *out             a new coding, freed by the caller with free(); NULL if nothing beats raw bytes
  * *bits_per_byte   what it stores per plain byte on the sample (8 when *out is NULL)
  *
- * drop_bits is what the sample shows: a tile that breaks it falls back to raw by itself.
+ * drop_bits is what the sample shows, or pays in it: items that break it are patches, and a tile
+ * of too many of them falls back to raw by itself.
  * WEIR_ERR_INVALID for a sample that is not whole elements; WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err weir_coding_choose(const struct weir_elements *like, const uint8_t *sample,
                                             size_t sample_bytes, struct weir_coding **out,

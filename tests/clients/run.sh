@@ -151,6 +151,16 @@ check_llama() {
         "$original/stories260K/stories260K.gguf" "$mnt/stories260K/stories260K.gguf"
 }
 
+# No mount: each block type of GGUF comes back, with what it saves.
+check_gguf_blocks() {
+    has_client "GGUF's block types" gguf numpy || return 0
+    [ -d "$shared/models/story" ] || return 0
+    mkdir "$work/gguf"
+    tool "GGUF's block types" "$py" "$here/gguf_blocks.py" "$WEIR" "$work/gguf" \
+        "$shared/models/story/model.safetensors"
+    sed 's/^/    /' "$work/out"
+}
+
 check_graph_goldens() { # the same
     has_client goldens torch transformers || return 0
     run goldens "$py" "$here/../infer/make_goldens.py" --check
@@ -275,6 +285,7 @@ esac
 
 check_text_goldens
 check_graph_goldens
+check_gguf_blocks
 make_models
 models=(big)
 if [ -d "$original/story" ]; then

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "codec/transform.h"
 #include "fail_alloc.h"
 #include "tile_kit.h"
 
@@ -364,6 +365,36 @@ Test(coding, of_f32_that_holds_bf16_drops_the_rest)
     cr_expect_leq(bits / 32, 0.36, "%.4f of the plain bytes", bits / 32);
     free(coding);
     free(w);
+}
+
+/* A few that need the low bits are patches: one in 1000 of F32 that holds BF16; what is denormal of
+ * F16 that holds BF16. */
+Test(coding, of_what_was_narrower_drops_the_rest_but_for_a_few)
+{
+    uint64_t random = 8;
+    uint32_t *wide = must_alloc(4 * (size_t)N_WEIGHTS);
+    uint16_t *half = must_alloc(2 * (size_t)N_WEIGHTS);
+    for (size_t i = 0; i < N_WEIGHTS; i++) {
+        const uint32_t bits = (uint32_t)normal_bf16(0.02, &random) << 16;
+        wide[i] = bits | (i % 1000 ? 0 : 0xfff1);
+        half[i] = f16_of(bits);
+    }
+    struct weir_coding *coding =
+        choose(&element_types[2].like, (const uint8_t *)wide, 4 * (size_t)N_WEIGHTS);
+    cr_assert_not_null(coding);
+    cr_expect_eq(coding->part[0].drop_bits, 16);
+    double bits = cost(coding, (const uint8_t *)wide, 4 * (size_t)N_WEIGHTS, 4);
+    cr_expect_leq(bits, 10.6, "f32: %.4f bits per weight", bits);
+    free(coding);
+    coding = choose(&element_types[1].like, (const uint8_t *)half, 2 * (size_t)N_WEIGHTS);
+    cr_assert_not_null(coding);
+    cr_expect_eq(coding->part[0].drop_bits, 3);
+    bits = cost(coding, (const uint8_t *)half, 2 * (size_t)N_WEIGHTS, 2);
+    cr_expect_leq(bits, 10.8, "f16: %.4f bits per weight", bits);
+    fprintf(stderr, "f16 that was bf16: %.4f bits per weight\n", bits);
+    free(coding);
+    free(wide);
+    free(half);
 }
 
 /* What else must cost next to nothing, by kind of data. */
