@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "codec/err.h"
+#include "codec/quantise.h"
 #include "codec/tile.h"
 
 /* Elements of one tensor: they share a coding. */
@@ -13,6 +14,12 @@ struct bench_run {
     size_t at, bytes; /* in bench_data.plain; whole elements */
     struct weir_elements like;
     struct weir_coding *coding; /* chosen by the last encode; owned; NULL: opaque */
+    /* Only with `near`: rows of which type and length; the rest is the last encode's. */
+    const struct weir_near *near; /* NULL: lossless */
+    struct weir_rows rows;
+    struct weir_step step;
+    float *rms;                    /* by row; owned */
+    struct weir_nearness nearness; /* of what was decoded */
 };
 
 /* Bytes of one element type. */
@@ -31,6 +38,8 @@ struct bench_row {
     const char *dtype;
     double bits_per_weight, encode_gbps, decode_gbps;
     unsigned threads;
+    uint64_t plain_bytes, stored_bytes;
+    double encode_seconds, decode_seconds;
 };
 
 /* `bytes` of a type by its name (below), normally distributed.  Free with bench_data_free().
@@ -46,6 +55,16 @@ extern const char *const bench_dtypes[];
 WEIR_MUST_CHECK weir_err bench_data_load(const char *file, size_t bytes, struct bench_data **out,
                                          size_t *n, struct weir_diag *diag);
 void bench_data_free(struct bench_data *d);
+/* What the last encode has left in a run. */
+void bench_run_free(struct bench_run *run);
+
+/* Memory that measurements share, so that the kernel need not hand out pages each time.  Begins
+ * zeroed. */
+struct bench_room {
+    size_t stored_bytes, out_bytes;
+    uint8_t *stored, *out;
+};
+void bench_room_free(struct bench_room *room);
 
 /* What comes between plain bytes and stored bytes. */
 enum bench_kind { BENCH_CODEC, BENCH_MEMCPY, BENCH_ZSTD };
@@ -54,9 +73,11 @@ struct bench_plan {
     enum bench_kind kind;
     const struct weir_kernels *kernels; /* BENCH_CODEC */
     unsigned threads, repeat;
+    struct bench_room *room; /* NULL: its own */
 };
 
-/* Encodes and decodes d, plan->repeat times each, and checks that the same bytes came out.
+/* Encodes and decodes d, plan->repeat times each, and checks that the same bytes came out, or
+ * of a near run, weights within half a step.
  * WEIR_ERR_CORRUPT: they did not.  WEIR_ERR_CANCELLED, WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err bench_measure(struct bench_data *d, const struct bench_plan *plan,
                                        struct bench_row *row);

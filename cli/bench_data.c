@@ -28,10 +28,18 @@ enum { N_TYPES = sizeof(types) / sizeof(types[0]) };
 const char *const bench_dtypes[N_TYPES + 1] = {"bf16",    "f16",     "f32", "f32_bf16", "f64",
                                                "f8_e4m3", "f8_e5m2", "i8",  NULL};
 
+void bench_run_free(struct bench_run *run)
+{
+    free(run->coding);
+    free(run->rms);
+    run->coding = NULL;
+    run->rms = NULL;
+}
+
 void bench_data_free(struct bench_data *d)
 {
     for (size_t i = 0; d->run && i < d->n_runs; i++)
-        free(d->run[i].coding);
+        bench_run_free(&d->run[i]);
     free(d->run);
     free(d->plain);
     memset(d, 0, sizeof(*d));
@@ -109,8 +117,8 @@ static weir_err gather(const struct weir_source *src, const struct weir_layout *
             if (err)
                 return err;
             /* A tail that is not a whole element would be a tile of its own: leave it out. */
-            d->run[n] =
-                (struct bench_run){at, bytes - bytes % p->elements.elem_bytes, p->elements, NULL};
+            d->run[n] = (struct bench_run){
+                .at = at, .bytes = bytes - bytes % p->elements.elem_bytes, .like = p->elements};
         }
         d->n_weights += weights_in(&p->tensor);
         at += bytes;

@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include "bench.h"
+#include "bench_near.h"
 #include "interrupt.h"
 #include "output.h"
 
@@ -33,7 +34,7 @@ struct bench {
     size_t n_slots;
     struct slot *slot;
     uint8_t *stored, *out, *sample;
-    size_t stored_room;
+    struct bench_room own, *room;
 };
 
 /* One pass of all threads over the slots. */
@@ -49,15 +50,20 @@ struct tools {
     struct weir_tile_decoder *dec;
     ZSTD_CCtx *compress;
     ZSTD_DCtx *decompress;
+    struct near_room *near;
 };
 
 static weir_err tools_new(struct tools *t, const struct pass *pass)
 {
     const struct bench_plan *plan = pass->b->plan;
     memset(t, 0, sizeof(*t));
-    if (plan->kind == BENCH_CODEC)
-        return pass->decode ? weir_tile_decoder_new(plan->kernels, &t->dec)
-                            : weir_tile_encoder_new(plan->kernels, &t->enc);
+    if (plan->kind == BENCH_CODEC && pass->decode)
+        return weir_tile_decoder_new(plan->kernels, &t->dec);
+    if (plan->kind == BENCH_CODEC) {
+        weir_err err = weir_tile_encoder_new(plan->kernels, &t->enc);
+        t->near = err ? NULL : near_room_new();
+        return err ? err : t->near ? WEIR_OK : WEIR_ERR_NOMEM;
+    }
     if (plan->kind == BENCH_MEMCPY)
         return WEIR_OK;
     t->compress = ZSTD_createCCtx();
@@ -67,6 +73,7 @@ static weir_err tools_new(struct tools *t, const struct pass *pass)
 
 static void tools_free(struct tools *t)
 {
+    near_room_free(t->near);
     weir_tile_encoder_free(t->enc);
     weir_tile_decoder_free(t->dec);
     ZSTD_freeCCtx(t->compress);
@@ -80,8 +87,11 @@ static weir_err encode(const struct bench *b, struct tools *t, struct slot *s)
     size_t got = s->bytes;
     switch (b->plan->kind) {
     case BENCH_CODEC: {
-        weir_err err = weir_tile_encode(t->enc, b->data->run[s->run].coding, plain, s->bytes,
-                                        stored, &s->head);
+        const struct bench_run *run = &b->data->run[s->run];
+        const struct near_tile near = {b->plan->kernels, t->enc, t->near, s->at - run->at};
+        weir_err err =
+            run->rms ? near_encode(run, &near, plain, s->bytes, stored, &s->head)
+                     : weir_tile_encode(t->enc, run->coding, plain, s->bytes, stored, &s->head);
         s->stored_bytes = WEIR_TILE_HEAD_BYTES + (s->head.payload_bytes + 15U) / 16 * 16;
         return err;
     }
@@ -160,30 +170,35 @@ static weir_err run_pass(struct bench *b, bool decoding)
 }
 
 /* What pack does before it encodes a tensor: pieces of whole elements, evenly spread. */
+static weir_err choose_lossless(struct bench *b, struct bench_run *run)
+{
+    const uint8_t *from = b->data->plain + run->at;
+    size_t piece = PIECE_BYTES - (size_t)PIECE_BYTES % run->like.elem_bytes;
+    size_t n = SAMPLE_BYTES / piece, n_pieces = run->bytes / piece;
+    const uint8_t *sample = from;
+    size_t bytes = run->bytes;
+    if (bytes > SAMPLE_BYTES) {
+        for (size_t k = 0; k < n; k++)
+            memcpy(b->sample + k * piece, from + n_pieces * k / n * piece, piece);
+        sample = b->sample;
+        bytes = n * piece;
+    }
+    double bits;
+    return bytes ? weir_coding_choose(&run->like, sample, bytes, &run->coding, &bits) : WEIR_OK;
+}
+
 static weir_err choose(struct bench *b)
 {
-    for (size_t i = 0; i < b->data->n_runs; i++) {
+    weir_err err = WEIR_OK;
+    for (size_t i = 0; !err && i < b->data->n_runs; i++) {
         struct bench_run *run = &b->data->run[i];
-        const uint8_t *from = b->data->plain + run->at;
-        size_t piece = PIECE_BYTES - (size_t)PIECE_BYTES % run->like.elem_bytes;
-        size_t n = SAMPLE_BYTES / piece, n_pieces = run->bytes / piece;
-        const uint8_t *sample = from;
-        size_t bytes = run->bytes;
-        if (bytes > SAMPLE_BYTES) {
-            for (size_t k = 0; k < n; k++)
-                memcpy(b->sample + k * piece, from + n_pieces * k / n * piece, piece);
-            sample = b->sample;
-            bytes = n * piece;
-        }
-        free(run->coding);
-        run->coding = NULL;
-        double bits;
-        weir_err err =
-            bytes ? weir_coding_choose(&run->like, sample, bytes, &run->coding, &bits) : WEIR_OK;
-        if (err)
-            return err;
+        bench_run_free(run);
+        if (run->near)
+            err = near_choose(b->plan->kernels, run, b->data->plain + run->at);
+        if (!err && !run->coding)
+            err = choose_lossless(b, run);
     }
-    return WEIR_OK;
+    return err;
 }
 
 static void cut_runs(struct bench *b)
@@ -212,22 +227,47 @@ static void cut_chunks(struct bench *b)
     }
 }
 
+/* Grows a buffer of the room.  The kernel's handing out of pages is not what is measured. */
+static weir_err grow(uint8_t **buffer, size_t *has, size_t wanted)
+{
+    if (*has >= wanted)
+        return WEIR_OK;
+    free(*buffer);
+    *has = 0;
+    *buffer = malloc(wanted);
+    if (!*buffer)
+        return WEIR_ERR_NOMEM;
+    memset(*buffer, 1, wanted);
+    *has = wanted;
+    return WEIR_OK;
+}
+
+void bench_room_free(struct bench_room *room)
+{
+    free(room->stored);
+    free(room->out);
+    memset(room, 0, sizeof(*room));
+}
+
 static weir_err prepare(struct bench *b)
 {
     void (*cut)(struct bench *) = b->plan->kind == BENCH_CODEC ? cut_runs : cut_chunks;
     cut(b);
-    b->stored_room = b->data->bytes + (b->data->bytes / CHUNK_BYTES + 1) * CHUNK_SLACK;
+    size_t stored = b->data->bytes + (b->data->bytes / CHUNK_BYTES + 1) * CHUNK_SLACK;
+    b->room = b->plan->room ? b->plan->room : &b->own;
     b->slot = calloc(b->n_slots + 1, sizeof(b->slot[0]));
-    b->stored = malloc(b->stored_room);
-    b->out = malloc(b->data->bytes + 1);
     b->sample = malloc(SAMPLE_BYTES);
-    if (!b->slot || !b->stored || !b->out || !b->sample)
+    if (!b->slot || !b->sample)
         return WEIR_ERR_NOMEM;
+    weir_err err = grow(&b->room->stored, &b->room->stored_bytes, stored);
+    if (!err)
+        err = grow(&b->room->out, &b->room->out_bytes, b->data->bytes + 1);
+    if (err)
+        return err;
+    b->stored = b->room->stored;
+    b->out = b->room->out;
     b->n_slots = 0;
     cut(b);
-    /* The kernel's handing out of pages is not what is measured. */
-    memset(b->stored, 1, b->stored_room);
-    memset(b->out, 1, b->data->bytes + 1);
     return WEIR_OK;
 }
 
@@ -269,7 +309,15 @@ static bool same_bytes(const struct bench *b)
 {
     for (size_t i = 0; i < b->n_slots; i++) {
         const struct slot *s = &b->slot[i];
+        if (b->data->run[s->run].rms)
+            continue;
         if (memcmp(b->data->plain + s->at, b->out + s->at, s->bytes) != 0)
+            return false;
+    }
+    for (size_t i = 0; i < b->data->n_runs; i++) {
+        struct bench_run *run = &b->data->run[i];
+        if (run->rms &&
+            !near_check(b->plan->kernels, run, b->data->plain + run->at, b->out + run->at))
             return false;
     }
     return true;
@@ -301,6 +349,10 @@ static weir_err measure(struct bench *b, struct bench_row *row)
         .encode_gbps = (double)plain / encoding / 1e9,
         .decode_gbps = (double)plain / decoding / 1e9,
         .threads = b->plan->threads,
+        .plain_bytes = plain,
+        .stored_bytes = stored,
+        .encode_seconds = encoding,
+        .decode_seconds = decoding,
     };
     return WEIR_OK;
 }
@@ -310,8 +362,7 @@ weir_err bench_measure(struct bench_data *d, const struct bench_plan *plan, stru
     struct bench b = {.data = d, .plan = plan};
     weir_err err = measure(&b, row);
     free(b.slot);
-    free(b.stored);
-    free(b.out);
+    bench_room_free(&b.own);
     free(b.sample);
     return err;
 }

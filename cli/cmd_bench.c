@@ -4,13 +4,25 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "bench_model.h"
 #include "cmd.h"
 #include "fail.h"
 #include "interrupt.h"
 #include "options.h"
 #include "output.h"
 
-enum { OPT_SIZE, OPT_DTYPE, OPT_FILE, OPT_REPEAT, OPT_THREADS };
+enum {
+    OPT_SIZE,
+    OPT_DTYPE,
+    OPT_FILE,
+    OPT_REPEAT,
+    OPT_THREADS,
+    OPT_PROFILE,
+    OPT_STEP,
+    OPT_SNR,
+    OPT_RATIO,
+    OPT_EMBEDDINGS
+};
 
 static const struct cli_option options[] = {
     [OPT_SIZE] = {'s', "size", "BYTES", "of each type (default: 256M)", false},
@@ -20,6 +32,12 @@ static const struct cli_option options[] = {
     [OPT_REPEAT] = {'r', "repeat", "N", "take the median of N times (default: 5)", false},
     [OPT_THREADS] = {'j', "threads", "N", "measure one thread and N (default: one per processor)",
                      false},
+    [OPT_PROFILE] = {0, "profile", "NAME", "of a model: lossless (default) or q8, as in weir pack",
+                     false},
+    [OPT_STEP] = {0, "q8-step", "S", "as in weir pack", false},
+    [OPT_SNR] = {0, "q8-snr", "DB", "as in weir pack", false},
+    [OPT_RATIO] = {0, "q8-ratio", "R", "as in weir pack", false},
+    [OPT_EMBEDDINGS] = {0, "q8-embeddings", NULL, "measure embeddings, too", false},
     {0},
 };
 
@@ -122,8 +140,14 @@ static weir_err measure(struct job *job, size_t bytes, struct weir_diag *diag)
 
 static int run(struct cli *cli)
 {
-    if (strcmp(cli->operand[0], "codec") != 0)
+    static const struct near_options near = {OPT_PROFILE, OPT_STEP, OPT_SNR, OPT_RATIO,
+                                             OPT_EMBEDDINGS};
+    struct near_wish wish;
+    const bool model = strcmp(cli->operand[0], "model") == 0;
+    if (!model && strcmp(cli->operand[0], "codec") != 0)
         return fail_usage(cli, "nothing called '%s' to measure", cli->operand[0]);
+    if (cli->n_operands != 1 + model)
+        return fail_usage(cli, model ? "whose model?" : "codec goes alone");
     struct job job = {.cli = cli};
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t bytes;
@@ -131,11 +155,18 @@ static int run(struct cli *cli)
         !option_number(cli, OPT_REPEAT, MAX_REPEAT, 5, &job.repeat) ||
         !option_number(cli, OPT_THREADS, CLI_MAX_THREADS,
                        processors > 0 && processors <= CLI_MAX_THREADS ? (unsigned)processors : 1,
-                       &job.threads))
+                       &job.threads) ||
+        !near_wish_read(cli, &near, &wish))
         return EXIT_USAGE;
+    if (wish.wanted && !model)
+        return fail_usage(cli, "--profile goes with a model");
     /* Small enough for one tile, or so large that sizes overflow, measures nothing. */
     if (bytes < WEIR_TILE_BYTES || bytes > (uint64_t)1 << 40)
         return fail_usage(cli, "--size is at least 128Ki and at most 1024Gi");
+    if (model) {
+        interrupt_catch();
+        return bench_model(cli, cli->operand[1], &wish, job.threads);
+    }
     job.rows = cli->json ? json_array() : NULL;
     if (cli->json && !job.rows)
         return fail(cli, WEIR_ERR_NOMEM, NULL, NULL);
@@ -152,17 +183,22 @@ static int run(struct cli *cli)
 
 const struct cmd cmd_bench = {
     .name = "bench",
-    .operands = "codec",
+    .operands = "codec | model DIR|STORE",
     .summary = "Measure the codec on this machine, memory to memory",
-    .text = "Encodes (choosing the coding included) and decodes (checksums included) normally\n"
-            "distributed weights with every kernel that this processor runs, beside memcpy and "
-            "zstd -3\n"
-            "on the same bytes. GB are plain bytes; bits/weight counts tile heads and padding.\n",
+    .text =
+        "Encodes (choosing the coding included) and decodes (checksums included) normally\n"
+        "distributed weights with every kernel that this processor runs, beside memcpy and "
+        "zstd -3\n"
+        "on the same bytes. GB are plain bytes; bits/weight counts tile heads and padding.\n"
+        "\n"
+        "Of a model, each linear layer is read, encoded and decoded once, in memory and by all\n"
+        "threads, and checked: a line for each, and their totals.\n",
     .examples = "  weir bench codec\n"
                 "  weir bench codec --dtype all --size 64M -j1 --json\n"
+                "  weir bench model Llama-3.1-8B --profile q8\n"
                 "  weir bench codec --file model-00001-of-00002.safetensors\n",
     .option = options,
     .min_operands = 1,
-    .max_operands = 1,
+    .max_operands = 2,
     .run = run,
 };

@@ -37,26 +37,34 @@ static inline float float_of_f16(uint32_t h)
     return float_of_bits(bits | (h & 0x8000) << 16);
 }
 
-static void floats_of(enum weir_float type, const uint8_t *elements, size_t n, float *out)
+/* Element by element, not all at once: compilers make vectors of it, and of a copy of a length that
+ * they do not know a loop that takes as long as all the rest. */
+static void floats_of(enum weir_float type, const uint8_t *restrict elements, size_t n,
+                      float *restrict out)
 {
-    uint16_t half[QUANTISE_CHUNK];
+    uint16_t half;
     if (type == WEIR_FLOAT_F32) {
-        memcpy(out, elements, 4 * n);
-        return;
+        for (size_t i = 0; i < n; i++)
+            memcpy(&out[i], elements + 4 * i, 4);
+    } else if (type == WEIR_FLOAT_BF16) {
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&half, elements + 2 * i, 2);
+            out[i] = float_of_bits((uint32_t)half << 16);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&half, elements + 2 * i, 2);
+            out[i] = float_of_f16(half);
+        }
     }
-    memcpy(half, elements, 2 * n);
-    if (type == WEIR_FLOAT_BF16)
-        for (size_t i = 0; i < n; i++)
-            out[i] = float_of_bits((uint32_t)half[i] << 16);
-    else
-        for (size_t i = 0; i < n; i++)
-            out[i] = float_of_f16(half[i]);
 }
 
+/* By a mask: a branch here keeps compilers from making vectors of the loops around it. */
 static inline float finite_or_zero(float f)
 {
-    uint32_t bits = bits_of_float(f);
-    return float_of_bits((bits & 0x7f800000) == 0x7f800000 ? 0 : bits);
+    const uint32_t bits = bits_of_float(f);
+    const uint32_t finite = (bits & 0x7f800000) != 0x7f800000;
+    return float_of_bits(bits & (0 - finite));
 }
 
 /* A float32 squared is exact as a double, so fusing would change nothing. */
@@ -89,27 +97,26 @@ static void squares(enum weir_float type, const uint8_t *elements, size_t n, dou
 /* Rounded by adding 1.5 * 2^23, which leaves an integer in the low bits: to nearest, ties to even.
  * A NaN becomes the first item. */
 static void quantise(const struct quantise_step *step, const uint8_t *elements, size_t n,
-                     uint8_t *items)
+                     uint8_t *restrict items)
 {
     const float rounder = 12582912.0F, inverse = step->inverse;
     const float first = step->first, last = step->last;
     float f[QUANTISE_CHUNK];
-    uint16_t item[QUANTISE_CHUNK];
     floats_of(step->type, elements, n, f);
     for (size_t i = 0; i < n; i++) {
         float q = f[i] * inverse;
         q = q > first ? q : first;
         q = q < last ? q : last;
         uint32_t bits = bits_of_float(q + rounder) - bits_of_float(rounder);
-        item[i] = (uint16_t)(bits + QUANTISE_ZERO);
+        const uint16_t item = (uint16_t)(bits + QUANTISE_ZERO);
+        memcpy(items + 2 * i, &item, 2);
     }
-    memcpy(items, item, 2 * n);
 }
 
 /* Strictly below half a step: a float32 difference is rounded, and what is rounded to less than a
  * float32 is less than it.  A zero keeps its sign. */
 static size_t misfits(const struct quantise_step *step, const uint8_t *elements,
-                      const uint8_t *made, size_t n, uint8_t *out)
+                      const uint8_t *made, size_t n, uint8_t *restrict out)
 {
     const float half = step->half;
     float f[QUANTISE_CHUNK], m[QUANTISE_CHUNK];
@@ -128,20 +135,22 @@ static size_t misfits(const struct quantise_step *step, const uint8_t *elements,
     return sum;
 }
 
-/* Errors of elements that are not finite are 0: they are kept whole. */
+/* Errors of elements that are not finite are 0: they are kept whole.  The largest is found among
+ * the bits, whose order is that of the magnitudes: compilers make vectors of that. */
 static float add_errors(enum weir_float type, const uint8_t *elements, const uint8_t *made,
                         size_t n, double sum[SUM_LANES])
 {
-    float f[QUANTISE_CHUNK], m[QUANTISE_CHUNK], largest = 0;
+    float f[QUANTISE_CHUNK], m[QUANTISE_CHUNK];
+    uint32_t largest = 0;
     floats_of(type, elements, n, f);
     floats_of(type, made, n, m);
     for (size_t i = 0; i < n; i++) {
         f[i] = finite_or_zero(f[i] - m[i]);
-        float magnitude = float_of_bits(bits_of_float(f[i]) & 0x7fffffff);
+        uint32_t magnitude = bits_of_float(f[i]) & 0x7fffffff;
         largest = magnitude > largest ? magnitude : largest;
     }
     add_squares(f, n, sum);
-    return largest;
+    return float_of_bits(largest);
 }
 
 #endif

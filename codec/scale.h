@@ -22,25 +22,24 @@ static inline uint32_t scale_bits_of(float f)
     return u;
 }
 
-static void scale_to_bf16(const float *number, size_t n, float scale, uint8_t *out)
+static void scale_to_bf16(const float *restrict number, size_t n, float scale,
+                          uint8_t *restrict out)
 {
-    uint16_t made[SCALE_CHUNK];
     for (size_t i = 0; i < n; i++) {
         uint32_t u = scale_bits_of(number[i] * scale);
         uint32_t rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
-        made[i] = (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+        const uint16_t made = (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+        memcpy(out + 2 * i, &made, 2);
     }
-    memcpy(out, made, 2 * n);
 }
 
-static void scale_to_f32(const float *number, size_t n, float scale, uint8_t *out)
+static void scale_to_f32(const float *restrict number, size_t n, float scale, uint8_t *restrict out)
 {
-    uint32_t made[SCALE_CHUNK];
     for (size_t i = 0; i < n; i++) {
-        uint32_t u = scale_bits_of(number[i] * scale);
-        made[i] = (u & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : u;
+        const uint32_t u = scale_bits_of(number[i] * scale);
+        const uint32_t made = (u & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : u;
+        memcpy(out + 4 * i, &made, 4);
     }
-    memcpy(out, made, 4 * n);
 }
 
 static void scale_to_f16(const float *number, size_t n, float scale, uint8_t *out)
@@ -51,7 +50,8 @@ static void scale_to_f16(const float *number, size_t n, float scale, uint8_t *ou
     }
 }
 
-static void numbers_of(const struct weir_transform *t, const uint8_t *items, size_t n, float *out)
+static void numbers_of(const struct weir_transform *t, const uint8_t *restrict items, size_t n,
+                       float *restrict out)
 {
     if (t->number != WEIR_NUMBER_INT) {
         const float *value = t->number == WEIR_NUMBER_E4M3 ? number_e4m3 : number_e5m2;
@@ -61,10 +61,11 @@ static void numbers_of(const struct weir_transform *t, const uint8_t *items, siz
         for (size_t i = 0; i < n; i++)
             out[i] = (float)((int)items[i] - 128);
     } else {
-        uint16_t item[SCALE_CHUNK];
-        memcpy(item, items, 2 * n);
-        for (size_t i = 0; i < n; i++)
-            out[i] = (float)((int)item[i] - 32768);
+        for (size_t i = 0; i < n; i++) {
+            uint16_t item;
+            memcpy(&item, items + 2 * i, 2);
+            out[i] = (float)((int)item - 32768);
+        }
     }
 }
 

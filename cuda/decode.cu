@@ -49,8 +49,8 @@ static uint8_t way_of(const struct weir_coding *coding)
 {
     const struct weir_part *p = &coding->part[0];
     const int raw_bits = 8 * p->item_bytes - p->drop_bits - p->symbol_bits;
-    if (coding->n_parts != 1 || p->count != 1 || p->item_bytes != 2 || !p->sign_first ||
-        p->drop_bits || raw_bits < FAST_LOW || raw_bits > FAST_HIGH)
+    if (coding->transform.kind || coding->n_parts != 1 || p->count != 1 || p->item_bytes != 2 ||
+        !p->sign_first || p->drop_bits || raw_bits < FAST_LOW || raw_bits > FAST_HIGH)
         return 0;
     return (uint8_t)(1 + 2 * (raw_bits - FAST_LOW) + (p->freq[0] > 0));
 }
@@ -60,6 +60,15 @@ static void describe(const struct weir_coding *coding, const uint32_t *tables,
 {
     out->elem_bytes = coding->elem_bytes;
     out->n_parts = coding->n_parts;
+    const struct weir_transform *t = &coding->transform;
+    out->transform.kind = t->kind;
+    out->transform.number = t->number;
+    out->transform.made = t->made;
+    out->transform.item_bytes = t->item_bytes;
+    out->transform.row_elements = t->row_elements;
+    out->transform.block_rows = t->block_rows;
+    out->transform.block_cols = t->block_cols;
+    out->transform.blocks_in_row = t->kind ? (t->row_elements - 1) / t->block_cols + 1 : 0;
     for (int i = 0; i < coding->n_parts; i++) {
         const struct weir_part *p = &coding->part[i];
         out->part[i] = {tables + i * N_SLOTS,
@@ -96,6 +105,8 @@ weir_err weir_gpu_coding_new(struct weir_gpu *gpu, const struct weir_coding *cod
                              struct weir_gpu_coding **out)
 {
     weir_err err = weir_coding_check(coding);
+    if (!err && !weir_gpu_decodes(coding))
+        err = WEIR_ERR_UNSUPPORTED;
     if (err)
         return err;
     struct weir_gpu_coding *c = (struct weir_gpu_coding *)calloc(1, sizeof(*c));
@@ -161,7 +172,7 @@ static bool tile_is_fine(const struct weir_gpu_tile *t)
            (uintptr_t)t->out % STREAM_ALIGN == 0 && t->plain_bytes &&
            t->plain_bytes <= WEIR_TILE_BYTES && t->head.payload_bytes <= WEIR_TILE_BYTES &&
            (t->head.mode == WEIR_TILE_RAW || t->head.mode == WEIR_TILE_CONST ||
-            (t->head.mode == WEIR_TILE_SPLIT && t->coding));
+            ((t->head.mode == WEIR_TILE_SPLIT || t->head.mode == WEIR_TILE_MADE) && t->coding));
 }
 
 /* Puts the tile into the last block, or begins a new one. */

@@ -20,11 +20,19 @@
 extern "C" {
 #endif
 
+/* Whether tiles of a coding are decoded by the device, but for those of mode WEIR_TILE_ZSTD; else
+ * they are given to it plain. */
+static inline bool weir_gpu_decodes(const struct weir_coding *coding)
+{
+    return coding->transform.kind == WEIR_TRANSFORM_NONE ||
+           coding->transform.kind == WEIR_TRANSFORM_SCALE;
+}
+
 struct weir_gpu_coding; /* a coding's tables in device memory */
 struct weir_gpu_batch;  /* tiles to decode in one go */
 
 /* Uploads what decoding with `coding` needs (16 KiB a part); waits.
- * WEIR_ERR_UNSUPPORTED: a coding that only the host decodes. */
+ * WEIR_ERR_UNSUPPORTED: not weir_gpu_decodes(). */
 WEIR_MUST_CHECK weir_err weir_gpu_coding_new(struct weir_gpu *gpu, const struct weir_coding *coding,
                                              struct weir_gpu_coding **out);
 void weir_gpu_coding_free(struct weir_gpu *gpu, struct weir_gpu_coding *coding); /* NULL is fine */
@@ -34,7 +42,7 @@ struct weir_gpu_tile {
     const void *payload; /* device memory, 16-byte aligned, readable (any bytes) up to the next
                           * multiple of 16 bytes, as it is in an extent */
     void *out;           /* device memory, 16-byte aligned, plain_bytes */
-    struct weir_tile_head head; /* mode: RAW, CONST or SPLIT */
+    struct weir_tile_head head; /* mode: RAW, CONST, SPLIT or MADE */
     uint32_t plain_bytes;       /* at most WEIR_TILE_BYTES */
 };
 

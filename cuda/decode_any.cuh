@@ -3,6 +3,7 @@
 #ifndef WEIR_CUDA_DECODE_ANY_CUH
 #define WEIR_CUDA_DECODE_ANY_CUH
 
+#include "decode_made.cuh"
 #include "decode_rows.cuh"
 #include "xxh3.cuh"
 
@@ -175,14 +176,21 @@ static __device__ __noinline__ bool decode_any(const struct device_coding *codin
     const uint32_t n_parts = coding ? coding->n_parts : 0;
     const uint32_t elem_bytes = coding ? coding->elem_bytes : 1;
     bool fine = tile && tile->payload_bytes && tile->payload_bytes <= tile->plain_bytes;
-    bool is_split = fine && tile->mode == WEIR_TILE_SPLIT;
+    const struct device_transform transform = coding ? coding->transform : device_transform{};
+    const bool is_made = fine && tile->mode == WEIR_TILE_MADE;
+    const bool is_split = is_made || (fine && tile->mode == WEIR_TILE_SPLIT);
+    const uint32_t item_bytes = is_made ? transform.item_bytes : elem_bytes;
+    const uint32_t n = tile ? tile->plain_bytes / elem_bytes : 0;
+    struct made_view made = {};
     if (is_split)
-        fine = n_parts && tile->plain_bytes % elem_bytes == 0;
+        fine = n_parts && tile->plain_bytes % elem_bytes == 0 &&
+               is_made == (transform.kind == WEIR_TRANSFORM_SCALE) &&
+               (!is_made || view_made(transform, tile, elem_bytes, n, &made));
     else if (fine && tile->mode == WEIR_TILE_RAW)
         fine = copy_raw(tile);
     else if (fine)
         fine = tile->mode == WEIR_TILE_CONST && repeat_element(tile, elem_bytes);
-    uint32_t at = 0;
+    uint32_t at = made.bytes;
     for (uint32_t i = 0; i < n_parts; i++) {
         const struct device_part *part = &coding->part[i];
         __syncthreads(); /* all warps are done with the last table */
@@ -191,14 +199,16 @@ static __device__ __noinline__ bool decode_any(const struct device_coding *codin
         __syncthreads();
         if (!fine || !is_split)
             continue;
-        const struct item_place to = {part, tile->out, elem_bytes,
-                                      tile->plain_bytes / elem_bytes * part->count};
+        const struct item_place to = {part, tile->out + (elem_bytes - item_bytes) * n, item_bytes,
+                                      n * part->count};
         fine = decode_part(tile, &to, table, ring, &at);
     }
     if (is_split && at != tile->payload_bytes)
         fine = false;
     if (!fine)
         return false;
+    if (is_made)
+        make_elements(transform, made, tile->out, elem_bytes, n);
     __syncwarp(); /* what other threads wrote is hashed */
     return xxh3_of(tile->out, tile->plain_bytes) == tile->xxh3;
 }

@@ -41,9 +41,17 @@ struct device_part {
     bool sign_first;
 };
 
+/* Of kind SCALE, or none; as in codec/tile.h. */
+struct device_transform {
+    uint32_t row_elements, block_rows, block_cols;
+    uint32_t blocks_in_row;
+    uint8_t kind, number, made, item_bytes;
+};
+
 struct device_coding {
     uint16_t elem_bytes;
     uint8_t n_parts;
+    struct device_transform transform;
     struct device_part part[WEIR_MAX_PARTS];
 };
 

@@ -37,6 +37,20 @@ static __device__ __forceinline__ void form_decode(uint4 low, uint32_t codes0, u
     form_decode_step(low.z, low.w, codes1, high, a[1]);
 }
 
+/* Puts an exception of these 32 columns in, if it is this lane's. */
+static __device__ __forceinline__ void form_put_exception(uint32_t e, uint32_t lane,
+                                                          uint32_t a[2][4])
+{
+    if ((e >> 19 & 31) != lane)
+        return;
+    const uint32_t at = (e >> 22 & 4) | (e >> 17 & 3);
+    const uint32_t bytes = e >> 16 & 1 ? 0x5410 : 0x3254;
+#pragma unroll
+    for (uint32_t k = 0; k < 8; k++)
+        if (k == at)
+            a[k / 4][k % 4] = __byte_perm(a[k / 4][k % 4], e, bytes);
+}
+
 /* Puts the exceptions of a quarter of a unit, 32 columns, in.  word(i): the i-th of the unit's four
  * words. */
 template <class F>
@@ -55,14 +69,8 @@ static __device__ __forceinline__ void form_put_exceptions(F word, const uint32_
         const uint32_t e = list ? list[i] : word(i);
         if (e == WEIR_FORM_NONE)
             break;
-        if (e >> 25 != quarter || (e >> 19 & 31) != lane)
-            continue;
-        const uint32_t at = (e >> 22 & 4) | (e >> 17 & 3);
-        const uint32_t bytes = e >> 16 & 1 ? 0x5410 : 0x3254;
-#pragma unroll
-        for (uint32_t k = 0; k < 8; k++)
-            if (k == at)
-                a[k / 4][k % 4] = __byte_perm(a[k / 4][k % 4], e, bytes);
+        if (e >> 25 == quarter)
+            form_put_exception(e, lane, a);
     }
 }
 

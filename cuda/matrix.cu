@@ -3,9 +3,8 @@
 #include <cuda_bf16.h>
 #include <string.h>
 
-#include "form.cuh"
 #include "fragment.cuh"
-#include "gpu_private.h"
+#include "pack.cuh"
 
 enum { THREADS = 256, COUNTS_BYTES = WEIR_GPU_ALIGN, SPARE_LINES = 8, SPARE_PART = 8 };
 
@@ -14,23 +13,31 @@ static uint64_t aligned(uint64_t bytes)
     return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
 }
 
-/* ---- the resident form ---- */
+/* ---- the resident forms ---- */
 
 /* Room for an eighth more than was expected. */
-static uint64_t most_lines(uint64_t exceptions)
+static uint64_t most_lines(enum weir_gpu_form form, uint64_t exceptions)
 {
-    const uint64_t lines = weir_form_lines(exceptions);
+    const uint64_t lines =
+        form == WEIR_GPU_Q8 ? weir_form_q8_lines(exceptions) : weir_form_lines(exceptions);
     return lines + lines / SPARE_PART + SPARE_LINES;
 }
 
-static uint64_t unit_bytes(uint32_t n_rows, uint32_t n_columns)
+static uint64_t unit_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns)
 {
-    return aligned(weir_form_units(n_rows, n_columns) * WEIR_FORM_UNIT_BYTES);
+    const uint64_t one =
+        form == WEIR_GPU_Q8 ? (uint64_t)WEIR_FORM_Q8_UNIT_BYTES : (uint64_t)WEIR_FORM_UNIT_BYTES;
+    return aligned(weir_form_units(n_rows, n_columns) * one);
 }
 
-static uint64_t line_bytes(uint64_t exceptions)
+static uint64_t step_bytes(enum weir_gpu_form form, uint32_t n_rows)
 {
-    return aligned(most_lines(exceptions) * WEIR_FORM_LINE * sizeof(uint32_t));
+    return form == WEIR_GPU_Q8 ? aligned(weir_form_q8_step_bytes(n_rows)) : 0;
+}
+
+static uint64_t line_bytes(enum weir_gpu_form form, uint64_t exceptions)
+{
+    return aligned(most_lines(form, exceptions) * WEIR_FORM_LINE * sizeof(uint32_t));
 }
 
 uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns,
@@ -38,34 +45,48 @@ uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_
 {
     if (form == WEIR_GPU_ROWS)
         return aligned((uint64_t)n_rows * n_columns * sizeof(uint16_t));
-    return unit_bytes(n_rows, n_columns) + line_bytes(exceptions) + COUNTS_BYTES;
+    return unit_bytes(form, n_rows, n_columns) + step_bytes(form, n_rows) +
+           line_bytes(form, exceptions) + COUNTS_BYTES;
 }
 
-weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *room, uint32_t n_rows,
-                               uint32_t n_columns, uint64_t exceptions,
-                               const uint8_t high[WEIR_FORM_CODES], struct weir_gpu_matrix *out)
+/* m: form, rows and columns. */
+static weir_err begin(struct weir_gpu_stream *s, struct weir_gpu_matrix m, uint8_t *room,
+                      uint64_t exceptions, struct weir_gpu_matrix *out)
 {
-    if (!n_rows || !n_columns || most_lines(exceptions) > UINT32_MAX)
+    if (!m.n_rows || !m.n_columns || most_lines(m.form, exceptions) > UINT32_MAX)
         return WEIR_ERR_INVALID;
-    struct weir_gpu_matrix m = {};
-    m.form = WEIR_GPU_PACKED;
-    m.n_rows = n_rows;
-    m.n_columns = n_columns;
     m.at = room;
-    m.lines = (uint8_t *)room + unit_bytes(n_rows, n_columns);
-    m.counts = (uint32_t *)((uint8_t *)m.lines + line_bytes(exceptions));
-    m.most_lines = (uint32_t)most_lines(exceptions);
-    memcpy(m.high, high, sizeof(m.high));
+    m.steps = room + unit_bytes(m.form, m.n_rows, m.n_columns);
+    m.lines = (uint8_t *)m.steps + step_bytes(m.form, m.n_rows);
+    m.counts = (uint32_t *)((uint8_t *)m.lines + line_bytes(m.form, exceptions));
+    m.most_lines = (uint32_t)most_lines(m.form, exceptions);
     const weir_err err = gpu_err(cudaMemsetAsync(m.counts, 0, COUNTS_BYTES, s->cuda));
     if (!err)
         *out = m;
     return err;
 }
 
+weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *room, uint32_t n_rows,
+                               uint32_t n_columns, uint64_t exceptions,
+                               const uint8_t high[WEIR_FORM_CODES], struct weir_gpu_matrix *out)
+{
+    struct weir_gpu_matrix m = {WEIR_GPU_PACKED, n_rows, n_columns};
+    memcpy(m.high, high, sizeof(m.high));
+    return begin(s, m, (uint8_t *)room, exceptions, out);
+}
+
+weir_err weir_gpu_matrix_begin_q8(struct weir_gpu_stream *s, void *room, uint32_t n_rows,
+                                  uint32_t n_columns, uint64_t exceptions,
+                                  struct weir_gpu_matrix *out)
+{
+    const struct weir_gpu_matrix m = {WEIR_GPU_Q8, n_rows, n_columns};
+    return begin(s, m, (uint8_t *)room, exceptions, out);
+}
+
 weir_err weir_gpu_matrix_check_wait(struct weir_gpu_stream *s, const struct weir_gpu_matrix *m,
                                     bool *fits, uint64_t *exceptions)
 {
-    uint32_t counts[2];
+    uint32_t counts[3];
     weir_err err = weir_gpu_to_host(s, counts, m->counts, sizeof(counts));
     if (!err)
         err = weir_gpu_stream_wait(s);
@@ -73,7 +94,7 @@ weir_err weir_gpu_matrix_check_wait(struct weir_gpu_stream *s, const struct weir
         return err;
     *fits = counts[0] <= m->most_lines;
     if (exceptions)
-        *exceptions = counts[1];
+        *exceptions = m->form == WEIR_GPU_Q8 ? counts[2] : counts[1];
     return WEIR_OK;
 }
 
@@ -140,6 +161,8 @@ weir_err weir_gpu_matrix_pick(struct weir_gpu_stream *s, const struct weir_gpu_m
                               const uint32_t *row, uint32_t n, float scale, float *to,
                               size_t to_stride)
 {
+    if (m->form == WEIR_GPU_Q8)
+        return q8_pick(s, m, row, n, scale, to, to_stride);
     struct picking p = {};
     p.at = (const uint8_t *)m->at;
     p.lines = (const uint32_t *)m->lines;

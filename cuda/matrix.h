@@ -1,14 +1,16 @@
 /* matrix.h - BF16 matrices in device memory, and vectors times them: the multiplication in which a
  * token's time goes by.
  *
- * A matrix lies there in one of two forms:
+ * A matrix lies there in one of three forms:
  *
  *   WEIR_GPU_ROWS    BF16, row by row, as tensors of checkpoints are
  *   WEIR_GPU_PACKED  the resident form: 12.07 bits a weight, decoded in registers.  It is made from
  *                    rows on the device; `form.h` is the same on the CPU and describes it
+ *   WEIR_GPU_Q8      the resident form of weights that are whole steps of their row: 7.13 bits and
+ *                    exceptions; `form_q8.h`
  *
  * The multiplication of a vector adds up its products in one order, which depends on the number of
- * columns alone: the same bits from either form, whichever other vectors are multiplied with in the
+ * columns alone: the same bits from any form, whichever other vectors are multiplied with in the
  * same launch, whatever the place among them, on every device of one compute capability.  Sums are
  * F32 in the tensor cores, products exact. */
 #ifndef WEIR_CUDA_MATRIX_H
@@ -24,7 +26,7 @@ enum {
     WEIR_GPU_MOST_VECTORS = 64, /* of one weir_gpu_multiply() */
 };
 
-enum weir_gpu_form { WEIR_GPU_ROWS, WEIR_GPU_PACKED };
+enum weir_gpu_form { WEIR_GPU_ROWS, WEIR_GPU_PACKED, WEIR_GPU_Q8 };
 
 /* A matrix in device memory of the caller's.  Plain data: may be copied, and points into it. */
 struct weir_gpu_matrix {
@@ -32,17 +34,18 @@ struct weir_gpu_matrix {
     uint32_t n_rows, n_columns;
     /* the first weight of the first row (aligned to 16 bytes), or the first unit */
     void *at;
-    /* WEIR_GPU_PACKED */
+    /* WEIR_GPU_PACKED, WEIR_GPU_Q8 */
     void *lines;      /* lists of exceptions, WEIR_FORM_LINE words a line */
-    uint32_t *counts; /* [0]: lines in use, [1]: exceptions; on the device */
+    uint32_t *counts; /* [0]: lines in use, [1]: exceptions, [2]: of them in lines; on the device */
     uint32_t most_lines;
-    uint8_t high[8]; /* the high bytes without sign that have codes */
+    uint8_t high[8]; /* WEIR_GPU_PACKED: the high bytes without sign that have codes */
+    void *steps;     /* WEIR_GPU_Q8: scaled, of each 16 rows */
 };
 
 /* ---- the resident form ---- */
 
-/* What a matrix of that form takes, all counted: bytes.  `exceptions` expected of it (in
- * WEIR_GPU_PACKED; there is room for some more). */
+/* What a matrix of that form takes, all counted: bytes.  `exceptions` expected of it (not
+ * in WEIR_GPU_ROWS; there is room for some more). */
 uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns,
                                uint64_t exceptions);
 
@@ -53,6 +56,13 @@ WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *
                                                uint32_t n_rows, uint32_t n_columns,
                                                uint64_t exceptions, const uint8_t high[8],
                                                struct weir_gpu_matrix *out);
+
+/* The same of WEIR_GPU_Q8.  Any matrix is right; one whose rows are no whole steps has nothing but
+ * exceptions.  Here, and in weir_gpu_matrix_bytes() and _check_wait(), `exceptions` are those in
+ * units that have more than WEIR_FORM_Q8_INLINE: others come along. */
+WEIR_MUST_CHECK weir_err weir_gpu_matrix_begin_q8(struct weir_gpu_stream *s, void *room,
+                                                  uint32_t n_rows, uint32_t n_columns,
+                                                  uint64_t exceptions, struct weir_gpu_matrix *out);
 
 /* Queues the packing of rows first_row .. first_row + n_rows - 1, which lie one behind the other at
  * `rows` (device memory, aligned to 16 bytes).  Each row once; first_row a multiple of 16, and

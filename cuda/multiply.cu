@@ -19,6 +19,7 @@ static struct multiply_job job_of(const struct weir_gpu_product *product)
     struct multiply_job job = {};
     job.weights = (const uint8_t *)m->at;
     job.lines = (const uint32_t *)m->lines;
+    job.steps = (const uint32_t *)m->steps;
     memcpy(&job.high, m->high, sizeof(job.high));
     job.n_rows = m->n_rows;
     job.n_columns = m->n_columns;
@@ -39,6 +40,8 @@ weir_err weir_gpu_multiply(struct weir_gpu_stream *s, const struct weir_gpu_prod
         return WEIR_ERR_INVALID;
     const struct multiply_job job = job_of(product);
     const uint32_t groups = fragment_groups(product->n);
+    if (product->matrix->form == WEIR_GPU_Q8)
+        return multiply_q8(s, &job, groups);
     return product->matrix->form == WEIR_GPU_PACKED ? multiply_packed(s, &job, groups)
                                                     : multiply_rows(s, &job, groups);
 }
@@ -69,6 +72,17 @@ static bool may_gate(const struct weir_gpu_gate *g)
     return g->width % FRAGMENT_COLUMNS == 0;
 }
 
+static weir_err multiply_around_norm(struct weir_gpu_stream *s,
+                                     const struct weir_gpu_product *product,
+                                     const struct multiply_around *around)
+{
+    const struct multiply_job job = job_of(product);
+    if (product->matrix->form == WEIR_GPU_Q8)
+        return multiply_q8_around(s, &job, around);
+    return product->matrix->form == WEIR_GPU_PACKED ? multiply_packed_around(s, &job, around)
+                                                    : multiply_rows_around(s, &job, around);
+}
+
 weir_err weir_gpu_op_chain(struct weir_gpu_stream *s, const struct weir_gpu_chain *chain)
 {
     const struct weir_gpu_product *product = chain->product;
@@ -81,9 +95,7 @@ weir_err weir_gpu_op_chain(struct weir_gpu_stream *s, const struct weir_gpu_chai
         around.gate = *gate;
     weir_err err;
     if (may_norm(chain->norm)) {
-        const struct multiply_job job = job_of(product);
-        err = product->matrix->form == WEIR_GPU_PACKED ? multiply_packed_around(s, &job, &around)
-                                                       : multiply_rows_around(s, &job, &around);
+        err = multiply_around_norm(s, product, &around);
     } else {
         err = weir_gpu_op_norm(s, 1, chain->norm);
         if (!err)

@@ -32,7 +32,6 @@ template <int GROUPS, int WAY> struct batch {
     static constexpr int BLOCKS = GROUPS <= 1 ? 2 : 1;
     static constexpr bool KEEP_X = GROUPS == 2; /* in registers, for all tiles of a step */
     static constexpr int X_SLOTS = GROUPS == 4 ? 1 : 2;
-    static constexpr int BARS = 2 * TILES + X_SLOTS;                /* of a warp */
     static constexpr int OUTS = ONE ? TILE_ROWS : 128 * NB;         /* numbers of a tile */
     static constexpr int ROUND = ONE ? TILES : GROUPS == 1 ? 2 : 1; /* tiles added up at a time */
     static constexpr uint32_t X_BYTES = ONE ? 2 * STEP_COLUMNS : 1024 * NB; /* of a step */

@@ -8,8 +8,8 @@
  * whatever the number of vectors, form and blocks.  A block has a warp for each part.  It takes
  * neighbouring tiles, up to TILES side by side (a pass), so that what has come of x serves all of
  * them; each has its slot, which is filled with the tile's next step as soon as this one is done.
- * A tile that is alone has two, for two steps.  More on its way at a time is slower: all reads, x's
- * and those of the kernels ahead too, wait behind it.
+ * A tile that is alone and wide has two, for two steps.  More on its way at a time is slower: all
+ * slots filled, 159 instead of 87 us at 28672x8192 (1).
  *
  * Four warps share what issues instructions: one that each warp has to do once costs 2 ns of a
  * launch that takes 4 us.  So little is worked out before the first bytes are asked for.
@@ -81,8 +81,8 @@ template <class STEP, class B> struct weights {
         if (!j.two_steps)
             return;
         turn(j);
-        for (uint32_t r = 0; r < to_fetch.n_tiles; r++)
-            fetch(j, r, lane);
+        if (to_fetch.n_tiles)
+            fetch(j, 0, lane);
         to_fetch.move(j, part, end);
         turn(j);
         phase = 0;
@@ -196,12 +196,12 @@ static __device__ __forceinline__ void begin(const struct multiply_job &j, weigh
                                              vectors<STEP, B> &v, uint32_t part, uint32_t lane,
                                              uint32_t n_tiles)
 {
-    if (lane < B::BARS)
+    if (lane < B::TILES + B::X_SLOTS)
         bar_init(w.bars + 8 * lane,
-                 lane < 2 * B::TILES ? STEP::ARRIVALS : copying<STEP::ENGINE_FOR_X>::ARRIVALS);
+                 lane < B::TILES ? STEP::ARRIVALS : copying<STEP::ENGINE_FOR_X>::ARRIVALS);
     bars_are_ready();
-    w.both_slots = 2 * w.slots + j.two_steps * j.pass_tiles * STEP::SLOT_BYTES;
-    w.both_bars = 2 * w.bars + j.two_steps * j.pass_tiles * 8;
+    w.both_slots = 2 * w.slots + j.two_steps * STEP::SLOT_BYTES;
+    w.both_bars = 2 * w.bars + j.two_steps * 8;
     w.second = !j.two_steps;
     w.phase = v.n = 0;
     asm volatile("mov.b32 %0, %2;\nmov.b32 %1, %3;"
@@ -221,7 +221,7 @@ static __global__ void __launch_bounds__(LANES *WARPS, batch<GROUPS, WAY>::BLOCK
 {
     using B = batch<GROUPS, WAY>;
     extern __shared__ __align__(128) uint8_t room[]; /* sums, slots of x, slots of weights */
-    __shared__ uint64_t bars[WARPS][B::BARS];
+    __shared__ uint64_t bars[WARPS][B::TILES + B::X_SLOTS];
     const uint32_t part = __shfl_sync(~0u, threadIdx.x / LANES, 0); /* known to be uniform */
     const uint32_t lane = threadIdx.x % LANES, unit = B::IS_GATED ? 2 : 1;
     const uint32_t first = unit * (blockIdx.x * j.least + min(blockIdx.x, j.n_more));
@@ -231,9 +231,9 @@ static __global__ void __launch_bounds__(LANES *WARPS, batch<GROUPS, WAY>::BLOCK
     v.whole = shared_at(room) + B::SUM_BYTES;
     v.slots = v.whole + part * B::X_SLOTS * B::X_BYTES;
     w.slots = shared_at(room) + B::FIXED_BYTES +
-              part * j.pass_tiles * (1 + j.two_steps) * STEP::SLOT_BYTES;
+              part * (j.two_steps ? 2 : j.pass_tiles) * STEP::SLOT_BYTES;
     w.bars = shared_at(bars[part]);
-    v.bars = w.bars + 8 * 2 * B::TILES;
+    v.bars = w.bars + 8 * B::TILES;
     w.to_fetch = place{first, min(j.pass_tiles, end - first), part};
     const bool idle = part >= j.n_steps;
     gpu_let_next_begin();

@@ -43,8 +43,8 @@ static size_t deal(struct multiply_job *job, uint32_t most_blocks, size_t most_s
     const uint32_t most = job->least + (job->n_more != 0);
     const uint32_t passes = (most + at_once - 1) / at_once;
     job->pass_tiles = (most + passes - 1) / passes * unit;
-    job->two_steps = job->pass_tiles == 1 && most_slots > 1;
-    return job->pass_tiles * (1 + job->two_steps) * WARPS * STEP::SLOT_BYTES;
+    job->two_steps = job->pass_tiles == 1 && job->n_steps > 2 * PARTS && most_slots > 1;
+    return (job->two_steps ? 2 : job->pass_tiles) * WARPS * STEP::SLOT_BYTES;
 }
 
 /* *fits false: this device has too little shared memory for it. */
@@ -54,7 +54,7 @@ static weir_err launch_multiply(struct weir_gpu_stream *s, struct multiply_job j
 {
     using B = batch<GROUPS, WAY>;
     const size_t slot_bytes = (size_t)WARPS * STEP::SLOT_BYTES;
-    const size_t bar_bytes = WARPS * B::BARS * sizeof(uint64_t);
+    const size_t bar_bytes = WARPS * (B::TILES + B::X_SLOTS) * sizeof(uint64_t);
     const size_t other_bytes = bar_bytes + B::FIXED_BYTES;
     struct multiply_room room = {};
     cudaError_t e = measure_room(s->gpu->device, &room);

@@ -68,6 +68,13 @@ static __device__ __forceinline__ uint4 read_16(uint32_t at)
     return v;
 }
 
+static __device__ __forceinline__ uint2 read_8(uint32_t at)
+{
+    uint2 v;
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(at) : "memory");
+    return v;
+}
+
 static __device__ __forceinline__ uint32_t read_4(uint32_t at)
 {
     uint32_t v;
@@ -101,6 +108,26 @@ static __device__ __forceinline__ void copy_bulk(uint32_t to, const void *from, 
 #endif
 }
 
+/* As copy_bulk, of two pieces; the second goes behind the first.  All warps read the second again
+ * and again: it may stay in the L2 cache. */
+static __device__ __forceinline__ void copy_bulk_two(uint32_t to, const void *from, uint32_t bytes,
+                                                     const void *more, uint32_t more_bytes,
+                                                     uint32_t bar)
+{
+#if HAS_BULK_COPY
+    const uint64_t evict_first = 0x12f0000000000000;
+    asm volatile("{\n.reg .pred p;\n.reg .b32 t;\nelect.sync t|p, 0xffffffff;\n"
+                 "@p mbarrier.arrive.expect_tx.shared.b64 _, [%3], %7;\n"
+                 "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".L2::cache_hint [%0], [%1], %2, [%3], %8;\n"
+                 "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 " [%4], [%5], %6, [%3];\n}" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(bar), "r"(to + bytes), "l"(more), "r"(more_bytes),
+                 "r"(bytes + more_bytes), "l"(evict_first)
+                 : "memory");
+#endif
+}
+
 /* Copies by the engine, or by the threads of a warp: where there is no engine, and what must not
  * wait in its queue.  The barrier has ARRIVALS.
  *
@@ -118,6 +145,21 @@ template <bool ENGINE> struct copying {
         } else {
             for (uint32_t i = 16 * lane; i < n; i += 16 * LANES)
                 copy_16(to + i, (const uint8_t *)from + i, 16);
+            bar_arrive_after_copies(bar);
+        }
+    }
+
+    /* Two pieces, one behind the other. */
+    static __device__ __forceinline__ void two(uint32_t to, const void *from, uint32_t n,
+                                               const void *more, uint32_t more_n, uint32_t lane,
+                                               uint32_t bar)
+    {
+        if (BULK) {
+            copy_bulk_two(to, from, n, more, more_n, bar);
+        } else {
+            for (uint32_t i = 16 * lane; i < n + more_n; i += 16 * LANES)
+                copy_16(to + i, i < n ? (const uint8_t *)from + i : (const uint8_t *)more + i - n,
+                        16);
             bar_arrive_after_copies(bar);
         }
     }

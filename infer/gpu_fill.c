@@ -70,7 +70,7 @@ static weir_err put_tile(struct hand *hand, struct fill_job *job,
     struct fill_tile *to = &job->tile[i];
     weir_err err = WEIR_OK;
     *to = (struct fill_tile){from->head, *at};
-    if (from->head.mode == WEIR_TILE_ZSTD || from->head.mode == WEIR_TILE_MADE) {
+    if (from->head.mode == WEIR_TILE_ZSTD) {
         const uint32_t n = gpu_tile_bytes(c->tensor, c->tile + i);
         const struct weir_coding *coding =
             weir_store_object(hand->fill->ck->store, from->object)->coding;

@@ -69,8 +69,10 @@ static weir_err pack_piece(struct load *l, const struct gpu_piece *p, uint32_t r
 static weir_err pack_matrix(struct load *l, const struct gpu_part_matrix *m, uint8_t *at,
                             struct weir_gpu_matrix *out)
 {
-    weir_err err =
-        weir_gpu_matrix_begin(l->w->done, at, m->n_rows, m->n_columns, m->exceptions, m->high, out);
+    weir_err err = m->is_q8 ? weir_gpu_matrix_begin_q8(l->w->done, at, m->n_rows, m->n_columns,
+                                                       m->exceptions, out)
+                            : weir_gpu_matrix_begin(l->w->done, at, m->n_rows, m->n_columns,
+                                                    m->exceptions, m->high, out);
     uint32_t row = 0;
     for (uint32_t i = 0; i < m->n_pieces && !err; i++) {
         err = pack_piece(l, &m->piece[i], row, out);
@@ -194,7 +196,7 @@ static weir_err check_part(struct gpu_weights *w, struct gpu_part *part,
     for (uint32_t i = 0; i < part->n_matrices; i++) {
         bool one_fits;
         uint64_t exceptions;
-        if (laid->matrix[i].form != WEIR_GPU_PACKED)
+        if (laid->matrix[i].form == WEIR_GPU_ROWS)
             continue;
         weir_err err =
             weir_gpu_matrix_check_wait(w->done, &laid->matrix[i], &one_fits, &exceptions);

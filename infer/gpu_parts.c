@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "checkpoint_private.h"
+#include "cuda/decode.h"
 
 enum {
     DECODED_ALIGN = 16,         /* of tiles, where the device decodes them */
@@ -101,15 +102,19 @@ uint64_t gpu_matrix_rows_bytes(const struct gpu_part_matrix *m)
     return (end + GPU_REGION_ALIGN - 1) / GPU_REGION_ALIGN * GPU_REGION_ALIGN;
 }
 
-static bool needs_base(const struct weir_store *store, const struct weir_checkpoint_tensor *t)
+/* Its tiles are stored, and of a coding that the device knows. */
+static bool tensor_decodes(const struct weir_store *store, const struct weir_checkpoint_tensor *t)
 {
-    return store && weir_object_needs_base(weir_store_object(store, t->object));
+    if (!store)
+        return true;
+    const struct weir_object *o = weir_store_object(store, t->object);
+    return !weir_object_needs_base(o) && (!o->coding || weir_gpu_decodes(o->coding));
 }
 
 bool gpu_matrix_decodes(const struct weir_store *store, const struct gpu_part_matrix *m)
 {
     for (uint32_t i = 0; i < m->n_pieces; i++)
-        if (m->piece[i].at % DECODED_ALIGN || needs_base(store, m->piece[i].tensor))
+        if (m->piece[i].at % DECODED_ALIGN || !tensor_decodes(store, m->piece[i].tensor))
             return false;
     return true;
 }

@@ -34,6 +34,7 @@ struct gpu_part_matrix {
     struct gpu_piece piece[GPU_MOST_PIECES];
     /* the resident form: filled in by who has taken a sample */
     bool packs;
+    bool is_q8; /* rows are whole steps; else `high` */
     uint8_t high[8];
     uint64_t exceptions, packed_bytes;
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/grid.h"
 #include "codec/huge.h"
 
 enum {
@@ -12,6 +13,7 @@ enum {
     SPARE_EXCEPTIONS = 1024, /* beyond twice what the sample lets expect, ... */
     SPARE_WEIGHTS = 1 << 14, /* ... and one in so many weights */
     HIGH_BYTES = 256,
+    HOPELESS_PART = 8, /* so much of a row that is no whole steps is exceptions, at least */
     LAYER_MATRICES = 7,
 };
 
@@ -45,11 +47,28 @@ static bool is_bf16(const struct weir_checkpoint_tensor *t)
     return strcmp(t->form.dtype, "BF16") == 0;
 }
 
-/* High bytes of rows from all over the tensor. */
-static weir_err sample(const struct kept *kept, struct weir_reader *reader,
-                       uint64_t count[HIGH_BYTES], uint64_t *n_weights, struct weir_diag *diag)
+/* What rows from all over the tensor say of it. */
+struct sample {
+    uint64_t count[HIGH_BYTES], n; /* high bytes; weights */
+    bool no_steps;                 /* rows are no whole steps; else so many are exceptions: */
+    uint64_t n_stepless, n_looked_at;
+};
+
+static void look_for_steps(const uint16_t *rows, uint64_t n_rows, size_t n_columns,
+                           struct sample *s)
 {
-    *n_weights = 0;
+    for (uint64_t i = 0; i < n_rows && !s->no_steps; i++, rows += n_columns) {
+        const uint16_t step = weir_grid_find(rows, n_columns, WEIR_GRID_MOST);
+        const size_t odd = weir_grid_count_odd(step, rows, n_columns, WEIR_GRID_MOST);
+        s->n_stepless += odd;
+        s->n_looked_at += n_columns;
+        s->no_steps = s->n_stepless > s->n_looked_at / HOPELESS_PART;
+    }
+}
+
+static weir_err sample(const struct kept *kept, struct weir_reader *reader, struct sample *s,
+                       struct weir_diag *diag)
+{
     for (uint64_t i = 0; i < SAMPLE_PLACES; i++) {
         const uint8_t *rows;
         uint64_t n, first = kept->n_rows * i / SAMPLE_PLACES;
@@ -57,9 +76,10 @@ static weir_err sample(const struct kept *kept, struct weir_reader *reader,
             weir_reader_rows(reader, kept->tensor, first, kept->n_rows - first, &rows, &n, diag);
         if (err)
             return err;
+        look_for_steps((const uint16_t *)(const void *)rows, n, (size_t)(kept->row_bytes / 2), s);
         for (uint64_t b = 1; b < n * kept->row_bytes; b += 2)
-            count[rows[b]]++;
-        *n_weights += n * kept->row_bytes / 2;
+            s->count[rows[b]]++;
+        s->n += n * kept->row_bytes / 2;
     }
     return WEIR_OK;
 }
@@ -79,21 +99,25 @@ static uint32_t room_for(uint64_t n_odd, uint64_t n_sample, uint64_t n_weights)
 static weir_err choose_resident(struct keep *k, struct kept *kept, struct weir_reader *reader,
                                 struct weir_diag *diag)
 {
-    uint64_t count[HIGH_BYTES] = {0}, n_sample;
+    struct sample s = {.n = 0};
     struct weir_resident_code code;
-    weir_err err = sample(kept, reader, count, &n_sample, diag);
+    const size_t n_rows = (size_t)kept->n_rows, n_cols = (size_t)(kept->row_bytes / 2);
+    const uint64_t n_weights = kept->tensor->bytes / 2;
+    weir_err err = sample(kept, reader, &s, diag);
     if (err)
         return err;
-    uint64_t n_odd = weir_resident_choose(count, &code);
-    uint32_t room = room_for(n_odd, n_sample, kept->tensor->bytes / 2);
+    uint32_t room = s.no_steps ? UINT32_MAX : room_for(s.n_stepless, s.n, n_weights);
+    const bool steps = room != UINT32_MAX;
+    if (!steps)
+        room = room_for(weir_resident_choose(s.count, &code), s.n, n_weights);
     if (room == UINT32_MAX)
         return WEIR_OK;
-    const size_t n_cols = (size_t)(kept->row_bytes / 2);
-    uint64_t bytes = weir_resident_bytes((size_t)kept->n_rows, n_cols, room);
+    const uint64_t bytes = steps ? weir_resident_step_bytes(n_rows, n_cols, room)
+                                 : weir_resident_bytes(n_rows, n_cols, room);
     if (bytes >= kept->tensor->bytes || bytes > k->most_bytes - k->bytes)
         return WEIR_OK;
     kept->bytes = bytes;
-    return weir_resident_new((size_t)kept->n_rows, n_cols, &code, room, &kept->resident);
+    return weir_resident_new(n_rows, n_cols, steps ? NULL : &code, room, &kept->resident);
 }
 
 static void let_go(struct kept *kept)
@@ -262,7 +286,10 @@ void keep_settle(struct keep *k)
 
 struct resident_row keep_resident_row(const struct weir_resident *r, uint64_t row, size_t n_cols)
 {
-    struct resident_row out = {.high = weir_resident_code(r)->high, .n_cols = n_cols};
+    const struct weir_resident_code *code = weir_resident_code(r);
+    struct resident_row out = {.high = code ? code->high : NULL, .n_cols = n_cols};
+    if (!code)
+        out.step = weir_resident_step(r, (size_t)row);
     out.blocks = weir_resident_row(r, (size_t)row, &out.exception, &out.n_exceptions);
     return out;
 }

@@ -49,7 +49,8 @@ struct vectors {
 /* A row in the resident form (codec/resident.h). */
 struct resident_row {
     const uint8_t *blocks;
-    const uint8_t *high; /* 16 high bytes by code */
+    const uint8_t *high; /* 16 high bytes by code; NULL: whole steps */
+    float step;
     const struct weir_resident_exception *exception;
     size_t n_exceptions, n_cols;
 };

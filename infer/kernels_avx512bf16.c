@@ -203,8 +203,34 @@ static __m512 add_words(const uint16_t *w, const float *x, size_t left, __m512 s
     return sum;
 }
 
+/* Of whole steps, as write_block() does it. */
+static void write_steps(const struct resident_row *row, size_t b, size_t *e,
+                        uint16_t to[WEIR_RESIDENT_BLOCK])
+{
+    float wide[WEIR_RESIDENT_BLOCK];
+    uint32_t bits[WEIR_RESIDENT_BLOCK];
+    steps_block_avx2(row, b, e, wide);
+    memcpy(bits, wide, sizeof(bits));
+    for (size_t c = 0; c < WEIR_RESIDENT_BLOCK; c++)
+        to[c] = (uint16_t)(bits[c] >> 16);
+}
+
+static float dot_steps(const struct resident_row *row, const float *x)
+{
+    __m512 sum = _mm512_setzero_ps();
+    size_t e = 0;
+    for (size_t first = 0; first < row->n_cols; first += WEIR_RESIDENT_BLOCK) {
+        uint16_t words[WEIR_RESIDENT_BLOCK];
+        write_steps(row, first / WEIR_RESIDENT_BLOCK, &e, words);
+        sum = add_words(words, x + first, row->n_cols - first, sum);
+    }
+    return add_lanes(sum);
+}
+
 static float dot_resident(const struct resident_row *row, const float *x)
 {
+    if (!row->high)
+        return dot_steps(row, x);
     const struct tables t = make_tables(row);
     const size_t n_whole = row->n_cols / WEIR_RESIDENT_BLOCK;
     __m512 sum = _mm512_setzero_ps();
@@ -229,8 +255,12 @@ static float dot_resident(const struct resident_row *row, const float *x)
 
 static void unpack_resident(const struct resident_row *row, uint16_t *to)
 {
-    const struct tables t = make_tables(row);
     size_t e = 0;
+    for (size_t b = 0; !row->high && b * WEIR_RESIDENT_BLOCK < row->n_cols; b++)
+        write_steps(row, b, &e, to + b * WEIR_RESIDENT_BLOCK);
+    if (!row->high)
+        return;
+    const struct tables t = make_tables(row);
     for (size_t b = 0; b * WEIR_RESIDENT_BLOCK < row->n_cols; b++)
         write_block(row, &t, b, &e, to + b * WEIR_RESIDENT_BLOCK);
 }

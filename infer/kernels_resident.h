@@ -8,4 +8,11 @@
 float resident_dot_avx2(const struct resident_row *row, const float *x);
 void resident_widen_avx2(const struct resident_row *row, float *to);
 
+/* The same of whole steps, which those call. */
+float steps_dot_avx2(const struct resident_row *row, const float *x);
+void steps_widen_avx2(const struct resident_row *row, float *to);
+/* Block b as numbers, with its exceptions, which begin at *e; zeros behind n_cols. */
+void steps_block_avx2(const struct resident_row *row, size_t b, size_t *e,
+                      float to[WEIR_RESIDENT_BLOCK]);
+
 #endif

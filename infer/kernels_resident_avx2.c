@@ -114,6 +114,8 @@ static float add_lanes(struct sums s)
 
 float resident_dot_avx2(const struct resident_row *row, const float *x)
 {
+    if (!row->high)
+        return steps_dot_avx2(row, x);
     const __m256i table = load_table(row);
     const size_t n_whole = row->n_cols / WEIR_RESIDENT_BLOCK;
     const size_t n_blocks = (row->n_cols + WEIR_RESIDENT_BLOCK - 1) / WEIR_RESIDENT_BLOCK;
@@ -140,6 +142,10 @@ float resident_dot_avx2(const struct resident_row *row, const float *x)
 
 void resident_widen_avx2(const struct resident_row *row, float *to)
 {
+    if (!row->high) {
+        steps_widen_avx2(row, to);
+        return;
+    }
     const __m256i table = load_table(row);
     size_t e = 0;
     for (size_t b = 0; b * WEIR_RESIDENT_BLOCK < row->n_cols; b++)

@@ -81,9 +81,20 @@ static void widen(enum number type, const uint8_t *from, size_t n, float *to)
         to[i] = number_at(type, from, i);
 }
 
+/* A number times the step, as BF16: rounded to nearest, ties to even. */
+static float steps_at(const struct resident_row *row, size_t column)
+{
+    const float product = (float)((const int8_t *)row->blocks)[column] * row->step;
+    uint32_t bits;
+    memcpy(&bits, &product, sizeof(bits));
+    return from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
+}
+
 /* codec/resident.h says where a weight lies. */
 static float resident_at(const struct resident_row *row, size_t column)
 {
+    if (!row->high)
+        return steps_at(row, column);
     const uint8_t *block = row->blocks + column / WEIR_RESIDENT_BLOCK * WEIR_RESIDENT_BLOCK_BYTES;
     size_t c = column % WEIR_RESIDENT_BLOCK;
     size_t p = 32 * (c / 32) + 16 * (c % 8 / 4) + 8 * (c / 16 % 2) + 2 * (c % 4) + c / 8 % 2;

@@ -2,9 +2,12 @@
  * a text's logits are the same in any company.
  *
  *     gpu_tokens [-m SHAPE] [-l LAYERS] [-t TIER[,...]] [-b BATCH[,...]] [-n TOKENS] [-p PROMPT]
- * [-c] SHAPE    tinyllama (default), llama8b; LAYERS: fewer than it has TIER     fused, raw, gpu,
- * cpu; BATCH: texts at a time; PROMPT: tokens of it, in one pass -c       compares instead: places
- * in batches of 1, 4 and 8, recorded or not A line of CSV for each; exits 77 where there is no GPU.
+ *                [-v MB] [-q] [-c]
+ *
+ * SHAPE: tinyllama (default), llama8b; LAYERS: fewer than it has.  TIER: fused, raw, gpu, cpu.
+ * BATCH: texts at a time; PROMPT: tokens of it, in one pass.  -v: of device memory, at most.  -q:
+ * weights as q8 leaves them.  -c compares instead: places in batches of 1, 4 and 8, recorded or
+ * not.  A line of CSV for each; exits 77 where there is no GPU.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -12,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "codec/grid.h"
 #include "infer/device.h"
 #include "infer/hash.h"
 
@@ -37,7 +41,8 @@ struct job {
     struct shape shape;
     const char *tiers, *batches;
     uint32_t n_tokens, prompt;
-    bool compares;
+    bool compares, steps;
+    uint64_t vram; /* bytes; 0: all */
 };
 
 static void end_if(weir_err err, const struct weir_diag *diag)
@@ -96,8 +101,25 @@ static void add_layer(struct file *f, const struct shape *s, uint32_t layer)
     }
 }
 
+/* As `weir pack --profile q8` leaves a weight of N(0, 0.02^2): a whole number of steps, but for one
+ * in a thousand. */
+static uint16_t round_to_steps(float weight, uint64_t bits)
+{
+    const float nominal = 0.0765F * 0.02F;
+    uint32_t u, s;
+    memcpy(&u, &weight, sizeof(u));
+    if (bits % 1000 == 0)
+        return (uint16_t)(u >> 16) ^ 1;
+    const float grid = 0.95F * nominal;
+    memcpy(&s, &grid, sizeof(s));
+    const uint16_t step = (uint16_t)(s >> 16);
+    const float magnitude = weight < 0 ? -weight : weight;
+    return (uint16_t)(weir_grid_weight(step, (uint32_t)(magnitude / grid + 0.5F)) |
+                      (u >> 16 & 0x8000));
+}
+
 /* Values of N(0, 0.02^2), about, from a table in a random order. */
-static void fill_values(char *to, size_t n_bytes)
+static void fill_values(char *to, size_t n_bytes, bool steps)
 {
     static uint16_t sample[N_SAMPLES];
     uint64_t state = 88172645463325252U;
@@ -110,7 +132,7 @@ static void fill_values(char *to, size_t n_bytes)
         sum *= 0.02F;
         uint32_t bits;
         memcpy(&bits, &sum, sizeof(bits));
-        sample[i] = (uint16_t)(bits >> 16);
+        sample[i] = steps ? round_to_steps(sum, state >> 20) : (uint16_t)(bits >> 16);
     }
     for (size_t at = 0; at + 8 <= n_bytes; at += 8) {
         uint16_t four[4];
@@ -123,7 +145,8 @@ static void fill_values(char *to, size_t n_bytes)
     }
 }
 
-static struct file make_weights(const struct shape *s)
+/* The embeddings, which come first, are no whole steps. */
+static struct file make_weights(const struct shape *s, bool steps)
 {
     struct file f = {.at = calloc(1, HEADER_BYTES), .header = 8};
     if (!f.at)
@@ -142,7 +165,9 @@ static struct file make_weights(const struct shape *s)
     f.at = realloc(f.at, f.n);
     if (!f.at)
         exit(1);
-    fill_values(f.at + f.header, f.data);
+    const size_t embedding = (size_t)s->vocab * s->hidden * 2;
+    fill_values(f.at + f.header, embedding, false);
+    fill_values(f.at + f.header + embedding, f.data - embedding, steps);
     return f;
 }
 
@@ -161,7 +186,7 @@ static char *make_config(const struct shape *s)
     return text;
 }
 
-static struct weir_model *open_model(const struct shape *s)
+static struct weir_model *open_model(const struct shape *s, bool steps)
 {
     static struct weir_source source[2];
     static const struct weir_checkpoint_file file[2] = {{"config.json", &source[0]},
@@ -170,7 +195,7 @@ static struct weir_model *open_model(const struct shape *s)
     struct weir_model_config c;
     struct weir_model *model;
     struct weir_diag diag = {""};
-    struct file weights = make_weights(s);
+    struct file weights = make_weights(s, steps);
     char *config = make_config(s);
     weir_source_from_memory(config, strlen(config), &source[0]);
     weir_source_from_memory(weights.at, weights.n, &source[1]);
@@ -244,10 +269,22 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of the first text's last logits. */
+static uint64_t hash_last(const struct running *r)
+{
+    struct weir_diag diag = {""};
+    struct weir_logits_hash *hash;
+    end_if(weir_logits_hash_new(&hash), &diag);
+    weir_logits_hash_add(hash, weir_graph_logits(r->g, 0), r->vocab);
+    const uint64_t value = weir_logits_hash_value(hash);
+    weir_logits_hash_free(hash);
+    return value;
+}
+
 static void measure(struct weir_device *d, const struct weir_model *model, const struct job *job,
                     const char *tier, uint32_t batch)
 {
-    const struct weir_device_rules rules = {.tier = tier_named(tier)};
+    const struct weir_device_rules rules = {.tier = tier_named(tier), .bytes = job->vram};
     struct running r = start(d, model, job, &rules, batch);
     struct weir_device_info info;
     struct weir_diag diag = {""};
@@ -273,13 +310,13 @@ static void measure(struct weir_device *d, const struct weir_model *model, const
     qsort(seconds, job->n_tokens, sizeof(*seconds), by_value);
     end_if(weir_device_info(d, &info), &diag);
     const struct weir_device_counts c = weir_device_graph_counts(r.g);
-    printf("%s,%.*s,%u,%.1f,%.3f,%.3f,%.3f,%.1f,%.2f,%.1f,%.1f,%.1f,%.1f,%d,%llu\n",
+    printf("%s,%.*s,%u,%.1f,%.3f,%.3f,%.3f,%.1f,%.2f,%.1f,%.1f,%.1f,%.1f,%d,%llu,%016llx\n",
            job->shape.name, (int)strcspn(tier, ","), tier, batch, batch * job->n_tokens / all,
            1e3 * all / job->n_tokens, 1e3 * seconds[job->n_tokens / 2],
            1e3 * seconds[job->n_tokens * 99 / 100], prompt > 0 ? job->prompt / prompt : 0,
            1e3 * prompt, r.load_seconds * 1e3, (double)c.weight_bytes * 1e-6,
            (double)info.taken_bytes * 1e-6, (double)info.measured_bytes * 1e-6, c.has_blas,
-           (unsigned long long)c.n_replays);
+           (unsigned long long)c.n_replays, (unsigned long long)hash_last(&r));
     (void)fflush(stdout);
     free(seconds);
     weir_graph_free(r.g);
@@ -371,7 +408,7 @@ static struct shape shape_named(const char *name)
 static void read_options(int argc, char **argv, struct job *job)
 {
     int c;
-    while ((c = getopt(argc, argv, "m:l:t:b:n:p:c")) != -1) {
+    while ((c = getopt(argc, argv, "m:l:t:b:n:p:v:cq")) != -1) {
         const char *text = optarg ? optarg : "";
         const uint32_t n = (uint32_t)strtoul(text, NULL, 10);
         switch (c) {
@@ -392,6 +429,12 @@ static void read_options(int argc, char **argv, struct job *job)
             break;
         case 'p':
             job->prompt = n;
+            break;
+        case 'q':
+            job->steps = true;
+            break;
+        case 'v':
+            job->vram = strtoull(text, NULL, 10) * 1000000;
             break;
         case 'c':
             job->compares = true;
@@ -415,12 +458,12 @@ int main(int argc, char **argv)
     }
     end_if(err, &diag);
     const double began = now();
-    const struct weir_model *model = open_model(&job.shape);
+    const struct weir_model *model = open_model(&job.shape, job.steps);
     fprintf(stderr, "made in %.1f s\n", now() - began);
     if (job.compares)
         return compare(d, model, &job);
     printf("model,tier,batch,tok/s,mean ms,median ms,p99 ms,prompt tok/s,prompt ms,load ms,weights "
-           "MB,taken MB,measured MB,blas,replays\n");
+           "MB,taken MB,measured MB,blas,replays,last\n");
     for (const char *tier = job.tiers; tier; tier = next(tier))
         for (const char *b = job.batches; b; b = next(b))
             measure(d, model, &job, tier, (uint32_t)strtoul(b, NULL, 10));

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda/form.h"
+#include "codec/grid.h"
+#include "cuda/form_q8.h"
 
 /* The rows of a packed matrix. */
 struct fake_aside {
@@ -62,6 +63,13 @@ static bool is_odd(uint16_t weight, const uint8_t high[8])
     return true;
 }
 
+/* All count, though some come along. */
+static size_t odd_of_row(const uint16_t *row, size_t n)
+{
+    const uint16_t step = weir_grid_find(row, n, WEIR_FORM_Q8_MOST);
+    return weir_grid_count_odd(step, row, n, WEIR_FORM_Q8_MOST);
+}
+
 static void pack(const struct fake_op *op)
 {
     struct fake_aside *a = aside_of(op->matrix.at);
@@ -71,8 +79,10 @@ static void pack(const struct fake_op *op)
         (op->n_rows % WEIR_FORM_ROWS && op->first_row + op->n_rows != op->matrix.n_rows))
         fake_fail("packed against the rules");
     memcpy(a->rows + first, op->from, 2 * n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && op->matrix.form == WEIR_GPU_PACKED; i++)
         a->odd += is_odd(a->rows[first + i], op->matrix.high);
+    for (size_t r = 0; r < op->n_rows && op->matrix.form == WEIR_GPU_Q8; r++)
+        a->odd += odd_of_row(a->rows + first + r * op->matrix.n_columns, op->matrix.n_columns);
 }
 
 static void unpack(const struct fake_op *op)
@@ -80,9 +90,9 @@ static void unpack(const struct fake_op *op)
     const struct weir_gpu_matrix *m = &op->matrix;
     const size_t first = (size_t)op->first_row * m->n_columns;
     const struct fake_aside *a = aside_of(m->at);
-    if (!a && m->form == WEIR_GPU_PACKED)
+    if (!a && m->form != WEIR_GPU_ROWS)
         fake_fail("unpacked what nobody packed");
-    const void *rows = (m->form == WEIR_GPU_PACKED ? a->rows : (const uint16_t *)m->at) + first;
+    const void *rows = (m->form != WEIR_GPU_ROWS ? a->rows : (const uint16_t *)m->at) + first;
     memcpy(op->to, rows, 2 * (size_t)op->n_rows * m->n_columns);
 }
 
@@ -194,9 +204,11 @@ weir_err weir_gpu_batch_result(const struct weir_gpu_batch *batch, size_t *bad_t
 
 /* ---- matrix.h ---- */
 
-static uint64_t units_bytes(uint32_t n_rows, uint32_t n_columns)
+static uint64_t units_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns)
 {
-    return weir_form_units(n_rows, n_columns) * WEIR_FORM_UNIT_BYTES;
+    return weir_form_units(n_rows, n_columns) *
+           (form == WEIR_GPU_Q8 ? (uint64_t)WEIR_FORM_Q8_UNIT_BYTES
+                                : (uint64_t)WEIR_FORM_UNIT_BYTES);
 }
 
 uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns,
@@ -204,7 +216,23 @@ uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_
 {
     if (form == WEIR_GPU_ROWS)
         return (uint64_t)n_rows * n_columns * 2;
-    return units_bytes(n_rows, n_columns) + exceptions * 8;
+    return units_bytes(form, n_rows, n_columns) + exceptions * 8;
+}
+
+static weir_err begin(struct weir_gpu_stream *s, const struct weir_gpu_matrix *m,
+                      uint64_t exceptions)
+{
+    pthread_mutex_lock(&fake_lock);
+    struct fake_aside *a = aside_of(m->at);
+    if (a)
+        fake_fail("two matrices in one place");
+    a = fake_must(calloc(1, sizeof(*a)));
+    *a = (struct fake_aside){asides, m->at,
+                             fake_must(calloc((size_t)m->n_rows * m->n_columns, 2)), exceptions, 0};
+    asides = a;
+    pthread_mutex_unlock(&fake_lock);
+    return weir_gpu_fill(
+        s, m->at, 0, (size_t)weir_gpu_matrix_bytes(m->form, m->n_rows, m->n_columns, exceptions));
 }
 
 weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *room, uint32_t n_rows,
@@ -214,17 +242,16 @@ weir_err weir_gpu_matrix_begin(struct weir_gpu_stream *s, void *room, uint32_t n
     *out = (struct weir_gpu_matrix){
         .form = WEIR_GPU_PACKED, .n_rows = n_rows, .n_columns = n_columns, .at = room};
     memcpy(out->high, high, 8);
-    pthread_mutex_lock(&fake_lock);
-    struct fake_aside *a = aside_of(room);
-    if (a)
-        fake_fail("two matrices in one place");
-    a = fake_must(calloc(1, sizeof(*a)));
-    *a = (struct fake_aside){asides, room, fake_must(calloc((size_t)n_rows * n_columns, 2)),
-                             exceptions, 0};
-    asides = a;
-    pthread_mutex_unlock(&fake_lock);
-    return weir_gpu_fill(
-        s, room, 0, (size_t)weir_gpu_matrix_bytes(WEIR_GPU_PACKED, n_rows, n_columns, exceptions));
+    return begin(s, out, exceptions);
+}
+
+weir_err weir_gpu_matrix_begin_q8(struct weir_gpu_stream *s, void *room, uint32_t n_rows,
+                                  uint32_t n_columns, uint64_t exceptions,
+                                  struct weir_gpu_matrix *out)
+{
+    *out = (struct weir_gpu_matrix){
+        .form = WEIR_GPU_Q8, .n_rows = n_rows, .n_columns = n_columns, .at = room};
+    return begin(s, out, exceptions);
 }
 
 weir_err weir_gpu_matrix_pack(struct weir_gpu_stream *s, const struct weir_gpu_matrix *m,

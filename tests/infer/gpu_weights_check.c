@@ -342,7 +342,7 @@ int main(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         const size_t n = strlen(argv[i]);
         fine = check_model(gpu, argv[i], quick) && fine;
-        if (n > 5 && strcmp(argv[i] + n - 5, ".weir") == 0)
+        if (n > 5 && strcmp(argv[i] + n - 5, ".weir") == 0 && !strchr(argv[i], ','))
             fine = damage_check(gpu, argv[i]) && fine;
     }
     weir_gpu_close(gpu);

@@ -1,5 +1,6 @@
-/* opened.h - a model opened for a test: from a store ("STORE.weir", "STORE.weir,BASE.weir"), a folder of plain files, or a folder of
- * golden/ (its weights are made up in memory, as BF16).  Errors end the program. */
+/* opened.h - a model opened for a test: from a store ("STORE.weir", "STORE.weir,BASE.weir"), a
+ * folder of plain files, or a folder of golden/ (its weights are made up in memory, as BF16).
+ * Errors end the program. */
 #ifndef WEIR_TESTS_OPENED_H
 #define WEIR_TESTS_OPENED_H
 

@@ -200,7 +200,9 @@ bool check_decoder(struct weir_gpu *gpu, bool few)
     check_lengths(&lab);
     check_broken(&lab);
     check_batches(&lab);
-    printf("%u good tiles, %u bad ones, %u wrong\n", lab.n_good, lab.n_bad, lab.n_wrong);
+    check_made(&lab);
+    printf("%u good tiles, %u bad ones, %u wrong; %u were made of items\n", lab.n_good, lab.n_bad,
+           lab.n_wrong, lab.n_made);
     free(lab.cpu);
     weir_gpu_free_host(gpu, lab.padded);
     weir_gpu_free_host(gpu, lab.back);

@@ -28,7 +28,7 @@ struct lab {
     uint8_t *padded;        /* pinned */
     uint8_t *cpu;
     uint64_t random;
-    unsigned n_good, n_bad, n_wrong, every, turn;
+    unsigned n_good, n_bad, n_wrong, n_made, every, turn;
 };
 
 /* A tile as it may have come from anywhere. */
@@ -183,5 +183,8 @@ static inline struct weir_gpu_coding *upload(struct lab *lab, const struct weir_
 
 /* Batches of several codings, replays: gpu_decode_batches.c. */
 void check_batches(struct lab *lab);
+
+/* Tiles made of items and scales: gpu_decode_made.c. */
+void check_made(struct lab *lab);
 
 #endif

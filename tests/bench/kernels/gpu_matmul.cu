@@ -10,7 +10,6 @@
  * --crossing: up to which batch the kernel beats unpacking and cuBLAS. */
 #include <algorithm>
 #include <cublas_v2.h>
-#include <functional>
 
 #include "gpu_private.h"
 #include "matmul_kit.h"
@@ -18,43 +17,11 @@
 namespace
 {
 
-enum { EXIT_SKIPPED = 77, N_RUNS = 7, N_WARM = 2, LEAST_LAUNCHES = 20 };
+enum { EXIT_SKIPPED = 77 };
 const size_t ROTATED_BYTES = 400000000, N_DISTINCT = 1 << 22, BLOCK_BYTES = 16 << 20;
 
 const uint32_t SHAPES[][2] = {{14336, 4096}, {4096, 14336}, {28672, 8192}, {4096, 4096},
                               {5632, 2048},  {2048, 5632},  {2048, 2048}};
-
-/* Microseconds of a launch. */
-double time_us(const Bench &b, int n, const std::function<void(int)> &launch)
-{
-    weir_gpu_graph *g = nullptr;
-    weir_gpu_event *from = nullptr, *to = nullptr;
-    for (int i = 0; i < 3; i++)
-        launch(i);
-    must(weir_gpu_stream_wait(b.s), "wait");
-    must(weir_gpu_record_begin(b.s), "record");
-    for (int i = 0; i < n; i++)
-        launch(i);
-    must(weir_gpu_record_end(b.s, &g), "record");
-    must(weir_gpu_event_new(b.gpu, true, &from), "event");
-    must(weir_gpu_event_new(b.gpu, true, &to), "event");
-    std::vector<float> ms;
-    for (int i = 0; i < N_WARM + N_RUNS; i++) {
-        float t = 0;
-        must(weir_gpu_event_record(from, b.s), "event");
-        must(weir_gpu_graph_launch(g, b.s), "launch");
-        must(weir_gpu_event_record(to, b.s), "event");
-        must(weir_gpu_event_wait(to), "wait");
-        must(weir_gpu_event_ms(from, to, &t), "time");
-        if (i >= N_WARM)
-            ms.push_back(t);
-    }
-    std::sort(ms.begin(), ms.end());
-    weir_gpu_event_free(from);
-    weir_gpu_event_free(to);
-    weir_gpu_graph_free(g);
-    return ms[ms.size() / 2] * 1000 / n;
-}
 
 /* One matrix, several times, in both forms. */
 struct Weights {
@@ -95,17 +62,6 @@ Weights make_weights(const Bench &b, uint32_t n_rows, uint32_t n_columns)
     return out;
 }
 
-double time_form(const Bench &b, const std::vector<weir_gpu_matrix> &m, const void *x, uint32_t n,
-                 float *y)
-{
-    const int launches = std::max<int>(LEAST_LAUNCHES, (int)m.size());
-    return time_us(b, launches, [&](int i) {
-        const weir_gpu_matrix &a = m[(size_t)i % m.size()];
-        const weir_gpu_product p{&a, x, n, y, a.n_rows, false};
-        must(weir_gpu_multiply(b.s, &p), "multiply");
-    });
-}
-
 double time_cublas(const Bench &b, cublasHandle_t h, const Weights &w, const void *x, uint32_t n,
                    void *y)
 {
@@ -118,15 +74,6 @@ double time_cublas(const Bench &b, cublasHandle_t h, const Weights &w, const voi
                          CUBLAS_GEMM_DEFAULT) != CUBLAS_STATUS_SUCCESS)
             must(WEIR_ERR_IO, "cuBLAS");
     });
-}
-
-std::vector<float> make_x(uint32_t n, uint32_t n_columns)
-{
-    Random random;
-    std::vector<float> x((size_t)n * n_columns);
-    for (auto &v : x)
-        v = (float)random.normal();
-    return x;
 }
 
 void time_shape(const Bench &b, cublasHandle_t h, const Weights &w, uint32_t n)

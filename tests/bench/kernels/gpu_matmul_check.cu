@@ -107,38 +107,6 @@ void check_back(const Bench &b, const Case &c, const weir_gpu_matrix &m)
     expect(same, "pick", c.rows, c.columns, c.kind, m.form);
 }
 
-struct Product {
-    std::vector<uint32_t> bits; /* [n][rows] */
-    bool all_written;
-};
-
-/* Around the results lie bytes that must stay. */
-Product multiply(const Bench &b, const weir_gpu_matrix &m, const void *x, size_t x_stride,
-                 uint32_t n, bool fresh)
-{
-    const size_t stride = m.n_rows + 5, bytes = 4 * stride * n;
-    const uint32_t poison = 0x7fabcdef;
-    std::vector<uint32_t> fill(stride * n, poison);
-    Room y = to_room(b, fill);
-    Room vectors(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_FRAGMENTS, m.n_columns, n));
-    must(weir_gpu_vectors_make(b.s, WEIR_GPU_FRAGMENTS, (const float *)x, x_stride, m.n_columns, n,
-                               vectors.at),
-         "vectors");
-    const weir_gpu_product p{&m, vectors.at, n, y.floats(), stride, fresh};
-    must(weir_gpu_multiply(b.s, &p), "multiply");
-    auto all = from_device<uint32_t>(b, y.at, bytes / 4);
-    Product out{{}, true};
-    for (uint32_t i = 0; i < n; i++)
-        for (size_t r = 0; r < stride; r++) {
-            const uint32_t v = all[i * stride + r];
-            if ((v == poison) != (r >= m.n_rows))
-                out.all_written = false;
-            if (r < m.n_rows)
-                out.bits.push_back(v);
-        }
-    return out;
-}
-
 void check_sums(const Case &c, const std::vector<float> &x, uint32_t n, const Product &p)
 {
     bool close = true;

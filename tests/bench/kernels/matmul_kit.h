@@ -3,11 +3,13 @@
 #ifndef WEIR_BENCH_MATMUL_KIT_H
 #define WEIR_BENCH_MATMUL_KIT_H
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "cuda/form.h"
@@ -106,6 +108,92 @@ inline weir_gpu_matrix rows_matrix(const Room &rows, uint32_t n_rows, uint32_t n
     m.n_columns = n_columns;
     m.at = rows.at;
     return m;
+}
+
+enum { N_RUNS = 7, N_WARM = 2, LEAST_LAUNCHES = 20 };
+
+/* Microseconds of a launch. */
+inline double time_us(const Bench &b, int n, const std::function<void(int)> &launch)
+{
+    weir_gpu_graph *g = nullptr;
+    weir_gpu_event *from = nullptr, *to = nullptr;
+    for (int i = 0; i < 3; i++)
+        launch(i);
+    must(weir_gpu_stream_wait(b.s), "wait");
+    must(weir_gpu_record_begin(b.s), "record");
+    for (int i = 0; i < n; i++)
+        launch(i);
+    must(weir_gpu_record_end(b.s, &g), "record");
+    must(weir_gpu_event_new(b.gpu, true, &from), "event");
+    must(weir_gpu_event_new(b.gpu, true, &to), "event");
+    std::vector<float> ms;
+    for (int i = 0; i < N_WARM + N_RUNS; i++) {
+        float t = 0;
+        must(weir_gpu_event_record(from, b.s), "event");
+        must(weir_gpu_graph_launch(g, b.s), "launch");
+        must(weir_gpu_event_record(to, b.s), "event");
+        must(weir_gpu_event_wait(to), "wait");
+        must(weir_gpu_event_ms(from, to, &t), "time");
+        if (i >= N_WARM)
+            ms.push_back(t);
+    }
+    std::sort(ms.begin(), ms.end());
+    weir_gpu_event_free(from);
+    weir_gpu_event_free(to);
+    weir_gpu_graph_free(g);
+    return ms[ms.size() / 2] * 1000 / n;
+}
+
+inline double time_form(const Bench &b, const std::vector<weir_gpu_matrix> &m, const void *x,
+                        uint32_t n, float *y)
+{
+    const int launches = std::max<int>(LEAST_LAUNCHES, (int)m.size());
+    return time_us(b, launches, [&](int i) {
+        const weir_gpu_matrix &a = m[(size_t)i % m.size()];
+        const weir_gpu_product p{&a, x, n, y, a.n_rows, false};
+        must(weir_gpu_multiply(b.s, &p), "multiply");
+    });
+}
+
+inline std::vector<float> make_x(uint32_t n, uint32_t n_columns)
+{
+    Random random;
+    std::vector<float> x((size_t)n * n_columns);
+    for (auto &v : x)
+        v = (float)random.normal();
+    return x;
+}
+
+struct Product {
+    std::vector<uint32_t> bits; /* [n][rows] */
+    bool all_written;
+};
+
+/* Around the results lie bytes that must stay. */
+inline Product multiply(const Bench &b, const weir_gpu_matrix &m, const void *x, size_t x_stride,
+                        uint32_t n, bool fresh)
+{
+    const size_t stride = m.n_rows + 5, bytes = 4 * stride * n;
+    const uint32_t poison = 0x7fabcdef;
+    std::vector<uint32_t> fill(stride * n, poison);
+    Room y = to_room(b, fill);
+    Room vectors(b.gpu, weir_gpu_vectors_bytes(WEIR_GPU_FRAGMENTS, m.n_columns, n));
+    must(weir_gpu_vectors_make(b.s, WEIR_GPU_FRAGMENTS, (const float *)x, x_stride, m.n_columns, n,
+                               vectors.at),
+         "vectors");
+    const weir_gpu_product p{&m, vectors.at, n, y.floats(), stride, fresh};
+    must(weir_gpu_multiply(b.s, &p), "multiply");
+    auto all = from_device<uint32_t>(b, y.at, bytes / 4);
+    Product out{{}, true};
+    for (uint32_t i = 0; i < n; i++)
+        for (size_t r = 0; r < stride; r++) {
+            const uint32_t v = all[i * stride + r];
+            if ((v == poison) != (r >= m.n_rows))
+                out.all_written = false;
+            if (r < m.n_rows)
+                out.bits.push_back(v);
+        }
+    return out;
 }
 
 /* gpu_matmul_check.cu; how many checks failed.  brief: few shapes. */
