@@ -122,11 +122,7 @@ bool gpu_weights_stay(const struct gpu_weights *w)
 
 static struct weir_gpu_matrix matrix(const struct weir_matrix *m, uint32_t n_rows, char **at)
 {
-<<<<<<< HEAD
-    const struct weir_gpu_matrix out = {
-=======
     struct weir_gpu_matrix out = {
->>>>>>> main
         .form = WEIR_GPU_ROWS, .n_rows = n_rows, .n_columns = m->n_cols, .at = *at};
     *at += (size_t)n_rows * m->n_cols * BYTES;
     return out;
