@@ -9,11 +9,9 @@ from weir_format import (
     DIRECTORY,
     FILE,
     LINK,
-    MADE,
     MAX_TILE,
     NO_NUMBER,
     RAW,
-    Scale,
     SPLIT,
     ZSTD,
     Coding,
@@ -386,74 +384,6 @@ def part_of(base, *present):
     return build
 
 
-def made_tile(coding, items, scales, row, column, exceptions):
-    """exceptions: position -> element"""
-    t = coding.transform
-    plain = bytearray(t.make(items, scales, row, column))
-    for at, element in exceptions.items():
-        plain[2 * at : 2 * at + 2] = struct.pack("<H", element)
-    packed = b"".join(v.to_bytes(t.item_bytes, "little") for v in items)
-    out = struct.pack("<4I", column, row, len(scales), len(exceptions))
-    out += struct.pack(f"<{len(scales)}f", *scales)
-    out += b"".join(struct.pack("<I", at) for at in sorted(exceptions))
-    out += b"".join(struct.pack("<H", exceptions[at]) for at in sorted(exceptions))
-    out += bytes(-len(out) % 16)
-    streams = [encode_stream(coding, p, packed) for p in coding.parts]
-    out += b"".join(s.encode(i == len(streams) - 1) for i, s in enumerate(streams))
-    return Tile(MADE, bytes(plain), out)
-
-
-def near():
-    """A near-lossless tensor of two tiles; what is no number and a negative zero are exceptions, and items
-    without an index patches."""
-    rows, columns = 130, 512
-    rng = random.Random(7)
-    store = Store()
-    coding = Coding(
-        2,
-        [Part(0, 1, 2, symbol_bits=15, base=(32768 - 200) // 2)],
-        transform=Scale(2, columns, 1, columns, near=1),
-    )
-    # Mostly the same item: the store has to stay small.
-    items = [32768 + (int(normal(rng) * 500) if rng.random() < 0.05 else 0) for _ in range(rows * columns)]
-    items[700], items[66000] = 32768 - 32768, 32768 + 300
-    scales = [struct.unpack("<f", struct.pack("<f", 2.0 ** -(4 + r % 9) * 1.37))[0] for r in range(rows)]
-    packed = b"".join(struct.pack("<H", v) for v in items)
-    add_coding(store, coding, packed, leave_out=[(32768 - 32768) // 2])
-    half = MAX_TILE // 2
-    odd = {5 + 61 * k: v for k, v in enumerate(BF16_ODD)}
-    tiles = [
-        made_tile(coding, items[:half], scales[: half // columns], 0, 0, odd),
-        made_tile(coding, items[half:], scales[half // columns :], 0, 0, {}),
-    ]
-    plain = b"".join(t.plain for t in tiles)
-    header = safetensors_header({"layer.weight": ("BF16", [rows, columns], len(plain))})
-    add_object(store, header, [RAW])
-    nearness = struct.pack("<ddff", 1234.5, 0.546875, 0.4375, 0.0807)
-    store.objects.append(Object(plain, 0, tiles, nearness=nearness))
-    tensor = Segment(1, kind=TENSOR, name=b"layer.weight", dtype=b"BF16", dims=(rows, columns))
-    store.entries = [Entry(FILE, b"model.safetensors", segments=[Segment(0), tensor])]
-    return store
-
-
-def made_blocks():
-    """Not near: bytes times the scales of blocks of 2 x 5, rows of 13."""
-    rows, columns = 111, 13
-    rng = random.Random(8)
-    store = Store()
-    coding = Coding(2, [Part(0, 1, 1, symbol_bits=8)], transform=Scale(1, columns, 2, 5))
-    items = [128 + int(normal(rng) * 400) for _ in range(rows * columns)]
-    scales = [struct.unpack("<f", struct.pack("<f", rng.choice([0.1, -0.3, 7e-39, 3e38])))[0] for _ in range(56 * 3)]
-    add_coding(store, coding, bytes(items))
-    tile = made_tile(coding, items, scales, 0, 0, {17: 0xFFFF})
-    header = safetensors_header({"w": ("BF16", [rows, columns], len(tile.plain))})
-    add_object(store, header, [RAW])
-    store.objects.append(Object(tile.plain, 0, [tile]))
-    tensor = Segment(1, kind=TENSOR, name=b"w", dtype=b"BF16", dims=(rows, columns))
-    store.entries = [Entry(FILE, b"model.safetensors", segments=[Segment(0), tensor])]
-    return store
-
-
 # Parts: what is there is right, and something is lacking.
 PARTS = {
     "part-first": part_of(two_extents, 0),
@@ -479,7 +409,5 @@ GOOD = {
     "zstd-forms": zstd_forms,
     "small": small,
     "little": little,
-    "near": near,
-    "made-blocks": made_blocks,
     "part-all": part_of(two_extents, 0, 1),
 }

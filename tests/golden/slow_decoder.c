@@ -140,13 +140,11 @@ static void open_store(struct store *s)
     if (version > 1 || version_again > 1)
         fail(SLOW_UNSUPPORTED, "the version is above 1 (8)");
     require(version == 1 && version_again == 1, "the version is 1 (2)");
-    if (features != 0)
+    s->features = (unsigned)take(&trailer, 2);
+    if (features != 0 || s->features > 3)
         fail(SLOW_UNSUPPORTED, "a feature that version 1 does not have (8)");
     require(zero == 0, "the header's u16 is zero (2.1)");
     require_zeros(header.at, left(&header), "the header's rest is zero (2.1)");
-    uint64_t needed = take(&trailer, 2);
-    if (needed > 3)
-        fail(SLOW_UNSUPPORTED, "a feature that this decoder does not know (2.3)");
     require(take(&trailer, 4) == 0, "the trailer's zeros (2.2)");
 
     require(stored_bytes >= 1 && stored_bytes <= 67108864, "the index's stored bytes (2.2)");
@@ -158,10 +156,6 @@ static void open_store(struct store *s)
     s->index = allocate(plain_bytes, 1);
     unzstd(s->at + s->index_at, stored_bytes, s->index, plain_bytes);
     parse_index(s, plain_bytes);
-    uint64_t has = 0;
-    for (uint32_t i = 0; i < s->n_codings; i++)
-        has |= (s->codings[i].kind ? 1u : 0u) | s->codings[i].near << 1;
-    require(needed == has, "the features are those that the index needs (2.3)");
     if (!s->present)
         return;
     require(take(&about, 4) == s->n_extents, "the appendix's extents (10)");

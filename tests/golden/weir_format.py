@@ -127,55 +127,34 @@ class Part:
 
 
 @dataclass
-class Coding:
-    element_bytes: int
-    parts: list
-    zero: int = 0
-    n_parts: int = None
-    transform: object = None
-
-    def item_bytes(self):
-        """Of what the parts cover: an element, or its item."""
-        return self.transform.item_bytes if self.transform else self.element_bytes
-
-    def encode(self):
-        n = len(self.parts) if self.n_parts is None else self.n_parts
-        kind = self.transform.kind if self.transform else self.zero
-        out = struct.pack("<HBB", self.element_bytes, n, kind) + b"".join(p.encode() for p in self.parts)
-        return out + (self.transform.encode() if self.transform else b"")
-
-
-@dataclass
-class Scale:
-    """Section 5.1: integers times a scale, BF16."""
-
+class Transform:
+    number: int
+    made: int
     item_bytes: int
     row_elements: int
     block_rows: int
     block_columns: int
     near: int = 0
-    kind: int = 1
-    number: int = 0
-    made: int = 0
 
     def encode(self):
         out = struct.pack("<4B", self.number, self.made, self.near, self.item_bytes)
         return out + struct.pack("<3I", self.row_elements, self.block_rows, self.block_columns)
 
-    def make(self, items, scales, row, column):
-        """The elements of some items; `items` are numbers."""
-        out, in_row = b"", -(-self.row_elements // self.block_columns)
-        for i, item in enumerate(items):
-            r, c = row + (column + i) // self.row_elements, (column + i) % self.row_elements
-            scale = scales[r // self.block_rows * in_row + c // self.block_columns]
-            # An integer of 16 bits times a float of 24 is exact as a double: one rounding.
-            exact = (item - 2 ** (8 * self.item_bytes - 1)) * scale
-            try:
-                product = struct.unpack("<I", struct.pack("<f", exact))[0]
-            except OverflowError:
-                product = 0xFF800000 if exact < 0 else 0x7F800000
-            out += struct.pack("<H", (product + 0x7FFF + (product >> 16 & 1)) >> 16)
-        return out
+
+@dataclass
+class Coding:
+    element_bytes: int
+    parts: list
+    kind: int = None
+    n_parts: int = None
+    transform: Transform = None
+
+    def encode(self):
+        n = len(self.parts) if self.n_parts is None else self.n_parts
+        kind = (1 if self.transform else 0) if self.kind is None else self.kind
+        out = struct.pack("<HBB", self.element_bytes, n, kind)
+        out += b"".join(p.encode() for p in self.parts)
+        return out + (self.transform.encode() if self.transform else b"")
 
 
 @dataclass
@@ -204,7 +183,7 @@ class Stream:
 
 def items_of(coding, part, plain):
     out = []
-    for element in chunks(plain, coding.item_bytes()):
+    for element in chunks(plain, coding.element_bytes):
         for k in range(part.count):
             at = part.offset + k * part.item_bytes
             out.append(int.from_bytes(element[at : at + part.item_bytes], "little"))
@@ -304,7 +283,7 @@ class Object:
     coding: int  # its number, or NO_NUMBER
     tiles: list
     plain_bytes: int = None
-    nearness: bytes = b""
+    nearness: tuple = None  # of a near-lossless one: sums of w^2 and e^2, largest e, step
 
 
 @dataclass
@@ -394,10 +373,15 @@ def index_of(store, extents):
     out += b"".join(c.encode() for c in store.codings)
     for o in store.objects:
         out += struct.pack("<QI", len(o.plain) if o.plain_bytes is None else o.plain_bytes, o.coding)
-        out += o.nearness
+        out += struct.pack("<ddff", *o.nearness) if o.nearness else b""
     out += b"".join(struct.pack("<I", len(e)) + h for e, h in zip(extents, hashes))
     out += b"".join(e.encode(store.objects) for e in store.entries)
     return store.bend_index(out) if store.bend_index else out
+
+
+def features_of(store):
+    transforms = [c.transform for c in store.codings if c.transform]
+    return (1 if transforms else 0) | (2 if any(t.near for t in transforms) else 0)
 
 
 def appendix_of(store, store_bytes, n_extents, digest):
@@ -420,9 +404,7 @@ def store_bytes(store):
         there = store.present is None or i in store.present
         out = bytearray(pad(out, ALIGNMENT)) + (extent if there else bytes(len(extent)))
     trailer = bytearray(struct.pack("<QII", len(out), len(stored), len(index)) + sha256(stored))
-    features = any(c.transform for c in store.codings)
-    features |= any(c.transform and c.transform.near for c in store.codings) << 1
-    trailer += struct.pack("<HHI", 1, features, 0) + b"weirend\n"
+    trailer += struct.pack("<HHI", 1, features_of(store), 0) + b"weirend\n"
     if store.bend_trailer:
         store.bend_trailer(trailer)
     out += stored + trailer
