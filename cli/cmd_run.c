@@ -44,11 +44,11 @@ static const struct cli_option options[] = {
     [RUN_DIR] = {0, "dir", "DIR", "where in the store the model is, if it has several", false},
     [RUN_RAM] = {0, "ram", "BYTES", "of memory at most (default: what the machine has to spare)",
                  false},
-    [RUN_KEEP] =
-        {0, "keep", "FORM",
-         "weights stay in memory as 'resident' (12 bits of BF16; default), 'plain', or not: "
-         "'none'",
-         false},
+    [RUN_KEEP] = {0, "keep", "FORM",
+                  "weights stay in memory as 'resident' (12 bits of BF16, 8 of q8; default), "
+                  "'plain', or not: "
+                  "'none'",
+                  false},
     [RUN_KERNELS] = {0, "kernels", "NAME",
                      "scalar, avx2, avx512 (default: the best here; the same bits), or avx512bf16, "
                      "which rounds what BF16 weights are multiplied with to BF16: other bits",
@@ -77,8 +77,8 @@ static void tiers(FILE *to)
         "  --decode gpu     copied, or held, as the store has them, and decoded on the GPU a\n"
         "                   layer at a time\n"
         "  --cache-layers N of these two: N layers stay decoded\n"
-        "  --decode fused   held in 12 bits a weight and decoded inside of the multiplication:\n"
-        "                   faster than BF16, in three quarters of its memory\n"
+        "  --decode fused   held in 12 bits a weight (7 of q8) and decoded inside of the\n"
+        "                   multiplication: faster than BF16, in three quarters of its memory\n"
         "  --decode raw     held as BF16, decoded once: what the others are compared with\n"
         "'auto' takes the fastest that fits. What does not fit within --vram streams from this\n"
         "machine's memory, or from the store, while the GPU computes; --depth layers ahead. The\n"

@@ -111,11 +111,24 @@ static bool is_step(float nominal)
     return nominal >= least_step && nominal <= most_step;
 }
 
+/* Where weights are BF16 so is the scale: then a product is exact as a float32 and rounded once, and
+ * weights can be multiplied with as items (codec/grid.h).  A grid of 0.95 becomes 0.946 to 0.954.
+ */
+static float scale_of(enum weir_float type, float scale)
+{
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof(bits));
+    if (type == WEIR_FLOAT_BF16)
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&scale, &bits, sizeof(scale));
+    return scale;
+}
+
 void quantiser_use(struct quantiser *q, const struct weir_step *step, float rms)
 {
     const float nominal = step->share * rms;
     const bool none = !is_step(nominal);
-    q->step.scale = none ? 0 : nominal * step->grid;
+    q->step.scale = none ? 0 : scale_of(q->step.type, nominal * step->grid);
     q->step.inverse = none ? 0 : 1 / q->step.scale;
     q->step.half = none ? 0 : nominal / 2;
 }

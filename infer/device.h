@@ -44,7 +44,7 @@ enum weir_tier {
     WEIR_TIER_AUTO,  /* the fastest that fits */
     WEIR_TIER_CPU,   /* 1: decoded by the processor, multiplied on the GPU */
     WEIR_TIER_GPU,   /* 2: decoded on the GPU into a layer's scratch, each time */
-    WEIR_TIER_FUSED, /* 4: in 12 bits a weight, decoded in the multiplication */
+    WEIR_TIER_FUSED, /* 4: in 12 bits a weight (7 of q8), decoded in the multiplication */
     WEIR_TIER_RAW,   /* decoded once, BF16 stays: what the others are compared with */
 };
 
@@ -106,7 +106,7 @@ WEIR_MUST_CHECK weir_err weir_device_graph_needs(const struct weir_model *model,
 struct weir_device_counts {
     enum weir_tier tier; /* that was taken */
     uint32_t n_layers;
-    uint32_t n_packed, n_rows; /* layers that stay: in 12 bits, as BF16 */
+    uint32_t n_packed, n_rows; /* layers that stay: in 12 bits or 7, as BF16 */
     uint32_t n_wire;           /* layers that stay in device memory as stored */
     uint64_t copied_bytes;     /* from host to device for weights, since the graph was made */
     uint64_t decoded_bytes;    /* plain, by the device */

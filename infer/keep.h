@@ -2,9 +2,10 @@
  *
  * What is kept is chosen once, in the order in which a pass needs it, as much as there may be; the
  * embeddings, of which a pass needs a few rows, come last.  BF16 goes into the resident form
- * (codec/resident.h), 12 bits a weight, unless too much of it would be exceptions; all else stays
- * as it is.  Memory is filled by the first pass that goes through a tensor, which has its rows at
- * hand anyhow: nothing is read twice.  Where a row is taken from changes no result.
+ * (codec/resident.h), 12 bits a weight or, where rows are whole steps, 8, unless too much of it
+ * would be exceptions; all else stays as it is.  Memory is filled by the first pass that goes
+ * through a tensor, which has its rows at hand anyhow: nothing is read twice.  Where a row is taken
+ * from changes no result.
  *
  * During a pass several threads look at and put rows, each row put by one of them at most. */
 #ifndef WEIR_INFER_KEEP_PRIVATE_H

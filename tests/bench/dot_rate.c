@@ -1,16 +1,17 @@
 /* dot_rate.c - each kernel that this processor runs: one vector times weights in memory, as they
- * are and in 12 bits, and many vectors times weights in the cache.  One thread; the best of
- * several.
+ * are, in 12 bits and as whole steps in 8, and many vectors times weights in the cache.  One
+ * thread; the best of several.
  *
  *     dot_rate [MEGABYTES]     of weights in memory (default: 256)
- * A line each: name, GB/s of BF16 weights plain, resident, and GFLOP/s with 48 vectors plain and
- * resident. */
+ * A line each: name, GB/s of BF16 weights plain, resident, in steps, and GFLOP/s with 48 vectors
+ * plain and resident. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "codec/grid.h"
 #include "kernels.h"
 
 enum { N_COLS = 4096, N_VECTORS = 48, CACHE_ROWS = 16, N_TIMES = 5, HIGH_BYTES = 256 };
@@ -18,7 +19,7 @@ enum { N_COLS = 4096, N_VECTORS = 48, CACHE_ROWS = 16, N_TIMES = 5, HIGH_BYTES =
 struct bench {
     size_t n_rows;
     uint16_t *plain;
-    struct weir_resident *resident;
+    struct weir_resident *resident, *steps;
     float *x, *to, *wide;
 };
 
@@ -50,6 +51,33 @@ static void one_resident(const struct bench *b, const struct math_kernels *k)
         const struct resident_row row = row_of(b, r);
         b->to[r] = k->dot_resident(&row, b->x);
     }
+}
+
+/* Numbers of 1 to 31 steps, one in a thousand none. */
+static void one_steps(const struct bench *b, const struct math_kernels *k)
+{
+    for (size_t r = 0; r < b->n_rows; r++) {
+        struct resident_row row = {.step = weir_resident_step(b->steps, r), .n_cols = N_COLS};
+        row.blocks = weir_resident_row(b->steps, r, &row.exception, &row.n_exceptions);
+        b->to[r] = k->dot_resident(&row, b->x);
+    }
+}
+
+static int fill_steps(struct bench *b)
+{
+    static uint16_t row[N_COLS];
+    const uint16_t step = 0x3a35;
+    const uint32_t room = (uint32_t)(b->n_rows * N_COLS / 100);
+    if (weir_resident_new(b->n_rows, N_COLS, NULL, room, &b->steps))
+        return 1;
+    for (size_t r = 0; r < b->n_rows; r++) {
+        for (size_t i = 0; i < N_COLS; i++)
+            row[i] =
+                (r + i) % 1000 ? weir_grid_weight(step, 1 + (uint32_t)(i * 37 + r) % 31) : 0x4100;
+        if (weir_resident_put(b->steps, r, row))
+            return 1;
+    }
+    return 0;
 }
 
 /* As infer/linear.c does it. */
@@ -127,12 +155,13 @@ static int fill(struct bench *b)
     for (size_t r = 0; r < b->n_rows; r++)
         if (weir_resident_put(b->resident, r, b->plain + r * N_COLS))
             return 1;
-    return 0;
+    return fill_steps(b);
 }
 
 static void free_bench(struct bench *b)
 {
     weir_resident_free(b->resident);
+    weir_resident_free(b->steps);
     free(b->plain);
     free(b->x);
     free(b->wide);
@@ -143,8 +172,9 @@ static void print(const struct bench *b, const struct math_kernels *k)
 {
     const double bytes = 2.0 * N_COLS * (double)b->n_rows;
     const double flops = 2.0 * N_COLS * CACHE_ROWS * N_VECTORS;
-    printf("%-10s %7.1f %8.1f %16.1f %12.1f\n", k->name, bytes / best(b, k, one_plain, 1) / 1e9,
-           bytes / best(b, k, one_resident, 1) / 1e9, flops / best(b, k, many_plain, 20) / 1e9,
+    printf("%-10s %7.1f %8.1f %6.1f %16.1f %12.1f\n", k->name,
+           bytes / best(b, k, one_plain, 1) / 1e9, bytes / best(b, k, one_resident, 1) / 1e9,
+           bytes / best(b, k, one_steps, 1) / 1e9, flops / best(b, k, many_plain, 20) / 1e9,
            flops / best(b, k, many_resident, 20) / 1e9);
 }
 
@@ -157,7 +187,7 @@ int main(int argc, char **argv)
     if (failed)
         fprintf(stderr, "no memory\n");
     else
-        printf("kernels      plain resident  GB/s   48 plain  48 resident  GFLOP/s\n");
+        printf("kernels      plain resident  steps  GB/s   48 plain  48 resident  GFLOP/s\n");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !failed; i++) {
         const struct math_kernels *k = math_kernels_named(names[i]);
         if (k)

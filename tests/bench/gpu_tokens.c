@@ -24,6 +24,7 @@ enum {
     SKIPPED = 77,
     N_WARM = 16,
     N_SAMPLES = 1 << 16,
+    DISTINCT_BYTES = 200 << 20, /* then again */
     MOST_TOKENS = 1 << 13
 };
 
@@ -134,7 +135,7 @@ static void fill_values(char *to, size_t n_bytes, bool steps)
         memcpy(&bits, &sum, sizeof(bits));
         sample[i] = steps ? round_to_steps(sum, state >> 20) : (uint16_t)(bits >> 16);
     }
-    for (size_t at = 0; at + 8 <= n_bytes; at += 8) {
+    for (size_t at = 0; at + 8 <= n_bytes && at < DISTINCT_BYTES; at += 8) {
         uint16_t four[4];
         state ^= state << 13;
         state ^= state >> 7;
@@ -142,6 +143,10 @@ static void fill_values(char *to, size_t n_bytes, bool steps)
         for (int k = 0; k < 4; k++)
             four[k] = sample[state >> 16 * k & (N_SAMPLES - 1)];
         memcpy(to + at, four, sizeof(four));
+    }
+    for (size_t at = DISTINCT_BYTES; at < n_bytes; at += DISTINCT_BYTES) {
+        const size_t left = n_bytes - at;
+        memcpy(to + at, to, left < DISTINCT_BYTES ? left : DISTINCT_BYTES);
     }
 }
 
