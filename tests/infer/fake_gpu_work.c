@@ -206,9 +206,9 @@ weir_err weir_gpu_batch_result(const struct weir_gpu_batch *batch, size_t *bad_t
 
 static uint64_t units_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns)
 {
-    return weir_form_units(n_rows, n_columns) *
-           (form == WEIR_GPU_Q8 ? (uint64_t)WEIR_FORM_Q8_UNIT_BYTES
-                                : (uint64_t)WEIR_FORM_UNIT_BYTES);
+    return weir_form_units(n_rows, n_columns) * (form == WEIR_GPU_Q8
+                                                     ? (uint64_t)WEIR_FORM_Q8_UNIT_BYTES
+                                                     : (uint64_t)WEIR_FORM_UNIT_BYTES);
 }
 
 uint64_t weir_gpu_matrix_bytes(enum weir_gpu_form form, uint32_t n_rows, uint32_t n_columns,
@@ -227,8 +227,8 @@ static weir_err begin(struct weir_gpu_stream *s, const struct weir_gpu_matrix *m
     if (a)
         fake_fail("two matrices in one place");
     a = fake_must(calloc(1, sizeof(*a)));
-    *a = (struct fake_aside){asides, m->at,
-                             fake_must(calloc((size_t)m->n_rows * m->n_columns, 2)), exceptions, 0};
+    *a = (struct fake_aside){asides, m->at, fake_must(calloc((size_t)m->n_rows * m->n_columns, 2)),
+                             exceptions, 0};
     asides = a;
     pthread_mutex_unlock(&fake_lock);
     return weir_gpu_fill(
