@@ -182,14 +182,14 @@ static int print_totals(struct model_bench *b, double seconds)
     return EXIT_FINE;
 }
 
-int bench_model(const struct cli *cli, const char *name, const struct near_wish *wish,
-                unsigned threads)
+int bench_model(const struct cli *cli, const char *name, const struct bench_model_how *how)
 {
-    struct model_bench b = {.cli = cli, .wish = wish, .layers = cli->json ? json_array() : NULL};
+    struct model_bench b = {
+        .cli = cli, .wish = how->wish, .layers = cli->json ? json_array() : NULL};
     struct weir_diag diag = {""};
     b.plan = (struct bench_plan){.kind = BENCH_CODEC,
-                                 .kernels = weir_kernels_best(),
-                                 .threads = threads,
+                                 .kernels = how->kernels,
+                                 .threads = how->threads,
                                  .repeat = 1,
                                  .room = &b.room};
     const double started = now_seconds();

@@ -8,7 +8,11 @@
 
 /* `name`: a directory, a safetensors or GGUF file, a store or its URL.  Reports what goes wrong;
  * returns the exit code. */
-int bench_model(const struct cli *cli, const char *name, const struct near_wish *wish,
-                unsigned threads);
+struct bench_model_how {
+    const struct near_wish *wish;
+    const struct weir_kernels *kernels;
+    unsigned threads;
+};
+int bench_model(const struct cli *cli, const char *name, const struct bench_model_how *how);
 
 #endif

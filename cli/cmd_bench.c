@@ -17,6 +17,7 @@ enum {
     OPT_FILE,
     OPT_REPEAT,
     OPT_THREADS,
+    OPT_KERNELS,
     OPT_PROFILE,
     OPT_STEP,
     OPT_SNR,
@@ -32,6 +33,8 @@ static const struct cli_option options[] = {
     [OPT_REPEAT] = {'r', "repeat", "N", "take the median of N times (default: 5)", false},
     [OPT_THREADS] = {'j', "threads", "N", "measure one thread and N (default: one per processor)",
                      false},
+    [OPT_KERNELS] = {0, "kernels", "NAME",
+                     "of a model: scalar, avx2 or avx512 (default: the fastest)", false},
     [OPT_PROFILE] = {0, "profile", "NAME", "of a model: lossless (default) or q8, as in weir pack",
                      false},
     [OPT_STEP] = {0, "q8-step", "S", "as in weir pack", false},
@@ -163,9 +166,15 @@ static int run(struct cli *cli)
     /* Small enough for one tile, or so large that sizes overflow, measures nothing. */
     if (bytes < WEIR_TILE_BYTES || bytes > (uint64_t)1 << 40)
         return fail_usage(cli, "--size is at least 128Ki and at most 1024Gi");
+    const char *kernels = cli->value[OPT_KERNELS];
+    if (kernels && (!model || !weir_kernels_named(kernels)))
+        return fail_usage(cli, model ? "no kernels '%s' here" : "--kernels goes with a model",
+                          kernels);
     if (model) {
+        const struct bench_model_how how = {
+            &wish, kernels ? weir_kernels_named(kernels) : weir_kernels_best(), job.threads};
         interrupt_catch();
-        return bench_model(cli, cli->operand[1], &wish, job.threads);
+        return bench_model(cli, cli->operand[1], &how);
     }
     job.rows = cli->json ? json_array() : NULL;
     if (cli->json && !job.rows)

@@ -4,7 +4,8 @@
  *          "to_device_gb_per_s" and "to_host_gb_per_s" (pinned memory), "decode_gb_per_s" (plain);
  *          "shapes", a list of objects: "rows", "columns", "packed_gb_per_s" and "rows_gb_per_s"
  *          (plain weights times one vector), "crossing" (from so many vectors on unpacking and
- *          cuBLAS are faster; 0: never) */
+ *          cuBLAS are faster; 0: never), "most_exceptions" (the share of exceptions up to which
+ *          12 bits take at most a tenth more time than BF16 does; may be missing) */
 #include <stdio.h>
 #include <string.h>
 
@@ -19,9 +20,10 @@ json_t *doctor_gpu_json(const struct weir_device_measured *m)
     for (size_t i = 0; i < m->n_crossings; i++) {
         const struct weir_device_crossing *c = &m->crossing[i];
         (void)json_array_append_new(
-            shapes, json_pack("{s:I,s:I,s:f,s:f,s:I}", "rows", (json_int_t)c->n_rows, "columns",
+            shapes, json_pack("{s:I,s:I,s:f,s:f,s:I,s:f}", "rows", (json_int_t)c->n_rows, "columns",
                               (json_int_t)c->n_columns, "packed_gb_per_s", c->packed / 1e9,
-                              "rows_gb_per_s", c->rows / 1e9, "crossing", (json_int_t)c->vectors));
+                              "rows_gb_per_s", c->rows / 1e9, "crossing", (json_int_t)c->vectors,
+                              "most_exceptions", c->most_odd));
     }
     return json_pack("{s:o,s:I,s:f,s:f,s:f,s:f,s:o}", "name", json_text(m->name), "memory_bytes",
                      (json_int_t)m->memory_bytes, "copy_gb_per_s", m->copy / 1e9,
@@ -46,6 +48,8 @@ static bool count(const json_t *o, const char *key, uint32_t *out)
 
 static bool take_shape(const json_t *o, struct weir_device_crossing *c)
 {
+    const json_t *odd = json_object_get(o, "most_exceptions");
+    c->most_odd = json_is_number(odd) ? json_number_value(odd) : -1;
     return count(o, "rows", &c->n_rows) && c->n_rows && count(o, "columns", &c->n_columns) &&
            c->n_columns && count(o, "crossing", &c->vectors) &&
            rate(o, "packed_gb_per_s", &c->packed) && rate(o, "rows_gb_per_s", &c->rows);
@@ -85,6 +89,8 @@ void doctor_gpu_print(FILE *to, const struct weir_device_measured *m)
         const struct weir_device_crossing *c = &m->crossing[i];
         fprintf(to, "%5u x %-5u %s/s of it in 12 bits, %s/s as BF16; ", c->n_rows, c->n_columns,
                 human_bytes(a, c->packed), human_bytes(b, c->rows));
+        if (c->most_odd >= 0)
+            fprintf(to, "up to %.1f %% of exceptions; ", 100 * c->most_odd);
         if (c->vectors)
             fprintf(to, "cuBLAS from %u vectors on\n", c->vectors);
         else

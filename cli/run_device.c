@@ -187,8 +187,12 @@ static const struct weir_checkpoint_tensor *first_other(const struct weir_model 
 static void use_measured(struct run_device *d)
 {
     struct doctor doctor;
-    if (doctor_read(&doctor) && doctor.has_gpu && strcmp(doctor.gpu.name, d->info.name) == 0)
-        d->rules.small_piece = doctor_gpu_piece(&doctor.gpu);
+    if (!doctor_read(&doctor) || !doctor.has_gpu || strcmp(doctor.gpu.name, d->info.name) != 0)
+        return;
+    d->measured = doctor.gpu;
+    d->rules.small_piece = doctor_gpu_piece(&d->measured);
+    d->rules.crossing = d->measured.crossing;
+    d->rules.n_crossings = d->measured.n_crossings;
 }
 
 static weir_err open_device(struct run_device *d, struct weir_diag *diag)

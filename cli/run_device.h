@@ -6,6 +6,7 @@
 
 #include "cmd_run.h"
 #include "infer/device.h"
+#include "infer/measure_device.h"
 
 struct run_job;
 
@@ -21,6 +22,7 @@ struct run_device {
     bool tried;
     struct weir_device *device; /* NULL: the processor */
     struct weir_device_info info;
+    struct weir_device_measured measured; /* what rules.crossing is of */
 };
 
 /* false: reported. */

@@ -3,6 +3,7 @@
  * then all segments by their length and the bytes they begin with. */
 #include "pack_plan.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static void list_tensors(struct pack_base *b, bool count_only)
 static weir_err list_objects(struct pack_base *b, struct weir_diag *diag)
 {
     struct base_worker *w = b->worker[0];
+    assert(w); /* there is one thread at least */
     for (uint32_t i = 0; i < b->n_objects; i++) {
         const uint64_t bytes = weir_store_object(b->store, i)->bytes;
         const size_t n = bytes < BEGINNING_BYTES ? (size_t)bytes : (size_t)BEGINNING_BYTES;

@@ -39,7 +39,7 @@ struct functions {
 struct weir_gpu_blas {
     struct weir_gpu *gpu;
     void *library, *handle, *workspace;
-    int64_t foreign_bytes; /* that the library took */
+    bool counted; /* HANDLE_BYTES */
     struct functions f;
 };
 
@@ -81,25 +81,15 @@ static weir_err reserve(struct weir_gpu_blas *blas, struct weir_diag *diag)
     return WEIR_ERR_NOMEM;
 }
 
-/* What its handle takes of the device's memory shows as free memory less; so does what others take
- * meanwhile, so more than it can be is not believed. */
 static weir_err create(struct weir_gpu_blas *blas)
 {
-    size_t before = 0, after = 0, all = 0;
-    weir_err err = gpu_err(cudaMemGetInfo(&before, &all));
-    if (err)
-        return err;
     const int status = blas->f.create(&blas->handle);
     if (status) { /* made for another driver, perhaps; the next library may do */
         blas->handle = NULL;
         return status == STATUS_NOT_INITIALIZED ? WEIR_ERR_NOT_FOUND : blas_err(status);
     }
-    err = gpu_err(cudaMemGetInfo(&after, &all));
-    if (err)
-        return err;
-    const int64_t less = (int64_t)before - (int64_t)after;
-    blas->foreign_bytes = less > 0 && less < HANDLE_BYTES ? less : HANDLE_BYTES;
-    weir_gpu_count_foreign(blas->gpu, blas->foreign_bytes);
+    weir_gpu_count_foreign(blas->gpu, HANDLE_BYTES);
+    blas->counted = true;
     return blas_err(blas->f.set_math(blas->handle, MATH_NO_REDUCED_PRECISION));
 }
 
@@ -145,7 +135,8 @@ void weir_gpu_blas_free(struct weir_gpu_blas *blas)
         (void)blas->f.destroy(blas->handle);
     if (blas->workspace)
         weir_gpu_free(blas->gpu, blas->workspace);
-    weir_gpu_count_foreign(blas->gpu, -blas->foreign_bytes);
+    if (blas->counted)
+        weir_gpu_count_foreign(blas->gpu, -HANDLE_BYTES);
     if (blas->library)
         (void)dlclose(blas->library);
     free(blas);

@@ -130,12 +130,14 @@ WEIR_MUST_CHECK weir_err weir_gpu_multiply(struct weir_gpu_stream *s,
 
 struct weir_gpu_blas; /* a library's matrix multiplication, loaded when first asked for */
 
-/* Device memory that it takes: a workspace, and for its handle no more than the rest of this. */
+/* What counts as taken for it while it lives: its workspace, and what its handle may take (97 MiB
+ * together on an H200).  Not by how much free memory falls meanwhile: that of other programs, which
+ * begin at the same time, falls there, too, and what fits would change from run to run. */
 enum { WEIR_GPU_BLAS_BYTES = 112 << 20 };
 
 /* Loads cuBLAS, which is no part of this program.  WEIR_ERR_NOT_FOUND: *diag says what is missing.
  * WEIR_ERR_NOMEM: it does not fit within the limit; that is looked at before the library takes
- * anything.  Its workspace, and what its handle is seen to take, are counted. */
+ * anything. */
 WEIR_MUST_CHECK weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out,
                                            struct weir_diag *diag);
 void weir_gpu_blas_free(struct weir_gpu_blas *blas); /* NULL is fine */

@@ -13,7 +13,8 @@
  * Regular files have the extended attributes user.weir.sha256 (of the plain bytes, 64 hex digits),
  * user.weir.ratio (plain bytes over stored bytes, such as "1.523"), user.weir.tensors (how many),
  * and those with near-lossless tensors user.weir.near_lossless (how near, such as
- * "tensors=154 snr_db=33.53 max_error_steps=0.500"); they and the store's directories have user.weir.digest (the store's, 64 hex digits).
+ * "tensors=154 snr_db=33.53 max_error_steps=0.500"); they and the store's directories have
+ * user.weir.digest (the store's, 64 hex digits).
  *
  * In the background, the order that works: fork, then weir_mount_run() in the child (it starts
  * threads, and threads do not survive a fork).  The child's `ready` tells the parent through a pipe

@@ -14,6 +14,8 @@
 extern "C" {
 #endif
 
+struct weir_device_crossing; /* measure_device.h */
+
 struct weir_device; /* opaque: one GPU, shared by the graphs that are made on it */
 
 /* Opens GPU number `number`.  It is for one thread at a time, as all graphs on it together are.
@@ -60,6 +62,10 @@ struct weir_device_rules {
     uint64_t host_bytes;   /* of memory of the host that weights which stream may stay in (pinned);
                               0: half of what is available.  What is read again each time, and is
                               more than that, is read past the system's memory */
+    /* what was measured on such a GPU: in which form a matrix with many exceptions is faster; 0:
+     * what an H200 was measured with.  Borrowed */
+    const struct weir_device_crossing *crossing;
+    size_t n_crossings;
     /* for tests */
     uint32_t delay_us; /* up to so long before each copy, decode and layer, at random */
     uint64_t delay_seed;

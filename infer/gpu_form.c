@@ -3,12 +3,14 @@
 #include <stdlib.h>
 
 #include "codec/grid.h"
+#include "cuda/form.h"
 #include "cuda/form_q8.h"
+#include "gpu_choice.h"
 #include "gpu_weights_private.h"
 
 enum {
     SAMPLE_PLACES = 4,      /* of each tensor */
-    MAX_ODD_PER_MILLE = 20, /* exceptions; with more, rows are as good */
+    MAX_ODD_PER_MILLE = 20, /* weights that are no whole steps; with more, it is not of q8 */
     HIGH_VALUES = 128,
     HOPELESS_PART = 8,  /* of a row that is no whole steps so much, at least, is exceptions */
     LISTED_SHARE = 100, /* one unit in so many may have a list that the sample did not show */
@@ -53,14 +55,18 @@ static weir_err take_sample(struct weir_reader *reader, const struct gpu_piece *
     return WEIR_OK;
 }
 
-void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions)
+void gpu_matrix_weigh(struct gpu_part_matrix *m, const struct weir_device_rules *rules,
+                      uint64_t exceptions)
 {
+    const double most = gpu_most_odd(rules->crossing, rules->n_crossings, m->n_rows, m->n_columns) *
+                        m->n_rows * m->n_columns;
     m->exceptions = exceptions;
     m->packed_bytes = weir_gpu_matrix_bytes(m->is_q8 ? WEIR_GPU_Q8 : WEIR_GPU_PACKED, m->n_rows,
                                             m->n_columns, exceptions);
     m->packed_bytes =
         (m->packed_bytes + GPU_REGION_ALIGN - 1) / GPU_REGION_ALIGN * GPU_REGION_ALIGN;
-    m->packs = m->packed_bytes < gpu_matrix_rows_bytes(m);
+    m->packs =
+        (m->is_q8 || (double)exceptions <= most) && m->packed_bytes < gpu_matrix_rows_bytes(m);
 }
 
 uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place place)
@@ -92,8 +98,8 @@ static uint64_t listed(const struct gpu_part_matrix *m, double share)
     return (uint64_t)(units * (2 * rest + (double)(WEIR_FORM_Q8_INLINE + 1) / LISTED_SHARE)) + 1;
 }
 
-static weir_err sample_matrix(struct weir_reader *reader, struct gpu_part_matrix *m,
-                              struct weir_diag *diag)
+static weir_err sample_matrix(struct weir_reader *reader, const struct weir_device_rules *rules,
+                              struct gpu_part_matrix *m, struct weir_diag *diag)
 {
     struct sample s = {.n = 0};
     if (!may_pack(m))
@@ -105,28 +111,27 @@ static weir_err sample_matrix(struct weir_reader *reader, struct gpu_part_matrix
     }
     if (!s.no_steps && s.n_stepless * 1000 <= s.n * MAX_ODD_PER_MILLE) {
         m->is_q8 = true;
-        gpu_matrix_weigh(m, listed(m, (double)s.n_stepless / (double)s.n));
+        gpu_matrix_weigh(m, rules, listed(m, (double)s.n_stepless / (double)s.n));
         return WEIR_OK;
     }
     uint64_t odd = weir_form_choose(s.count, m->high);
-    if (odd * 1000 > s.n * MAX_ODD_PER_MILLE)
-        return WEIR_OK;
-    gpu_matrix_weigh(m, (uint64_t)((double)odd / (double)s.n * (double)m->n_rows * m->n_columns));
+    gpu_matrix_weigh(m, rules,
+                     (uint64_t)((double)odd / (double)s.n * (double)m->n_rows * m->n_columns));
     return WEIR_OK;
 }
 
-weir_err gpu_parts_sample(const struct weir_model *model, struct gpu_parts *parts,
-                          struct weir_diag *diag)
+weir_err gpu_parts_sample(const struct weir_model *model, const struct weir_device_rules *rules,
+                          struct gpu_parts *parts, struct weir_diag *diag)
 {
     struct weir_reader *reader = NULL;
     weir_err err = weir_reader_new(model->checkpoint, model->row_bytes, &reader);
     for (uint32_t i = 0; i < parts->n_layers && !err; i++)
         for (uint32_t m = 0; m < parts->part[i].n_matrices && !err; m++)
-            err = sample_matrix(reader, &parts->part[i].matrix[m], diag);
+            err = sample_matrix(reader, rules, &parts->part[i].matrix[m], diag);
     if (!err)
-        err = sample_matrix(reader, &parts->output.matrix[0], diag);
+        err = sample_matrix(reader, rules, &parts->output.matrix[0], diag);
     if (!err)
-        err = sample_matrix(reader, &parts->embedding.matrix[0], diag);
+        err = sample_matrix(reader, rules, &parts->embedding.matrix[0], diag);
     weir_reader_free(reader);
     return err;
 }

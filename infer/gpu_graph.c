@@ -260,10 +260,10 @@ static weir_err take_host(struct graph_gpu *g)
 
 static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
 {
-    uint64_t bytes = 0;
+    uint64_t budget = 0, fixed = 0;
     weir_err err = check_shapes(&g->model->config, diag);
     if (!err)
-        err = gpu_graph_take_room(g, &bytes, diag);
+        err = gpu_graph_take_room(g, &budget, &fixed, diag);
     if (!err)
         err = weir_gpu_stream_new(g->gpu, &g->stream);
     if (!err)
@@ -277,7 +277,7 @@ static weir_err fill(struct graph_gpu *g, struct weir_diag *diag)
     if (!err)
         err = gpu_vectors_init(&g->vectors, g->model, g->options.context, g->stream, g->room.small);
     if (!err)
-        err = gpu_weights_new(g->gpu, g->model, &g->rules, bytes, &g->weights, diag);
+        err = gpu_graph_take_weights(g, budget, fixed, diag);
     return err ? err : take_host(g);
 }
 

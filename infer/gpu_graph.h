@@ -165,10 +165,14 @@ struct graph_gpu {
 
 /* ---- gpu_graph_plan.c: how much a graph takes ---- */
 
-/* Everything in device memory that is no weight; *bytes becomes what is left for them.  With what
- * would do in *diag: WEIR_ERR_NOMEM. */
-WEIR_MUST_CHECK weir_err gpu_graph_take_room(struct graph_gpu *g, uint64_t *bytes,
+/* Takes everything in device memory that is no weight: *fixed bytes of *budget.  With what would do
+ * in *diag: WEIR_ERR_NOMEM. */
+WEIR_MUST_CHECK weir_err gpu_graph_take_room(struct graph_gpu *g, uint64_t *budget, uint64_t *fixed,
                                              struct weir_diag *diag);
+
+/* Makes g->weights, in what is left; errors as above. */
+WEIR_MUST_CHECK weir_err gpu_graph_take_weights(struct graph_gpu *g, uint64_t budget,
+                                                uint64_t fixed, struct weir_diag *diag);
 
 /* ---- gpu_graph_room.c ---- */
 

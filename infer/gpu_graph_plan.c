@@ -44,43 +44,60 @@ static weir_err too_little(uint64_t bytes, uint64_t least, struct weir_diag *dia
     return WEIR_ERR_NOMEM;
 }
 
+/* A budget of which `fixed` are not for weights is too small, if it is.  Needs are asked for only
+ * here: that looks at samples of all weights, as loading them does. */
+static weir_err say_least(const struct graph_gpu *g, uint64_t budget, uint64_t fixed,
+                          struct weir_diag *diag)
+{
+    uint64_t least = 0, most = 0;
+    weir_err err = gpu_weights_needs(g->model, &g->rules, &least, &most, diag);
+    if (err)
+        return err;
+    return budget < fixed + least ? too_little(budget, fixed + least, diag) : WEIR_ERR_NOMEM;
+}
+
 /* The library, if there is one; what it may take is looked at before it does. */
-static weir_err take_library(struct graph_gpu *g, uint64_t budget, uint64_t least,
-                             struct weir_diag *diag)
+static weir_err take_library(struct graph_gpu *g, uint64_t budget, struct weir_diag *diag)
 {
     if (!wants_blas(&g->options, &g->rules))
         return WEIR_OK;
     const uint64_t needed = gpu_device_blas_bytes(g->device);
     gpu_sizes_fill(g->model, &g->options, &g->rules, true, &g->sizes);
     if (budget < needed)
-        return too_little(budget, needed + least + gpu_room_bytes(g->model, &g->options, &g->sizes),
-                          diag);
+        return say_least(g, budget, needed + gpu_room_bytes(g->model, &g->options, &g->sizes),
+                         diag);
     return gpu_device_blas(g->device, &g->blas, diag);
 }
 
-weir_err gpu_graph_take_room(struct graph_gpu *g, uint64_t *bytes, struct weir_diag *diag)
+weir_err gpu_graph_take_room(struct graph_gpu *g, uint64_t *budget, uint64_t *fixed,
+                             struct weir_diag *diag)
 {
-    uint64_t least = 0, most, before = 0, left = 0;
-    weir_err err = gpu_weights_needs(g->model, &g->rules, &least, &most, diag);
+    uint64_t before = 0, left = 0;
+    weir_err err = gpu_device_left(g->device, &before);
+    *budget = g->rules.bytes && g->rules.bytes < before ? g->rules.bytes : before;
     if (!err)
-        err = gpu_device_left(g->device, &before);
-    const uint64_t budget = g->rules.bytes && g->rules.bytes < before ? g->rules.bytes : before;
-    if (!err)
-        err = take_library(g, budget, least, diag);
+        err = take_library(g, *budget, diag);
     if (!err)
         err = gpu_device_left(g->device, &left);
     if (err)
         return err;
     gpu_sizes_fill(g->model, &g->options, &g->rules, g->blas != NULL, &g->sizes);
     const uint64_t room = gpu_room_bytes(g->model, &g->options, &g->sizes);
-    const uint64_t fixed = room + (before - left);
-    if (!room || budget < fixed || budget - fixed < least)
-        return room ? too_little(budget, fixed + least, diag) : WEIR_ERR_NOMEM;
+    *fixed = room + (before - left);
+    if (!room)
+        return WEIR_ERR_NOMEM;
+    if (*budget < *fixed)
+        return say_least(g, *budget, *fixed, diag);
     err = gpu_room_take(g);
     if (err)
         weir_diag_set(diag, "the GPU has no %" PRIu64 "MiB to spare; end what else uses it",
                       room >> MEBI_SHIFT);
-    else
-        *bytes = budget - fixed;
     return err;
+}
+
+weir_err gpu_graph_take_weights(struct graph_gpu *g, uint64_t budget, uint64_t fixed,
+                                struct weir_diag *diag)
+{
+    weir_err err = gpu_weights_new(g->gpu, g->model, &g->rules, budget - fixed, &g->weights, diag);
+    return err == WEIR_ERR_NOMEM ? say_least(g, budget, fixed, diag) : err;
 }

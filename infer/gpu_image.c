@@ -43,20 +43,38 @@ static uint64_t chunk_bytes(struct weir_store_cursor *cursor, const struct weir_
     return bytes;
 }
 
-uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu_part *part)
+static uint64_t image_bytes(struct weir_store_cursor *cursor, const struct weir_store *store,
+                            const struct gpu_part *part)
 {
-    struct weir_store_cursor *cursor = NULL;
+    const struct gpu_cut cut = {store, GPU_CHUNK_TILES};
     uint64_t bytes = 0;
-    if (weir_store_cursor_new(ck->store, weir_kernels_best(), &cursor) != WEIR_OK)
-        cursor = NULL;
-    const struct gpu_cut cut = {ck->store, GPU_CHUNK_TILES};
     for (uint64_t i = 0; i < gpu_part_count_chunks(part, &cut); i++) {
         const struct gpu_chunk c = gpu_part_chunk(part, &cut, i);
-        bytes += !cursor || weir_store_fetches(ck->store) ? most_bytes(ck->store, &c)
-                                                          : chunk_bytes(cursor, ck->store, &c);
+        bytes += cursor ? chunk_bytes(cursor, store, &c) : most_bytes(store, &c);
     }
-    weir_store_cursor_free(cursor);
     return (bytes + WEIR_GPU_ALIGN - 1) / WEIR_GPU_ALIGN * WEIR_GPU_ALIGN;
+}
+
+static bool decodes(const struct weir_store *store, const struct gpu_part *part)
+{
+    for (uint32_t m = 0; m < part->n_matrices; m++)
+        if (!gpu_matrix_decodes(store, &part->matrix[m]))
+            return false;
+    return true;
+}
+
+void gpu_parts_weigh_images(const struct weir_checkpoint *ck, struct gpu_parts *parts)
+{
+    struct weir_store_cursor *cursor = NULL;
+    if (!ck->store)
+        return;
+    if (weir_store_fetches(ck->store) ||
+        weir_store_cursor_new(ck->store, weir_kernels_best(), &cursor) != WEIR_OK)
+        cursor = NULL;
+    for (uint32_t i = 0; i < gpu_parts_n(parts); i++)
+        if (decodes(ck->store, &parts->part[i]))
+            parts->part[i].image_bytes = image_bytes(cursor, ck->store, &parts->part[i]);
+    weir_store_cursor_free(cursor);
 }
 
 /* ---- bringing them there ---- */
@@ -72,15 +90,14 @@ struct storing {
     uint64_t n_tiles;    /* described so far */
 };
 
-static uint64_t stored_bytes(const struct gpu_weights *w, const struct gpu_part *part,
-                             enum gpu_place place)
+static uint64_t stored_bytes(const struct gpu_part *part, enum gpu_place place)
 {
-    return gpu_place_is_wire(place) ? gpu_part_image_bytes(w->ck, part) : part->bytes;
+    return gpu_place_is_wire(place) ? part->image_bytes : part->bytes;
 }
 
 static weir_err begin(struct storing *s, enum gpu_place place, uint8_t *device)
 {
-    s->room = stored_bytes(s->w, s->part, place);
+    s->room = stored_bytes(s->part, place);
     s->on_device = place == GPU_PLACE_WIRE;
     s->at = device;
     if (!s->on_device)

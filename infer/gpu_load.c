@@ -205,7 +205,7 @@ static weir_err check_part(struct gpu_weights *w, struct gpu_part *part,
         if (one_fits)
             continue;
         *fits = false;
-        gpu_matrix_weigh(&part->matrix[i], exceptions);
+        gpu_matrix_weigh(&part->matrix[i], &w->rules, exceptions);
     }
     return WEIR_OK;
 }

@@ -44,6 +44,8 @@ struct gpu_part {
     struct gpu_part_matrix matrix[GPU_MOST_MATRICES];
     uint64_t bytes; /* as rows */
     uint64_t n_tiles, n_chunks;
+    uint64_t image_bytes; /* as stored, at most: gpu_parts_weigh_images(); 0: the device decodes not
+                             all */
 };
 
 /* How tensors are cut into chunks. */

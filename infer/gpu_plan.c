@@ -15,7 +15,7 @@ static enum weir_tier tier_of(const struct gpu_plan_in *in)
 
 /* ---- what a split takes ---- */
 
-static enum gpu_place streamed(const struct gpu_plan_in *in, const struct gpu_sizes *s)
+static enum gpu_place streamed(const struct gpu_plan_in *in, const struct gpu_part_sizes *s)
 {
     if (tier_of(in) == WEIR_TIER_CPU)
         return GPU_PLACE_READ_ROWS;
@@ -27,7 +27,7 @@ static enum gpu_place best(const struct gpu_plan_in *in)
     return tier_of(in) == WEIR_TIER_FUSED ? GPU_PLACE_PACKED : GPU_PLACE_ROWS;
 }
 
-static enum gpu_place wired(const struct gpu_sizes *s)
+static enum gpu_place wired(const struct gpu_part_sizes *s)
 {
     return s->wire ? GPU_PLACE_WIRE : GPU_PLACE_ROWS;
 }
@@ -58,7 +58,7 @@ static void place(const struct gpu_plan_in *in, const struct split *s, struct gp
         out->embedding = best(in);
 }
 
-static uint64_t stay_bytes(const struct gpu_sizes *s, enum gpu_place p)
+static uint64_t stay_bytes(const struct gpu_part_sizes *s, enum gpu_place p)
 {
     if (p == GPU_PLACE_ROWS)
         return s->rows;
@@ -73,7 +73,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 }
 
 /* Adds what is needed for something that lies at `p`; slot: its largest part as rows. */
-static void add(const struct gpu_sizes *s, enum gpu_place p, uint64_t slot, uint64_t tiles,
+static void add(const struct gpu_part_sizes *s, enum gpu_place p, uint64_t slot, uint64_t tiles,
                 struct gpu_plan *out)
 {
     out->stay_bytes += stay_bytes(s, p);
@@ -95,7 +95,7 @@ static void weigh(const struct gpu_plan_in *in, const struct split *s, struct gp
     out->stay_bytes = out->slot_bytes = out->batch_tiles = 0;
     out->ring_stays = false;
     for (uint32_t i = 0; i < in->n_layers; i++) {
-        const struct gpu_sizes *l = &in->layer[i];
+        const struct gpu_part_sizes *l = &in->layer[i];
         add(l, out->layer[i], l->rows, l->n_tiles, out);
         codings += l->coding_bytes;
     }
@@ -198,7 +198,7 @@ static void place_on_host(const struct gpu_plan_in *in, struct gpu_plan *out)
     for (uint32_t i = 0; i <= in->n_layers; i++) {
         const bool is_output = i == in->n_layers;
         enum gpu_place *p = is_output ? &out->output : &out->layer[i];
-        const struct gpu_sizes *s = is_output ? &in->output : &in->layer[i];
+        const struct gpu_part_sizes *s = is_output ? &in->output : &in->layer[i];
         if (*p != GPU_PLACE_HOST_WIRE && *p != GPU_PLACE_HOST_ROWS)
             continue;
         uint64_t bytes = *p == GPU_PLACE_HOST_WIRE ? s->wire : s->rows;

@@ -35,7 +35,7 @@ enum gpu_place {
 };
 
 /* What something would take, bytes. */
-struct gpu_sizes {
+struct gpu_part_sizes {
     uint64_t rows, packed;
     uint64_t wire; /* 0: the device cannot decode it */
     uint64_t n_tiles;
@@ -44,11 +44,11 @@ struct gpu_sizes {
 
 struct gpu_plan_in {
     enum weir_tier tier;
-    uint32_t cache_layers, depth;  /* as in weir_device_rules */
-    uint64_t bytes, host_bytes;    /* device and pinned memory that there is */
-    uint32_t n_layers;             /* at most WEIR_MAX_LAYERS */
-    const struct gpu_sizes *layer; /* n_layers */
-    struct gpu_sizes output, embedding;
+    uint32_t cache_layers, depth;       /* as in weir_device_rules */
+    uint64_t bytes, host_bytes;         /* device and pinned memory that there is */
+    uint32_t n_layers;                  /* at most WEIR_MAX_LAYERS */
+    const struct gpu_part_sizes *layer; /* n_layers */
+    struct gpu_part_sizes output, embedding;
     uint64_t block_rows; /* of a block of the output matrix, bytes as rows: the largest */
     uint64_t block_tiles;
     bool tied;

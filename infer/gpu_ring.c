@@ -70,8 +70,14 @@ weir_err gpu_say_bad(weir_err err, const struct gpu_chunk *c, uint64_t tile, str
     return err;
 }
 
+static void note_bad(struct gpu_ring *r, const struct gpu_ring_slot *s)
+{
+    if (s->item.number < r->bad_number)
+        r->bad_number = s->item.number;
+}
+
 /* Waits until the slot's device memory is free, and looks at what was decoded from it. */
-static weir_err look(struct gpu_ring_slot *s, struct weir_diag *diag)
+static weir_err look(struct gpu_ring *r, struct gpu_ring_slot *s, struct weir_diag *diag)
 {
     weir_err err = weir_gpu_event_wait(s->decoded);
     if (err || !s->decoding)
@@ -79,7 +85,10 @@ static weir_err look(struct gpu_ring_slot *s, struct weir_diag *diag)
     s->decoding = false;
     size_t bad = 0;
     err = weir_gpu_batch_result(s->batch, &bad);
-    return err ? gpu_say_bad(err, &s->item.chunk, bad, diag) : WEIR_OK;
+    if (!err)
+        return WEIR_OK;
+    note_bad(r, s);
+    return gpu_say_bad(err, &s->item.chunk, bad, diag);
 }
 
 weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number, struct weir_diag *diag)
@@ -88,7 +97,7 @@ weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t number, struct weir_d
     for (size_t i = 0; i < GPU_RING; i++) {
         if (r->slot[i].item.number >= number)
             continue;
-        weir_err one = look(&r->slot[i], err ? NULL : diag);
+        weir_err one = look(r, &r->slot[i], err ? NULL : diag);
         err = err ? err : one;
     }
     return err;
@@ -101,6 +110,12 @@ void gpu_ring_drop(struct gpu_ring *r)
         if (is_brought(&s->announced) && fill_wait(r->fill, &s->job, NULL) != WEIR_OK)
             continue; /* nobody wants it any more */
     }
+}
+
+void gpu_ring_forget(struct gpu_ring *r)
+{
+    for (size_t i = 0; i < GPU_RING; i++)
+        r->slot[i].decoding = false;
 }
 
 /* ---- announcing ---- */
@@ -220,10 +235,12 @@ weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to, struct weir_gpu_event *
                         struct weir_diag *diag)
 {
     struct gpu_ring_slot *s = &r->slot[r->n_issued % GPU_RING];
-    weir_err err = look(s, diag);
+    weir_err err = look(r, s, diag);
     s->item = s->announced;
     if (is_brought(&s->item)) {
         weir_err filled = fill_wait(r->fill, &s->job, err ? NULL : diag);
+        if (filled)
+            note_bad(r, s);
         err = err ? err : filled;
     }
     r->n_issued++;

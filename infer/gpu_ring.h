@@ -48,6 +48,7 @@ struct gpu_ring {
     struct gpu_ring_slot slot[GPU_RING];
     uint64_t n_announced, n_issued;
     uint64_t copied_bytes, decoded_bytes;
+    uint64_t bad_number; /* the least of those that an error was about; whoever looks resets it */
     struct weir_gpu_tile tile[GPU_CHUNK_TILES]; /* scratch */
 };
 
@@ -68,7 +69,8 @@ WEIR_MUST_CHECK weir_err gpu_ring_room(struct gpu_ring *r, bool wait, bool *out)
 void gpu_ring_announce(struct gpu_ring *r, const struct gpu_ring_item *item);
 
 /* The next of those announced; its first tile goes to `to`, once `free` has happened (NULL: at
- * once).  What bringing it, or a chunk that was issued before, ended with. */
+ * once).  What bringing it, or a chunk that was issued before, ended with: r->bad_number says which
+ * of them, and is left alone by errors that are about none. */
 WEIR_MUST_CHECK weir_err gpu_ring_issue(struct gpu_ring *r, uint8_t *to,
                                         struct weir_gpu_event *free, struct weir_diag *diag);
 
@@ -78,6 +80,9 @@ WEIR_MUST_CHECK weir_err gpu_ring_verify_wait(struct gpu_ring *r, uint64_t numbe
 
 /* Lets go of what was announced and not issued; waits for the host's threads. */
 void gpu_ring_drop(struct gpu_ring *r);
+
+/* Forgets what was decoded and not looked at: it is done, and nobody will have it. */
+void gpu_ring_forget(struct gpu_ring *r);
 
 /* A delay on a stream, if the rules want any. */
 WEIR_MUST_CHECK weir_err gpu_ring_delay(struct gpu_ring *r, struct weir_gpu_stream *s);

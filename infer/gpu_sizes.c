@@ -14,7 +14,7 @@ enum {
 /* Sizes as a plan is made from; `layer` is owned. */
 struct sizes {
     struct gpu_plan_in in;
-    struct gpu_sizes *layer;
+    struct gpu_part_sizes *layer;
 };
 
 static uint64_t coding_bytes(const struct weir_checkpoint *ck,
@@ -44,9 +44,9 @@ static uint64_t chunk_bytes(const struct gpu_parts *p, uint32_t most_tiles)
     return tiles * WEIR_TILE_BYTES;
 }
 
-static struct gpu_sizes sizes_of(const struct weir_checkpoint *ck, const struct gpu_part *p)
+static struct gpu_part_sizes sizes_of(const struct weir_checkpoint *ck, const struct gpu_part *p)
 {
-    struct gpu_sizes s = {.rows = p->bytes, .n_tiles = p->n_tiles};
+    struct gpu_part_sizes s = {.rows = p->bytes, .n_tiles = p->n_tiles};
     bool decodes = ck->store != NULL;
     for (uint32_t m = 0; m < p->n_matrices; m++) {
         s.packed += gpu_matrix_stay_bytes(&p->matrix[m], GPU_PLACE_PACKED);
@@ -54,7 +54,7 @@ static struct gpu_sizes sizes_of(const struct weir_checkpoint *ck, const struct 
         for (uint32_t i = 0; i < p->matrix[m].n_pieces; i++)
             s.coding_bytes += coding_bytes(ck, p->matrix[m].piece[i].tensor);
     }
-    s.wire = decodes ? gpu_part_image_bytes(ck, p) : 0;
+    s.wire = decodes ? p->image_bytes : 0;
     return s;
 }
 
@@ -80,7 +80,7 @@ static weir_err weigh(const struct weir_checkpoint *ck, const struct gpu_parts *
     for (uint32_t i = 0; i < p->n_blocks; i++) {
         const struct gpu_part *b = &p->part[p->n_layers + i];
         if (ck->store && gpu_matrix_decodes(ck->store, &b->matrix[0]))
-            out->in.output.wire += gpu_part_image_bytes(ck, b);
+            out->in.output.wire += b->image_bytes;
         out->in.block_rows = max_of(out->in.block_rows, b->bytes);
         out->in.block_tiles = max_of(out->in.block_tiles, b->n_tiles);
     }
@@ -125,7 +125,8 @@ weir_err gpu_weights_needs(const struct weir_model *model, const struct weir_dev
     if (err)
         return err;
     if (gpu_tier_packs(rules->tier))
-        err = gpu_parts_sample(model, &parts, diag);
+        err = gpu_parts_sample(model, rules, &parts, diag);
+    gpu_parts_weigh_images(model->checkpoint, &parts);
     if (!err)
         err = weigh(model->checkpoint, &parts, rules, &sizes);
     if (!err)

@@ -26,18 +26,24 @@ static weir_err tell(struct gpu_streaming *s, struct weir_diag *diag)
     return s->err;
 }
 
+/* Whether something that was taken is not sound.  What was read ahead is nobody's yet. */
+static bool has_bad(const struct gpu_streaming *s)
+{
+    return s->err && s->err_number < s->n_taken;
+}
+
 weir_err gpu_stream_take(struct gpu_weights *w, uint32_t part, struct weir_gpu_stream *stream,
                          struct gpu_laid *out, struct weir_diag *diag)
 {
     struct gpu_streaming *s = &w->streaming;
     weir_err err = WEIR_OK;
     pthread_mutex_lock(&s->lock);
-    if ((s->err && s->told) || (!s->err && gpu_part_of(w, s->n_taken) != part))
+    if ((s->err && s->told) || gpu_part_of(w, s->n_taken) != part)
         begin_anew(w, part);
     while (!s->err && s->n_queued <= s->n_taken)
         pthread_cond_wait(&s->changed, &s->lock);
     const uint64_t number = s->n_taken;
-    if (s->err)
+    if (s->err && s->err_number <= number)
         err = tell(s, diag);
     else
         s->n_taken++;
@@ -74,9 +80,9 @@ weir_err gpu_stream_verify_wait(struct gpu_weights *w, struct weir_diag *diag)
     pthread_mutex_lock(&s->lock);
     s->n_wanted_sound = s->n_taken;
     pthread_cond_broadcast(&s->changed);
-    while (!s->err && s->n_sound < s->n_wanted_sound)
+    while (!has_bad(s) && s->n_sound < s->n_wanted_sound)
         pthread_cond_wait(&s->changed, &s->lock);
-    if (s->err)
+    if (has_bad(s))
         err = tell(s, diag);
     pthread_mutex_unlock(&s->lock);
     return err;

@@ -44,6 +44,7 @@ struct gpu_streaming {
     /* the feeder's */
     struct gpu_place_in_row announced; /* the next to be announced */
     struct weir_gpu_tile *tile;        /* scratch, for a whole part */
+    uint64_t bad_number;               /* the part that an error is about */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
@@ -51,8 +52,9 @@ struct gpu_streaming {
     uint64_t n_sound, n_wanted_sound; /* parts that were looked at, that shall be */
     bool ending, restarting;
     uint64_t restart_at;
-    weir_err err; /* what the feeder stopped with */
-    bool told;    /* somebody knows */
+    weir_err err;        /* what the feeder stopped with */
+    uint64_t err_number; /* the part that this is about: for whoever asks for it, or has it */
+    bool told;           /* somebody knows */
     struct weir_diag diag;
     uint64_t copied_bytes, decoded_bytes;
 };

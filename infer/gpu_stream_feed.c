@@ -58,6 +58,8 @@ static weir_err look_at_slot(struct gpu_weights *w, struct gpu_slot *s, struct w
     s->decoding = false;
     size_t bad = 0;
     err = weir_gpu_batch_result(s->batch, &bad);
+    if (err && s->number < w->streaming.bad_number)
+        w->streaming.bad_number = s->number;
     for (uint64_t i = 0; err && i < s->part->n_chunks; i++) {
         const struct gpu_chunk c = gpu_part_chunk(s->part, &w->parts.cut, i);
         if (bad < c.n_tiles)
@@ -88,6 +90,8 @@ static weir_err attend(struct gpu_weights *w, struct weir_diag *diag)
     if (idle)
         return WEIR_OK;
     weir_err err = look_at(w, wanted, diag);
+    if (err && s->bad_number >= wanted && w->ring.bad_number >= wanted)
+        s->bad_number = wanted - 1; /* not to be known sound is as bad */
     pthread_mutex_lock(&s->lock);
     if (!err)
         s->n_sound = wanted;
@@ -157,13 +161,21 @@ static weir_err queue_part(struct gpu_weights *w, uint64_t number, struct weir_d
 
 /* ---- what comes next ---- */
 
+/* The first part of which nobody needs to ask whether it is sound: it is known not to be. */
+static uint64_t stopped_at(const struct gpu_streaming *s)
+{
+    return s->err ? s->err_number : UINT64_MAX;
+}
+
 /* s->lock is held. */
 static bool has_work(const struct gpu_weights *w)
 {
     const struct gpu_streaming *s = &w->streaming;
     if (s->ending || s->restarting)
         return true;
-    return !s->err && (s->n_sound < s->n_wanted_sound || s->n_queued < s->n_given + w->plan.depth);
+    /* After an error what was queued before may still be in use, and be asked about. */
+    return (s->n_sound < s->n_wanted_sound && s->n_wanted_sound <= stopped_at(s)) ||
+           (!s->err && s->n_queued < s->n_given + w->plan.depth);
 }
 
 /* Nobody has taken, or will take, what is on its way into the slots: until it has come to rest they
@@ -175,6 +187,7 @@ static weir_err settle(struct gpu_weights *w)
         err = weir_gpu_stream_wait(w->decode[i]);
     for (uint32_t i = 0; i < w->plan.depth; i++)
         w->streaming.slot[i].decoding = false;
+    gpu_ring_forget(&w->ring);
     return err ? err : weir_gpu_stream_wait(w->done);
 }
 
@@ -199,7 +212,7 @@ static weir_err do_next(struct gpu_weights *w, struct weir_diag *diag)
     weir_err err = attend(w, diag);
     pthread_mutex_lock(&s->lock);
     const uint64_t number = s->n_queued;
-    const bool room = number < s->n_given + w->plan.depth;
+    const bool room = !s->err && number < s->n_given + w->plan.depth;
     pthread_mutex_unlock(&s->lock);
     if (err || !room)
         return err;
@@ -214,12 +227,21 @@ static weir_err do_next(struct gpu_weights *w, struct weir_diag *diag)
     return err;
 }
 
-static void stop_with(struct gpu_streaming *s, weir_err err, const struct weir_diag *diag)
+/* An error about no part in particular is about the next one. */
+static void stop_with(struct gpu_weights *w, weir_err err, const struct weir_diag *diag)
 {
+    struct gpu_streaming *s = &w->streaming;
+    uint64_t number = s->bad_number < w->ring.bad_number ? s->bad_number : w->ring.bad_number;
+    s->bad_number = w->ring.bad_number = UINT64_MAX;
     pthread_mutex_lock(&s->lock);
-    s->err = err;
-    s->told = false;
-    s->diag = *diag;
+    if (number > s->n_queued)
+        number = s->n_queued;
+    if (!s->err || number < s->err_number) {
+        s->err = err;
+        s->err_number = number;
+        s->told = false;
+        s->diag = *diag;
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -230,7 +252,7 @@ void *gpu_stream_feed(void *self)
     struct weir_diag diag = {""};
     weir_err err = weir_gpu_use(w->gpu);
     if (err)
-        stop_with(s, err, &diag);
+        stop_with(w, err, &diag);
     while (true) {
         pthread_mutex_lock(&s->lock);
         pthread_cond_broadcast(&s->changed);
@@ -242,6 +264,6 @@ void *gpu_stream_feed(void *self)
             return NULL;
         err = restarting ? restart(w) : do_next(w, &diag);
         if (err)
-            stop_with(s, err, &diag);
+            stop_with(w, err, &diag);
     }
 }

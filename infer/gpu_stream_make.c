@@ -53,6 +53,7 @@ weir_err gpu_stream_begin(struct gpu_weights *w)
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     s->made = true;
+    s->bad_number = w->ring.bad_number = UINT64_MAX;
     s->copied_bytes = w->ring.copied_bytes;
     s->decoded_bytes = w->ring.decoded_bytes;
     weir_err err = make_order(w);

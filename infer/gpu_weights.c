@@ -162,7 +162,9 @@ static weir_err fill_in(struct gpu_weights *w, uint64_t bytes, struct weir_diag 
     if (!err)
         err = gpu_parts_find(w->model, &w->parts, diag);
     if (!err && gpu_tier_packs(w->rules.tier))
-        err = gpu_parts_sample(w->model, &w->parts, diag);
+        err = gpu_parts_sample(w->model, &w->rules, &w->parts, diag);
+    if (!err)
+        gpu_parts_weigh_images(w->ck, &w->parts);
     w->coding = calloc(n_tensors, sizeof(struct weir_gpu_coding *));
     w->host_only = calloc(n_tensors, sizeof(*w->host_only));
     if (!err && (!w->coding || !w->host_only))

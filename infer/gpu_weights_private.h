@@ -41,10 +41,12 @@ struct gpu_weights {
 /* ---- gpu_form.c ---- */
 
 /* Takes samples of all matrices, and fills in what that says of their resident form. */
-WEIR_MUST_CHECK weir_err gpu_parts_sample(const struct weir_model *model, struct gpu_parts *parts,
-                                          struct weir_diag *diag);
+WEIR_MUST_CHECK weir_err gpu_parts_sample(const struct weir_model *model,
+                                          const struct weir_device_rules *rules,
+                                          struct gpu_parts *parts, struct weir_diag *diag);
 /* The same again for a matrix of which it is known how many exceptions it has. */
-void gpu_matrix_weigh(struct gpu_part_matrix *m, uint64_t exceptions);
+void gpu_matrix_weigh(struct gpu_part_matrix *m, const struct weir_device_rules *rules,
+                      uint64_t exceptions);
 
 /* Bytes of a matrix in a place that stays. */
 uint64_t gpu_matrix_stay_bytes(const struct gpu_part_matrix *m, enum gpu_place place);
@@ -67,8 +69,9 @@ uint64_t gpu_load_bytes(const struct gpu_weights *w);
 
 /* ---- gpu_image.c ---- */
 
-/* Bytes of a part of a store as it is stored, at most. */
-uint64_t gpu_part_image_bytes(const struct weir_checkpoint *ck, const struct gpu_part *part);
+/* Fills in what layers and blocks take as stored: reads the heads of all their tiles, once.  Where
+ * one cannot be read it is no less than what reading it later could give. */
+void gpu_parts_weigh_images(const struct weir_checkpoint *ck, struct gpu_parts *parts);
 
 /* Brings parts that stay as stored, or in pinned memory, there.  *at: the device memory for those;
  * moves on by what they take. */
@@ -110,6 +113,10 @@ static inline enum gpu_place gpu_place_of(const struct gpu_weights *w, uint32_t 
 
 /* Memory of the host that may be pinned. */
 uint64_t gpu_host_bytes(const struct weir_device_rules *rules);
+
+/* What a control group, of which `folder` tells, lets its programs take yet; UINT64_MAX: anything.
+ * Files that the kernel keeps for it are no obstacle. */
+uint64_t gpu_group_left(const char *folder);
 
 static inline size_t gpu_tensor_number(const struct gpu_weights *w,
                                        const struct weir_checkpoint_tensor *t)

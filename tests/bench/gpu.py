@@ -143,6 +143,10 @@ class Bench:
         seconds = (int(said[1]) + int(said[2])) / float(said[3])
         return seconds, [line["logits_hash"] for line in lines]
 
+    def medians(self, rate):
+        rates = [rate() for _ in range(self.options.repeat)]
+        return {"tok_per_s": statistics.median(rates), "least": min(rates), "most": max(rates)}
+
     def doctor_once(self):
         if not self.machine:
             path = os.path.join(self.folder, "weir/doctor.json")
@@ -180,7 +184,8 @@ class Bench:
 
     def each(self, name, ways, one, columns, at_once=1):
         """A row of each way; several at once only where no time is measured."""
-        chosen = [way for way in ways if not self.options.only or self.options.only in way[0]]
+        only = self.options.only
+        chosen = [way for way in ways if not only or any(part in way[0] for part in only)]
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             rows = list(pool.map(lambda way: self.one_row(way, one), chosen))
         self.table(name, rows, columns + (["failed"] if any("failed" in r for r in rows) else []))
@@ -201,7 +206,8 @@ def doctor(bench):
     bench.table("doctor", [{"what": k, "value": v} for k, v in gpu.items()], ["what", "value"])
     for s in shapes:
         s["faster"] = s["packed_gb_per_s"] / s["rows_gb_per_s"]
-    bench.table("doctor-shapes", shapes, ["rows", "columns", "packed_gb_per_s", "rows_gb_per_s", "faster", "crossing"])
+    bench.table("doctor-shapes", shapes, ["rows", "columns", "packed_gb_per_s", "rows_gb_per_s", "faster", "crossing",
+                                           "most_exceptions"])
 
 
 RATES = ["way", "tok_per_s", "least", "most", "peak_vram", "measured_vram", "weights", "copied_per_token",
@@ -252,15 +258,15 @@ def rows(bench):
         if b == 0:  # prompts of 512
             prompts = [prompt_of(512, i) for i in range(12)]
             few, _ = bench.batch("llama-8b", prompts[:2], 1, 1, more)
-            many, _ = bench.batch("llama-8b", prompts, 1, 1, more)
-            return {"way": name, "rows": 512, "tok_per_s": 512 * 10 / (many - few)}
+            return {"way": name, "rows": 512, **bench.medians(
+                lambda: 512 * 10 / (bench.batch("llama-8b", prompts, 1, 1, more)[0] - few))}
         if b == 1:
             return {"way": name, "rows": 1, **bench.rate("llama-8b", more, 32 if bench.options.quick else 128)}
         n = 32 if bench.options.quick else 128
         prompts = [prompt_of(8, i) for i in range(b)]
         short, _ = bench.batch("llama-8b", prompts, 9, b, more)
-        long, _ = bench.batch("llama-8b", prompts, 9 + n, b, more)
-        return {"way": name, "rows": b, "tok_per_s": b * n / (long - short)}
+        return {"way": name, "rows": b, **bench.medians(
+            lambda: b * n / (bench.batch("llama-8b", prompts, 9 + n, b, more)[0] - short))}
 
     ways = [(f"{tier}, {b or 'prompt of 512'}", tier, b) for b in (1, 8, 32, 0) for tier in ("fused", "raw")]
     found = bench.each("rows", ways, one, RATES[:1] + ["rows"] + RATES[1:])
@@ -378,7 +384,7 @@ def main():
     p.add_argument("--tmp", default="/dev/shm" if shutil.disk_usage("/dev/shm").free > 16e9 else tempfile.gettempdir())
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--layers", type=int, default=16, help="of the large model")
-    p.add_argument("--only", help="ways whose name has this in it")
+    p.add_argument("--only", action="append", help="ways whose name has this in it; may be given again")
     p.add_argument("--store", help="that invariance takes")
     p.add_argument("--no-transformers", action="store_true", help="no row of theirs: it takes half a minute")
     p.add_argument("--quick", action="store_true", help="fewer tokens and repeats: for a look")

@@ -61,6 +61,25 @@ check int8 7.5 'int8 x row scales'
 born int4 int4 1 64
 check int4 4.1 'int4 x 1x64 scales'
 
+# FP8 as a checkpoint has it takes what its bytes' frequencies say, and 1 % more at most.
+mkdir f8
+for dtype in F8_E4M3 F8_E5M2; do
+    "$gen_tensor" "f8/$dtype.safetensors" "$dtype" 1 512
+done
+expect 0 "$WEIR" pack f8 f8.weir
+expect 0 "$WEIR" verify f8.weir --against f8
+expect 0 "$WEIR" ls --tensors --json f8.weir
+cat >order0.py <<'END'
+import collections, json, math, sys
+for e in json.load(sys.stdin)["entries"]:
+    (t,) = e["tensors"]
+    data = open("f8/" + e["path"], "rb").read()[-t["plain_bytes"]:]
+    bits = sum(-n * math.log2(n / len(data)) for n in collections.Counter(data).values())
+    if 8 * t["stored_bytes"] > 1.01 * bits:
+        sys.exit("%s: %.4f bits, order 0 is %.4f" % (e["path"], t["bits_per_weight"], bits / len(data)))
+END
+python3 order0.py <<<"$out" || die "FP8 takes more than its entropy"
+
 # What was not born so is stored as if nobody had looked.
 expect 0 "$WEIR" pack plain plain.weir
 expect 0 "$WEIR" ls --tensors --json plain.weir

@@ -102,22 +102,27 @@ weir_err weir_gpu_multiply(struct weir_gpu_stream *s, const struct weir_gpu_prod
 }
 
 struct weir_gpu_blas {
-    int unused;
+    struct weir_gpu *gpu;
 };
 
 weir_err weir_gpu_blas_new(struct weir_gpu *gpu, struct weir_gpu_blas **out, struct weir_diag *diag)
 {
-    (void)gpu;
     if (getenv("FAKE_GPU_NO_BLAS")) {
         weir_diag_set(diag, "no library");
         return WEIR_ERR_NOT_FOUND;
     }
     *out = calloc(1, sizeof(**out));
-    return *out ? WEIR_OK : WEIR_ERR_NOMEM;
+    if (!*out)
+        return WEIR_ERR_NOMEM;
+    (*out)->gpu = gpu;
+    weir_gpu_count_foreign(gpu, WEIR_GPU_BLAS_BYTES);
+    return WEIR_OK;
 }
 
 void weir_gpu_blas_free(struct weir_gpu_blas *blas)
 {
+    if (blas)
+        weir_gpu_count_foreign(blas->gpu, -(int64_t)WEIR_GPU_BLAS_BYTES);
     free(blas);
 }
 

@@ -221,7 +221,7 @@ for _name, _change in {
     "coding-element-4097": unused(4097, Part(0, 4097, 1, 8, freq=HALF)),
     "coding-parts-0": unused(1),
     "coding-parts-9": unused(9, *(Part(i, 1, 1, 8, freq=HALF) for i in range(9))),
-    "coding-zero": coding(zero=1),
+    "coding-zero": coding(kind=1),
     "coding-gap": part(1, 1, offset=2),
     "coding-overlap": part(1, 1, offset=0),
     "coding-starts-late": unused(3, Part(1, 2, 1, 8, freq=HALF)),

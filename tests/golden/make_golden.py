@@ -13,8 +13,9 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from bad_tiles import BAD  # noqa: E402
+from bad_made import BAD  # noqa: E402
 from good_stores import GOOD, PARTS  # noqa: E402
+from made_stores import MADE_GOOD  # noqa: E402
 from weir_format import DIRECTORY, FILE, LINK, store_bytes  # noqa: E402
 from worked_example import TITLE, example, section  # noqa: E402
 
@@ -51,7 +52,7 @@ def golden_files():
         "# (4).  Who must see it: open (all who open the store), read (who decodes the tile that is bad), verify (who",
         "# checks everything).",
     ]
-    for name, build in {**GOOD, "example": example}.items():
+    for name, build in {**GOOD, **MADE_GOOD, "example": example}.items():
         store = build()
         files[f"{name}.weir"] = store_bytes(store)
         files[f"{name}.sha256"] = hash_lines(store)

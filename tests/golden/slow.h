@@ -42,9 +42,17 @@ struct part { /* section 3.1; sizes and offsets in bytes, widths in bits */
     unsigned freq[256];
 };
 
+struct transform { /* section 3.1 */
+    bool there;
+    unsigned number, made, item_bytes;
+    bool near;
+    uint64_t row_elements, block_rows, block_columns;
+};
+
 struct coding {
     unsigned element_bytes;
     unsigned n_parts;
+    struct transform transform;
     struct part *parts;
 };
 
@@ -93,6 +101,7 @@ struct store {
     struct extent *extents;
     struct entry *entries;
     uint64_t n_tiles;
+    unsigned features; /* of the trailer: section 2.3 */
 };
 
 /* Prints `why` and ends the program with `code`. */
@@ -123,6 +132,15 @@ void unzstd(const uint8_t *frame, size_t n, uint8_t *plain, size_t plain_bytes);
 
 /* Section 3: fills the store from its decompressed index of `n` bytes. */
 void parse_index(struct store *s, size_t n);
+
+/* Section 5.1: the payload of a made tile. */
+void decode_made(const struct coding *coding, struct cursor payload, uint8_t *plain,
+                 size_t plain_bytes);
+
+/* Sections 6 and 7: streams that fill the rest of a payload, over `n` elements (or items of a
+ * transform) of element_bytes each. */
+void decode_streams(const struct coding *coding, struct cursor c, uint8_t *elements,
+                    size_t element_bytes, size_t n);
 
 /* Sections 5 to 7: a tile's payload gives exactly `plain_bytes`.  `coding` is NULL for opaque. */
 void decode_payload(const struct coding *coding, unsigned mode, struct cursor payload,

@@ -140,11 +140,12 @@ static void open_store(struct store *s)
     if (version > 1 || version_again > 1)
         fail(SLOW_UNSUPPORTED, "the version is above 1 (8)");
     require(version == 1 && version_again == 1, "the version is 1 (2)");
-    if (features != 0)
+    s->features = (unsigned)take(&trailer, 2);
+    if (features != 0 || s->features > 3)
         fail(SLOW_UNSUPPORTED, "a feature that version 1 does not have (8)");
     require(zero == 0, "the header's u16 is zero (2.1)");
     require_zeros(header.at, left(&header), "the header's rest is zero (2.1)");
-    require(take(&trailer, 2) == 0 && take(&trailer, 4) == 0, "the trailer's zeros (2.2)");
+    require(take(&trailer, 4) == 0, "the trailer's zeros (2.2)");
 
     require(stored_bytes >= 1 && stored_bytes <= 67108864, "the index's stored bytes (2.2)");
     require(plain_bytes >= 1 && plain_bytes <= 67108864, "the index's plain bytes (2.2)");

@@ -37,6 +37,27 @@ static void parse_part(struct cursor *c, struct part *p)
     require(p->base + last <= (1U << p->symbol_bits) - 1, "base + last is a symbol (3.1)");
 }
 
+static void parse_transform(struct cursor *c, struct coding *coding)
+{
+    struct transform *t = &coding->transform;
+    t->there = true;
+    t->number = (unsigned)take(c, 1);
+    t->made = (unsigned)take(c, 1);
+    unsigned near = (unsigned)take(c, 1);
+    t->item_bytes = (unsigned)take(c, 1);
+    t->row_elements = take(c, 4);
+    t->block_rows = take(c, 4);
+    t->block_columns = take(c, 4);
+    t->near = near == 1;
+    require(t->number <= 2 && t->made <= 2 && near <= 1, "a transform's numbers (3.1)");
+    require(t->item_bytes == 1 || (t->item_bytes == 2 && t->number == 0),
+            "an item has 1 byte, or 2 of an integer (3.1)");
+    require(t->row_elements >= 1 && t->block_rows >= 1 && t->block_columns >= 1 &&
+                t->block_columns <= t->row_elements,
+            "rows and blocks of a transform (3.1)");
+    require(coding->element_bytes == (t->made == 2 ? 4 : 2), "an element is what is made (3.1)");
+}
+
 static void parse_coding(struct cursor *c, struct coding *coding)
 {
     coding->element_bytes = (unsigned)take(c, 2);
@@ -44,7 +65,8 @@ static void parse_coding(struct cursor *c, struct coding *coding)
     require(coding->element_bytes >= 1 && coding->element_bytes <= 4096,
             "element bytes are 1 to 4096 (3.1)");
     require(coding->n_parts >= 1 && coding->n_parts <= 8, "a coding has 1 to 8 parts (3.1)");
-    require(take(c, 1) == 0, "a coding's fourth byte is zero (3.1)");
+    unsigned kind = (unsigned)take(c, 1);
+    require(kind <= 1, "a kind of transform is 0 or 1 (3.1)");
 
     coding->parts = allocate(coding->n_parts, sizeof(coding->parts[0]));
     unsigned covered = 0;
@@ -53,7 +75,26 @@ static void parse_coding(struct cursor *c, struct coding *coding)
         require(coding->parts[i].offset == covered, "a part starts where the last ended (3.1)");
         covered += coding->parts[i].count * coding->parts[i].item_bytes;
     }
-    require(covered == coding->element_bytes, "the parts cover the element (3.1)");
+    if (kind)
+        parse_transform(c, coding);
+    require(covered == (kind ? coding->transform.item_bytes : coding->element_bytes),
+            "the parts cover the element, or the item (3.1)");
+}
+
+/* A number that a sum of squares, an error or a step may be: its bits say so. */
+static void require_finite(uint64_t bits, unsigned exponent_bits, unsigned width)
+{
+    uint64_t all = ((uint64_t)1 << exponent_bits) - 1;
+    require(bits >> (width - 1) == 0 || bits << (65 - width) == 0, "no number below 0 (3.2)");
+    require((bits >> (width - 1 - exponent_bits) & all) != all, "a number is finite (3.2)");
+}
+
+static void parse_nearness(struct cursor *c)
+{
+    require_finite(take(c, 8), 11, 64);
+    require_finite(take(c, 8), 11, 64);
+    require_finite(take(c, 4), 8, 32);
+    require_finite(take(c, 4), 8, 32);
 }
 
 static void parse_object(struct store *s, struct cursor *c, struct object *o)
@@ -70,6 +111,8 @@ static void parse_object(struct store *s, struct cursor *c, struct object *o)
     o->first_tile = s->n_tiles;
     s->n_tiles += o->n_tiles;
     require(s->n_tiles < (uint64_t)1 << 40, "fewer than 2^40 tiles (3.2)");
+    if (o->coding && o->coding->transform.near)
+        parse_nearness(c);
 }
 
 static void parse_extents(struct store *s, struct cursor *c)
@@ -252,6 +295,16 @@ static void parse_entries(struct store *s, struct cursor *c)
     require((total + 16383) / 16384 <= s->size, "files are at most 16384 times the store (3.4)");
 }
 
+static void check_features(const struct store *s)
+{
+    unsigned needed = 0;
+    for (uint32_t i = 0; i < s->n_codings; i++) {
+        needed |= s->codings[i].transform.there ? 1 : 0;
+        needed |= s->codings[i].transform.near ? 2 : 0;
+    }
+    require(needed == s->features, "the trailer's features are those that are needed (2.3)");
+}
+
 void parse_index(struct store *s, size_t n)
 {
     struct cursor c = {s->index, s->index + n};
@@ -271,6 +324,7 @@ void parse_index(struct store *s, size_t n)
         parse_coding(&c, &s->codings[i]);
     for (uint32_t i = 0; i < s->n_objects; i++)
         parse_object(s, &c, &s->objects[i]);
+    check_features(s);
     parse_extents(s, &c);
     parse_entries(s, &c);
     require(left(&c) == 0, "nothing follows the last entry (3)");

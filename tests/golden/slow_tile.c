@@ -14,13 +14,18 @@ struct stream {
     struct cursor words;
 };
 
-/* Item `i` of `part` in the tile's plain bytes. */
-static uint8_t *item_at(uint8_t *plain, const struct coding *coding, const struct part *part,
-                        size_t i)
+/* Where items go: the tile's plain bytes, or the items of a transform. */
+struct elements {
+    uint8_t *at;
+    size_t bytes; /* of one */
+};
+
+/* Item `i` of `part`. */
+static uint8_t *item_at(const struct elements *to, const struct part *part, size_t i)
 {
     size_t element = i / part->count;
     size_t k = i % part->count;
-    return plain + element * coding->element_bytes + part->offset + k * part->item_bytes;
+    return to->at + element * to->bytes + part->offset + k * part->item_bytes;
 }
 
 static void put_item(uint8_t *to, uint64_t v, unsigned item_bytes)
@@ -84,7 +89,7 @@ static uint64_t item_of(const struct part *p, unsigned index, uint64_t raw)
     return (code >> 1) << p->drop | (code & 1) << (p->width - 1);
 }
 
-static void decode_rows(struct stream *s, const struct coding *coding, uint8_t *plain)
+static void decode_rows(struct stream *s, const struct elements *to)
 {
     for (size_t row = 0; row < s->n_rows; row++) {
         for (unsigned lane = 0; lane < LANES; lane++) {
@@ -93,7 +98,7 @@ static void decode_rows(struct stream *s, const struct coding *coding, uint8_t *
             if (i >= s->n_items)
                 continue;
             uint64_t v = item_of(s->part, index, raw_bits(s, lane, row));
-            put_item(item_at(plain, coding, s->part, i), v, s->part->item_bytes);
+            put_item(item_at(to, s->part, i), v, s->part->item_bytes);
         }
     }
     for (unsigned lane = 0; lane < LANES; lane++)
@@ -101,8 +106,7 @@ static void decode_rows(struct stream *s, const struct coding *coding, uint8_t *
     require(left(&s->words) == 0, "all words are used (7.2)");
 }
 
-static void apply_patches(struct stream *s, const struct coding *coding, struct cursor *c,
-                          uint8_t *plain)
+static void apply_patches(struct stream *s, struct cursor *c, const struct elements *to)
 {
     unsigned item_bytes = s->part->item_bytes;
     struct cursor positions = {0};
@@ -113,12 +117,12 @@ static void apply_patches(struct stream *s, const struct coding *coding, struct 
         uint64_t i = take(&positions, 4);
         require(i >= lowest && i < s->n_items, "positions ascend, below the number of items (7)");
         lowest = i + 1;
-        memcpy(item_at(plain, coding, s->part, i), take_bytes(c, item_bytes), item_bytes);
+        memcpy(item_at(to, s->part, i), take_bytes(c, item_bytes), item_bytes);
     }
 }
 
 static void decode_stream(const struct coding *coding, const struct part *part, struct cursor *c,
-                          uint8_t *plain, size_t n_elements)
+                          const struct elements *to, size_t n_elements)
 {
     struct stream s = {.part = part, .n_items = n_elements * part->count};
     const uint8_t *start = c->at;
@@ -138,8 +142,8 @@ static void decode_stream(const struct coding *coding, const struct part *part, 
     s.words.end = c->at;
     if ((c->at - start) % 4 != 0)
         require(take(c, 2) == 0, "zeros after the words (7)");
-    decode_rows(&s, coding, plain);
-    apply_patches(&s, coding, c, plain);
+    decode_rows(&s, to);
+    apply_patches(&s, c, to);
 
     if (part == &coding->parts[coding->n_parts - 1])
         return;
@@ -147,13 +151,20 @@ static void decode_stream(const struct coding *coding, const struct part *part, 
         require(take(c, 1) == 0, "zeros after the patches (7)");
 }
 
+void decode_streams(const struct coding *coding, struct cursor c, uint8_t *elements,
+                    size_t element_bytes, size_t n)
+{
+    struct elements to = {elements, element_bytes};
+    for (unsigned i = 0; i < coding->n_parts; i++)
+        decode_stream(coding, &coding->parts[i], &c, &to, n);
+    require(left(&c) == 0, "the streams fill the payload (5)");
+}
+
 static void decode_split(const struct coding *coding, struct cursor c, uint8_t *plain,
                          size_t plain_bytes)
 {
     require(plain_bytes % coding->element_bytes == 0, "a split tile has whole elements (5)");
-    for (unsigned i = 0; i < coding->n_parts; i++)
-        decode_stream(coding, &coding->parts[i], &c, plain, plain_bytes / coding->element_bytes);
-    require(left(&c) == 0, "the streams fill the payload (5)");
+    decode_streams(coding, c, plain, coding->element_bytes, plain_bytes / coding->element_bytes);
 }
 
 static void decode_constant(const struct coding *coding, struct cursor c, uint8_t *plain,
@@ -181,11 +192,16 @@ void decode_payload(const struct coding *coding, unsigned mode, struct cursor pa
         unzstd(payload.at, left(&payload), plain, plain_bytes);
         break;
     case 3:
-        if (!coding)
-            fail(SLOW_CORRUPT, "a split tile's object has a coding (5)");
+        if (!coding || coding->transform.there)
+            fail(SLOW_CORRUPT, "a split tile's object has a coding without a transform (5)");
         decode_split(coding, payload, plain, plain_bytes);
         break;
+    case 4:
+        if (!coding || !coding->transform.there)
+            fail(SLOW_CORRUPT, "a made tile's object has a coding with a transform (5)");
+        decode_made(coding, payload, plain, plain_bytes);
+        break;
     default:
-        require(false, "a tile's mode is 0 to 3 (4)");
+        require(false, "a tile's mode is 0 to 4 (4)");
     }
 }

@@ -17,7 +17,7 @@ EXTENT_TILES = 32
 HEADER_BYTES = 64
 ALIGNMENT = 4096
 NO_NUMBER = 0xFFFFFFFF
-RAW, CONSTANT, ZSTD, SPLIT = range(4)
+RAW, CONSTANT, ZSTD, SPLIT, MADE = range(5)
 FILE, DIRECTORY, LINK = range(3)
 
 _xxhash = ctypes.CDLL("libxxhash.so.0")
@@ -127,17 +127,34 @@ class Part:
 
 
 @dataclass
+class Transform:
+    number: int
+    made: int
+    item_bytes: int
+    row_elements: int
+    block_rows: int
+    block_columns: int
+    near: int = 0
+
+    def encode(self):
+        out = struct.pack("<4B", self.number, self.made, self.near, self.item_bytes)
+        return out + struct.pack("<3I", self.row_elements, self.block_rows, self.block_columns)
+
+
+@dataclass
 class Coding:
     element_bytes: int
     parts: list
-    zero: int = 0
+    kind: int = None
     n_parts: int = None
+    transform: Transform = None
 
     def encode(self):
         n = len(self.parts) if self.n_parts is None else self.n_parts
-        return struct.pack("<HBB", self.element_bytes, n, self.zero) + b"".join(
-            p.encode() for p in self.parts
-        )
+        kind = (1 if self.transform else 0) if self.kind is None else self.kind
+        out = struct.pack("<HBB", self.element_bytes, n, kind)
+        out += b"".join(p.encode() for p in self.parts)
+        return out + (self.transform.encode() if self.transform else b"")
 
 
 @dataclass
@@ -266,6 +283,7 @@ class Object:
     coding: int  # its number, or NO_NUMBER
     tiles: list
     plain_bytes: int = None
+    nearness: tuple = None  # of a near-lossless one: sums of w^2 and e^2, largest e, step
 
 
 @dataclass
@@ -355,9 +373,15 @@ def index_of(store, extents):
     out += b"".join(c.encode() for c in store.codings)
     for o in store.objects:
         out += struct.pack("<QI", len(o.plain) if o.plain_bytes is None else o.plain_bytes, o.coding)
+        out += struct.pack("<ddff", *o.nearness) if o.nearness else b""
     out += b"".join(struct.pack("<I", len(e)) + h for e, h in zip(extents, hashes))
     out += b"".join(e.encode(store.objects) for e in store.entries)
     return store.bend_index(out) if store.bend_index else out
+
+
+def features_of(store):
+    transforms = [c.transform for c in store.codings if c.transform]
+    return (1 if transforms else 0) | (2 if any(t.near for t in transforms) else 0)
 
 
 def appendix_of(store, store_bytes, n_extents, digest):
@@ -380,7 +404,7 @@ def store_bytes(store):
         there = store.present is None or i in store.present
         out = bytearray(pad(out, ALIGNMENT)) + (extent if there else bytes(len(extent)))
     trailer = bytearray(struct.pack("<QII", len(out), len(stored), len(index)) + sha256(stored))
-    trailer += struct.pack("<HHI", 1, 0, 0) + b"weirend\n"
+    trailer += struct.pack("<HHI", 1, features_of(store), 0) + b"weirend\n"
     if store.bend_trailer:
         store.bend_trailer(trailer)
     out += stored + trailer

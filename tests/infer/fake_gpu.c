@@ -26,6 +26,7 @@ pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct weir_gpu_stream *stream[MOST_STREAMS];
 static struct block *blocks;
 static uint64_t random_state;
+static bool at_once;
 
 void fake_fail(const char *why)
 {
@@ -109,6 +110,15 @@ static void queue(struct weir_gpu_stream *s, const struct fake_op *op)
     else
         s->first = mine;
     s->last = mine;
+    if (at_once)
+        fake_run(s);
+}
+
+void fake_at_once(bool on)
+{
+    pthread_mutex_lock(&fake_lock);
+    at_once = on;
+    pthread_mutex_unlock(&fake_lock);
 }
 
 void fake_queue(struct weir_gpu_stream *s, const struct fake_op *op)

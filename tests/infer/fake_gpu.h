@@ -38,6 +38,10 @@ void *fake_must(void *p);                  /* fails if it is NULL */
 
 extern pthread_mutex_t fake_lock; /* of all of it */
 
+/* From now on what is queued is done at once, and what must come before it; what was queued before
+ * is done when something waits for it, or not at all until then. */
+void fake_at_once(bool on);
+
 void fake_queue(struct weir_gpu_stream *s, const struct fake_op *op); /* takes the lock */
 
 /* Under the lock. */

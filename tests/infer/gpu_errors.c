@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda/matrix.h"
 #include "fake_gpu/fake.h"
 #include "infer/device.h"
 #include "infer/sample.h"
@@ -208,20 +209,32 @@ static void choices_that_fail(const struct opened *m)
     }
 }
 
-/* The least budget is enough, and less is refused by its name. */
-static void budgets(const struct opened *m)
+/* Without what it had loaded. */
+static void reopen(struct opened *m)
+{
+    struct weir_diag diag = {""};
+    weir_device_close(m->device);
+    end_if(weir_device_open(0, &m->device, &diag), &diag);
+}
+
+/* The least budget is enough, and less is refused by its name.  small_piece: below the chunk, the
+ * library is wanted, and counted as the plan says, whoever else is on the device. */
+static void budgets(struct opened *m, uint32_t small_piece)
 {
     struct weir_device_needs needs;
     struct weir_device_info info;
     struct weir_graph *g = NULL;
     struct weir_diag diag = {""};
-    struct weir_device_rules rules = {.tier = WEIR_TIER_RAW};
+    struct weir_device_rules rules = {.tier = WEIR_TIER_RAW, .small_piece = small_piece};
     end_if(weir_device_graph_needs(m->model, &options, &rules, &needs, &diag), &diag);
     rules.bytes = needs.fixed + needs.least_weights;
+    reopen(m);
     end_if(weir_device_graph_new(m->device, m->model, &options, &rules, &g, &diag), &diag);
     weir_graph_free(g);
     end_if(weir_device_info(m->device, &info), &diag);
-    expect(info.taken_bytes == 0, "memory that is left", (long)info.taken_bytes);
+    expect(info.taken_bytes == (small_piece ? WEIR_GPU_BLAS_BYTES : 0), "memory that is left",
+           (long)info.taken_bytes);
+    reopen(m);
     rules.bytes--;
     expect(weir_device_graph_new(m->device, m->model, &options, &rules, &g, &diag) ==
                    WEIR_ERR_NOMEM &&
@@ -259,7 +272,8 @@ int main(int argc, char **argv)
     calls_that_fail(&m, WEIR_TIER_FUSED);
     recordings_that_fail(&m);
     choices_that_fail(&m);
-    budgets(&m);
+    budgets(&m, 0);
+    budgets(&m, options.chunk / 4);
     bad_options(&m);
     close_all(&m);
     printf("%ld calls\n", fake_gpu_calls());

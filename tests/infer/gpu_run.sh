@@ -51,7 +51,7 @@ chosen() {
         WEIR_DEVICE_TEST=host expect 0 "$WEIR" run "$1" -p "$prompt" -n 40 --ignore-eos --device cuda --json $how
         ids=$(key 'd["tokens"]') hash=$(key 'd["logits_hash"]')
         [ "$(key 'd["chosen_on_device"]')" = 0 ] || fail "the device chose: $how"
-        for tier in auto gpu raw; do
+        for tier in auto gpu; do
             # shellcheck disable=SC2086
             expect 0 "$WEIR" run "$1" -p "$prompt" -n 40 --ignore-eos --device cuda --json --decode $tier $how
             [ "$(key 'd["tokens"], d["logits_hash"]')" = "($ids, '$hash')" ] || fail "other ids: $tier $how $(cat "$work/out")"

@@ -12,6 +12,7 @@ megabytes=3
 case ${WEIR_SANITIZE:-} in *thread*) megabytes=1 ;; esac # slow, and threads do the same
 "$WEIR_GEN" "$work/small" --megabytes $megabytes --seed 5
 "$WEIR" pack -q "$work/small" "$work/small.weir"
+golden=$WEIR_SOURCE/tests/infer/golden
 # And what differs from it, or is its own: the host makes that plain.
 relative=$WEIR_BUILD/tests/gen_relative
 if [ -x "$relative" ]; then
@@ -27,11 +28,14 @@ run() {
     [ $code = 77 ] && exit 77
     [ $code = 0 ] || fail "$(grep -v 'fine$' "$work/out")"
 }
-golden=$WEIR_SOURCE/tests/infer/golden
+if [ -n "${GPU_RACES:-}" ]; then
+    "$GPU_RACES" "$work/small.weir" "$golden/phi3" "$golden/llama" >"$work/out" || fail "$(cat "$work/out")"
+fi
 FAKE_GPU_SEED=0 run "$work/small.weir" "$golden/phi3"
 [ $megabytes = 1 ] && exit 0
+"$WEIR_BUILD/tests/gen_store" "$work/wide.weir" --shape 256,704,4,4,2,300 --seed 1 >"$work/out" # in 12 bits
+FAKE_GPU_SEED=1 run "$work/wide.weir" "$work/small" "$golden/llama-gqa4-tied" "$golden/qwen2"
 if [ -x "$relative" ]; then
     FAKE_GPU_SEED=3 run "$work/near.weir,$work/small.weir" "$work/same.weir,$work/small.weir"
 fi
-FAKE_GPU_SEED=1 run "$work/small.weir" "$work/small" "$golden/llama-gqa4-tied" "$golden/qwen2"
 FAKE_GPU_SEED=2 run "$golden/gemma2" "$golden/llama"

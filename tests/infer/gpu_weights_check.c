@@ -12,6 +12,7 @@
 
 #include "gpu_weights.h"
 #include "gpu_weights_damage.h"
+#include "measure_device.h"
 #include "opened.h"
 
 enum {
@@ -295,6 +296,33 @@ static bool try_all(struct run *c, bool quick)
     return fine;
 }
 
+/* The most device memory that a tier could use; most_odd: as measured for any shape. */
+static uint64_t most_of(const struct weir_model *model, enum weir_tier tier, double most_odd)
+{
+    const struct weir_device_crossing all = {.n_rows = 1, .n_columns = 1, .most_odd = most_odd};
+    const struct weir_device_rules rules = {.tier = tier, .crossing = &all, .n_crossings = 1};
+    struct weir_diag diag = {""};
+    uint64_t least, most;
+    opened_check(gpu_weights_needs(model, &rules, &least, &most, &diag), &diag, "needs");
+    return most;
+}
+
+/* Where any exception was measured to be one too many, matrices that have some stay rows.  Narrow
+ * ones do anyhow. */
+static bool falls_back(const struct weir_model *model)
+{
+    const uint64_t packed = most_of(model, WEIR_TIER_FUSED, 1);
+    const uint64_t odd = most_of(model, WEIR_TIER_FUSED, 0);
+    const uint64_t rows = most_of(model, WEIR_TIER_RAW, 1);
+    const bool fine = packed == rows || (packed < odd && odd <= rows);
+    if (!fine)
+        printf("packed %" PRIu64 ", with exceptions as rows %" PRIu64 ", rows %" PRIu64 ": WRONG\n",
+               packed, odd, rows);
+    else
+        printf("up to %" PRIu64 " bytes of %" PRIu64 ": fine\n", packed, rows);
+    return fine;
+}
+
 static bool check_model(struct weir_gpu *gpu, const char *src, bool quick)
 {
     struct opened *o = take(sizeof(*o));
@@ -312,6 +340,7 @@ static bool check_model(struct weir_gpu *gpu, const char *src, bool quick)
     opened_check(weir_gpu_stream_new(gpu, &c->stream), &diag, "stream");
     printf("%s: %zu bytes\n", src, r.n);
     bool fine = try_all(c, quick);
+    fine = falls_back(o->model) && fine;
     weir_gpu_stream_free(c->stream);
     weir_gpu_free(gpu, c->device);
     weir_gpu_free_host(gpu, c->host);

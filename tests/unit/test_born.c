@@ -194,7 +194,7 @@ Test(born, ordinary_weights_are_not_found)
     static const enum weir_number numbers[] = {WEIR_NUMBER_E4M3, WEIR_NUMBER_E5M2, WEIR_NUMBER_INT};
     enum { ROWS = 64, COLUMNS = 1024, N = ROWS * COLUMNS };
     uint64_t random = 3;
-    uint8_t *plain = must_alloc(4 * N);
+    uint8_t *plain = must_alloc(4 * (size_t)N);
     for (size_t i = 0; i < COUNT_OF(types); i++) {
         for (size_t k = 0; k < N; k++)
             put_float((float)(sigma * normal(&random)), types[i], plain + k * width_of(types[i]));

@@ -10,7 +10,7 @@ static const uint64_t MIB = 1 << 20;
 static const enum weir_tier all_tiers[] = {WEIR_TIER_AUTO, WEIR_TIER_CPU, WEIR_TIER_GPU,
                                            WEIR_TIER_FUSED, WEIR_TIER_RAW};
 
-static struct gpu_sizes layers[N];
+static struct gpu_part_sizes layers[N];
 
 /* Layers of 16 MiB and a little, each a little different. */
 static struct gpu_plan_in problem(enum weir_tier tier)
@@ -24,17 +24,17 @@ static struct gpu_plan_in problem(enum weir_tier tier)
                              .chunk_bytes = 2 * MIB,
                              .tile_bytes = 512};
     for (uint64_t i = 0; i < N; i++)
-        layers[i] = (struct gpu_sizes){.rows = 16 * MIB + 4096 * i,
-                                       .packed = 12 * MIB + 4096 * i,
-                                       .wire = 10 * MIB + 4096 * i,
-                                       .n_tiles = 128,
-                                       .coding_bytes = 7 << 14};
-    in.output = (struct gpu_sizes){28 * MIB, 21 * MIB, 19 * MIB, 224, 1 << 14};
+        layers[i] = (struct gpu_part_sizes){.rows = 16 * MIB + 4096 * i,
+                                            .packed = 12 * MIB + 4096 * i,
+                                            .wire = 10 * MIB + 4096 * i,
+                                            .n_tiles = 128,
+                                            .coding_bytes = 7 << 14};
+    in.output = (struct gpu_part_sizes){28 * MIB, 21 * MIB, 19 * MIB, 224, 1 << 14};
     in.embedding = in.output;
     return in;
 }
 
-static uint64_t taken(const struct gpu_sizes *s, enum gpu_place p)
+static uint64_t taken(const struct gpu_part_sizes *s, enum gpu_place p)
 {
     return p == GPU_PLACE_ROWS     ? s->rows
            : p == GPU_PLACE_PACKED ? s->packed
