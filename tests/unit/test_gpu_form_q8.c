@@ -129,7 +129,7 @@ static void expect_bits(uint32_t row, uint32_t column, uint32_t number, size_t w
     uint32_t found;
     memcpy(&found, f.units + word, sizeof(found));
     cr_expect_eq(found, bits, "%u, %u: %08x", row, column, found);
-    cr_expect_eq(f.steps[row % 8], (STEP + WEIR_FORM_Q8_SCALED) << 16 * (row / 8));
+    cr_expect_eq(f.steps[row % 8], (uint32_t)(STEP + WEIR_FORM_Q8_SCALED) << 16 * (row / 8));
     free_form(&f);
 }
 
@@ -141,12 +141,12 @@ Test(gpu_form_q8, lies_as_described)
     expect_bits(9, 10, 33, 16 * 5 + 4, 33 << 9 | 1 << 23);
     expect_bits(9, 11, 33, 16 * 5 + 4, 33 << 25 | 1 << 7);
     /* column 64 + 32 + 8: step 6, pair 9, word 4, rotated; of row 1 pair 8, as it is */
-    expect_bits(9, 104, 5, second + 512 + 8 * 5, 5 << 9 | 1 << 23);
-    expect_bits(1, 105, 5, second + 512 + 8 * 5, 5 << 17 | 1u << 31);
+    expect_bits(9, 104, 5, second + 512 + (size_t)8 * 5, 5 << 9 | 1 << 23);
+    expect_bits(1, 105, 5, second + 512 + (size_t)8 * 5, 5 << 17 | 1u << 31);
     /* column 64 + 32 + 8 + 4 + 2: step 7, pairs 14 (row 1) and 15 (row 9): number 63 */
     for (size_t b = 0; b < 7; b++) {
         const size_t word = b < 4   ? 16 * 5 + 4 * b
-                            : b < 6 ? 512 + 8 * 5 + 4 * (b - 4)
+                            : b < 6 ? 512 + (size_t)8 * 5 + 4 * (b - 4)
                                     : 768 + 4 * 5;
         expect_bits(1, 110, 63, second + word, 1);
         expect_bits(1, 111, 63, second + word, 1 << 16);

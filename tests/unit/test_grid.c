@@ -49,7 +49,7 @@ Test(grid, takes_nothing_else_for_a_number)
         size_t n = 0;
         for (uint32_t w = 0; w < 65536; w++)
             n += weir_grid_number(steps[i], (uint16_t)w, WEIR_GRID_MOST) != WEIR_GRID_NONE;
-        cr_expect_eq(n, 2 * (WEIR_GRID_MOST + 1));
+        cr_expect_eq(n, 2 * ((size_t)WEIR_GRID_MOST + 1));
     }
     for (uint32_t w = 1; w < 0x8000; w++)
         cr_assert_eq(weir_grid_number(0, (uint16_t)w, WEIR_GRID_MOST), WEIR_GRID_NONE);
@@ -76,11 +76,11 @@ Test(grid, finds_it_above_rare_ones)
     enum { N = 2048 };
     static uint16_t w[N];
     kit_rows(w, 1, N, 0x3a35, 0, 7);
-    for (uint16_t i = 0; i < WEIR_GRID_TRIES - 1; i++)
+    for (size_t i = 0; i < WEIR_GRID_TRIES - 1; i++)
         w[100 * i] = (uint16_t)(0x3000 + i);
     cr_expect_eq(weir_grid_find(w, N, 63), 0x3a35);
     cr_expect_eq(weir_grid_count_odd(0x3a35, w, N, 63), WEIR_GRID_TRIES - 1);
-    for (uint16_t i = 0; i < 300; i++) /* rows of no grid have none */
+    for (size_t i = 0; i < 300; i++) /* rows of no grid have none */
         w[i] = (uint16_t)(0x3000 + i);
     cr_expect_eq(weir_grid_find(w, N, 63), 0);
 }

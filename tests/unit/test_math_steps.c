@@ -149,7 +149,7 @@ Test(math_steps, kernels_round_as_they_should)
         x[c] = (float)c - 20;
     for (size_t i = 0; i < N_NAMES; i++) {
         const struct math_kernels *k = math_kernels_named(names[i]);
-        for (size_t s = 0; k && s < 3 * 128; s++) {
+        for (size_t s = 0; k && s < (size_t)3 * 128; s++) {
             const uint16_t step = (uint16_t)(steps[s / 128] + s % 128);
             for (uint32_t c = 0; c < N; c++)
                 w[c] = (uint16_t)(weir_grid_weight(step, c / 2 + c % 2) | c % 2 << 15);
