@@ -2,9 +2,14 @@
 
 #include <math.h>
 
-/* On an H200: docs/benchmarks/gpu-exceptions-h200.csv. */
+/* On an H200: docs/benchmarks/gpu-doctor-shapes-h200.csv. */
 static const struct weir_device_crossing built_in[] = {
-    {.n_rows = 2560, .n_columns = 2048, .most_odd = 0.02},
+    {.n_rows = 11264, .n_columns = 2048, .most_odd = 0.00056},
+    {.n_rows = 2048, .n_columns = 5632, .most_odd = 0.00051},
+    {.n_rows = 4096, .n_columns = 4096, .most_odd = 0.001},
+    {.n_rows = 6144, .n_columns = 4096, .most_odd = 0.00085},
+    {.n_rows = 28672, .n_columns = 4096, .most_odd = 0.00103},
+    {.n_rows = 4096, .n_columns = 14336, .most_odd = 0.00124},
 };
 
 /* How many times larger or smaller, in both directions together. */
