@@ -41,5 +41,5 @@ fi
 FAKE_GPU_SEED=2 run "$golden/gemma2" "$golden/llama"
 # Tiles made of items and scales, and weights that are whole steps.
 "$WEIR_GEN" "$work/wide" --megabytes 11 --seed 5
-"$WEIR" pack -q --profile q8 "$work/wide" "$work/near.weir"
-FAKE_GPU_SEED=3 run "$work/near.weir"
+"$WEIR" pack -q --profile q8 "$work/wide" "$work/q8.weir"
+FAKE_GPU_SEED=3 run "$work/q8.weir"
