@@ -39,3 +39,7 @@ if [ -x "$relative" ]; then
     FAKE_GPU_SEED=3 run "$work/near.weir,$work/small.weir" "$work/same.weir,$work/small.weir"
 fi
 FAKE_GPU_SEED=2 run "$golden/gemma2" "$golden/llama"
+# Tiles made of items and scales, and weights that are whole steps.
+"$WEIR_GEN" "$work/wide" --megabytes 11 --seed 5
+"$WEIR" pack -q --profile q8 "$work/wide" "$work/q8.weir"
+FAKE_GPU_SEED=3 run "$work/q8.weir"
