@@ -90,6 +90,7 @@ static weir_err start(void *self, const struct graph_pass *pass, bool *chooses,
         err = queue(g, pass, diag);
     if (err) {
         (void)settle(g);
+        gpu_choice_take_back(g, pass);
         return err;
     }
     g->n_choosing += slot->chooses;

@@ -210,6 +210,9 @@ size_t gpu_choice_most_words(const struct weir_graph_options *options);
  * what the pass is fed with, behind the parameters of an arranged pass. */
 void gpu_choice_arrange(struct graph_gpu *g, const struct graph_pass *pass);
 
+/* Of an arranged pass that does not begin after all: its samplers are as they were. */
+void gpu_choice_take_back(const struct graph_gpu *g, const struct graph_pass *pass);
+
 /* Queues: ids that the pass before has chosen to their places.  Then choosing, and ids to the
  * host. */
 WEIR_MUST_CHECK weir_err gpu_choice_feed(struct graph_gpu *g);

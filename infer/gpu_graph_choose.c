@@ -132,6 +132,13 @@ void gpu_choice_arrange(struct graph_gpu *g, const struct graph_pass *pass)
     g->choice.words = g->choice.n_fed || c.is_made ? c.from + g->choice.n_fed : g->at.words;
 }
 
+void gpu_choice_take_back(const struct graph_gpu *g, const struct graph_pass *pass)
+{
+    for (uint32_t i = 0; g->choice.is_made && i < g->n_asked; i++)
+        if (pass->sampler[i] && g->choice.options->temperature > 0)
+            sampler_undraw(pass->sampler[i]);
+}
+
 /* ---- queued ---- */
 
 weir_err gpu_choice_feed(struct graph_gpu *g)

@@ -98,7 +98,8 @@ float *weir_graph_logits(const struct weir_graph *g, size_t i);
  * 1e-13 of the border between two tokens could fall on its other side. */
 
 enum {
-    WEIR_GRAPH_CHOSEN = UINT32_MAX, /* as a token's id: the one last chosen for its sequence */
+    WEIR_GRAPH_CHOSEN = UINT32_MAX, /* as a token's id: the one last chosen for its sequence, right
+                                       behind what it was chosen by */
     WEIR_GRAPH_MOST_BEGUN = 2       /* passes that have begun and not ended, at most */
 };
 

@@ -58,6 +58,7 @@ struct graph_begun {
 /* What was chosen last for a sequence. */
 struct graph_last {
     bool any, awaited;
+    uint32_t length; /* of the sequence then: what was chosen goes behind that */
     uint32_t id;
     uint32_t at; /* while it is awaited: number of the asked in the newest pass */
 };

@@ -54,7 +54,7 @@ static weir_err place_id(struct weir_graph *g, struct graph_begun *b, size_t row
         b->token[row].id = id;
         return WEIR_OK;
     }
-    if (!last->any) {
+    if (!last->any || last->length != g->length[sequence]) {
         weir_diag_set(diag, "nothing was chosen for text %u", sequence);
         return WEIR_ERR_INVALID;
     }
@@ -170,7 +170,9 @@ static void await_choices(struct weir_graph *g, const struct graph_begun *b)
     for (uint32_t i = 0; i < b->n_asked; i++) {
         if (!b->sampler[i])
             continue;
-        g->last[sequence_of(b, i)] = (struct graph_last){.any = true, .awaited = true, .at = i};
+        const uint32_t s = sequence_of(b, i);
+        g->last[s] =
+            (struct graph_last){.any = true, .awaited = true, .length = g->length[s], .at = i};
         sampler_await(b->sampler[i], i);
     }
 }
@@ -276,7 +278,7 @@ static void remember(struct weir_graph *g, const struct graph_begun *b, size_t i
             sampler_await(newer->sampler[k], k);
             return;
         }
-    *last = (struct graph_last){.any = true, .id = id};
+    *last = (struct graph_last){.any = true, .length = b->position[b->asked_row[i]] + 1, .id = id};
 }
 
 static weir_err choose_all(struct weir_graph *g, const struct graph_begun *b, const uint32_t *ids,

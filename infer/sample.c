@@ -133,15 +133,22 @@ static uint32_t cut_off(struct weir_sampler *s, uint32_t n)
     return left;
 }
 
+static const uint64_t state_step = 0x9e3779b97f4a7c15;
+
 /* 53 bits of splitmix64, from 0 on, below 1. */
 double sampler_draw(struct weir_sampler *s)
 {
-    s->state += 0x9e3779b97f4a7c15;
+    s->state += state_step;
     uint64_t z = s->state;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
     z = (z ^ z >> 27) * 0x94d049bb133111eb;
     z ^= z >> 31;
     return (double)(z >> 11) * 0x1p-53;
+}
+
+void sampler_undraw(struct weir_sampler *s)
+{
+    s->state -= state_step;
 }
 
 static uint32_t choose(struct weir_sampler *s, uint32_t n)

@@ -18,6 +18,9 @@ bool sampler_penalises(const struct weir_sampler *s);
 /* The next of its random numbers, from 0 on, below 1: one for each token, but for greedy ones. */
 double sampler_draw(struct weir_sampler *s);
 
+/* Gives the last one back: it will be the next. */
+void sampler_undraw(struct weir_sampler *s);
+
 /* The ids that the penalty goes by, in any order: up to options.repeat_last of them into `to`.
  * Where one is awaited the last of them is UINT32_MAX in its place.  Returns how many. */
 uint32_t sampler_recent(const struct weir_sampler *s, uint32_t *to);

@@ -166,13 +166,14 @@ static void recordings_that_fail(const struct opened *m)
  * again; whether any did. */
 static bool choose_steps(struct weir_graph *g, long failing, uint32_t *ids)
 {
-    const struct weir_sampler_options greedy = {.temperature = 0, .repeat_penalty = 1.5F};
+    const struct weir_sampler_options drawn = {
+        .temperature = 1.5F, .top_p = 1, .repeat_penalty = 1.5F, .seed = 7};
     const struct weir_graph_token first = {0, 5, true}, next = {0, WEIR_GRAPH_CHOSEN, true};
     struct weir_diag diag = {""};
     struct weir_sampler *s;
     bool any = false;
     int begun = 0;
-    end_if(weir_sampler_new(VOCAB, &greedy, &s), &diag);
+    end_if(weir_sampler_new(VOCAB, &drawn, &s), &diag);
     for (int ended = 0; ended < N_CHOSEN; ended++) {
         struct weir_graph_choice choice;
         while (begun < N_CHOSEN && weir_graph_may_start(g)) {

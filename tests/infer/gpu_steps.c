@@ -290,6 +290,8 @@ static void refused(const struct setup *m)
     const struct weir_graph_token unknown = {0, WEIR_GRAPH_CHOSEN, true};
     const struct weir_graph_token twice[] = {{0, 1, true}, {0, 2, true}};
     const struct weir_graph_token two[] = {{0, 1, true}, {1, 2, true}};
+    const struct weir_graph_token again[] = {{0, WEIR_GRAPH_CHOSEN, false},
+                                             {0, WEIR_GRAPH_CHOSEN, true}};
     where = "refused";
     expect(weir_graph_start(g, &unknown, 1, s, false, &diag) == WEIR_ERR_INVALID,
            "nothing was chosen", 0);
@@ -303,6 +305,12 @@ static void refused(const struct setup *m)
     end_if(weir_graph_finish(g, choice, &diag), &diag);
     expect(choice[0].id < VOCAB && choice[1].id < VOCAB, "ids", choice[0].id);
     expect(weir_device_graph_counts(g).n_choosing == 0, "it chose", 0);
+    expect(weir_graph_start(g, again, 2, s, false, &diag) == WEIR_ERR_INVALID, "one id twice", 0);
+    end_if(weir_graph_start(g, &unknown, 1, s, false, &diag), &diag);
+    expect(weir_graph_may_start(g), "the device chooses", 0);
+    expect(weir_graph_start(g, again, 2, s, false, &diag) == WEIR_ERR_INVALID, "one id twice", 1);
+    end_if(weir_graph_finish(g, choice, &diag), &diag);
+    expect(choice[0].id < VOCAB && choice[0].length == 2, "id", choice[0].id);
     weir_sampler_free(s[0]);
     weir_sampler_free(s[1]);
     weir_graph_free(g);
