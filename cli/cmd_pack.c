@@ -57,11 +57,26 @@ struct job {
     struct near_wish near;
 };
 
+/* What needs the base must not take its place. */
+static weir_err spare_base(const struct cli *cli, const struct stat *dst, struct weir_diag *diag)
+{
+    const char *base = cli->value[OPT_BASE];
+    struct stat st;
+    if (!base || is_url(base) || stat(base, &st) != 0 || st.st_dev != dst->st_dev ||
+        st.st_ino != dst->st_ino)
+        return WEIR_OK;
+    weir_diag_set(diag, "%s: is the base, which the new store would need; give it another name",
+                  cli->operand[1]);
+    return WEIR_ERR_INVALID;
+}
+
 static weir_err look(const struct cli *cli, struct job *job, struct weir_diag *diag)
 {
     struct stat st;
     bool exists;
     weir_err err = outfile_check(cli->operand[1], option_given(cli, OPT_FORCE), &st, &exists, diag);
+    if (!err && exists)
+        err = spare_base(cli, &st, diag);
     if (err)
         return err;
     struct walk_options how = {.keep_links = option_given(cli, OPT_KEEP_LINKS),

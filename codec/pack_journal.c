@@ -9,7 +9,7 @@
 /* The records: docs/architecture.md, "Life of a pack that comes over the network". */
 enum {
     MAGIC_BYTES = 8,
-    VERSION = 1, /* also another one where pack would choose or write otherwise */
+    VERSION = 2, /* also another one where pack would choose or write otherwise */
     HEAD_BYTES = MAGIC_BYTES + 8 + WEIR_DIGEST_BYTES,
     RECORD_HEAD_BYTES = 8,
     CHECK_BYTES = 8,
@@ -162,6 +162,13 @@ static bool next_record(const struct pack *p, struct record *r, uint64_t *xxh3)
     return true;
 }
 
+/* A run with a journal has no base and makes nothing near; what floats were born as is a byte. */
+static bool may_have_chosen(const struct weir_coding *coding)
+{
+    const struct weir_transform *t = &coding->transform;
+    return !t->kind || (t->kind == WEIR_TRANSFORM_SCALE && !t->near && t->item_bytes == 1);
+}
+
 static bool take_sharing(struct pack *p, const struct record *r, weir_err *err)
 {
     struct pack_sharing how = {0};
@@ -181,7 +188,7 @@ static bool take_sharing(struct pack *p, const struct record *r, weir_err *err)
     weir_err bad = c.left ? index_coding_parse(c.bytes, c.left, &how.coding) : WEIR_OK;
     if (bad == WEIR_ERR_NOMEM)
         *err = bad;
-    bool fine = !bad && pack_share_again(p, &how);
+    bool fine = !bad && (!how.coding || may_have_chosen(how.coding)) && pack_share_again(p, &how);
     free(how.coding);
     return fine;
 }

@@ -9,6 +9,7 @@ enum {
     CODINGS_INDEX_BYTES = 30 << 20, /* of the index; segments get zstd after that */
     EXTENT_BYTES = 36,              /* docs/format.md, 3.3 */
     NEARNESS_BYTES = 24,            /* docs/format.md, 3.2 */
+    BASE_PLACE_BYTES = 12,          /* the same */
     LEAST_TILE_PLAIN = WEIR_TILE_BYTES - WEIR_MAX_ELEM_BYTES, /* of all but an object's last */
 };
 
@@ -105,8 +106,10 @@ static void add_object(struct share *s, struct place place, struct pack_sharing 
     o->tile_bytes = weir_coding_tile_bytes(o->coding);
     o->first_tile = ix->n_tiles;
     o->is_reference = how->place.is_same;
-    if (weir_object_needs_base(o))
+    if (weir_object_needs_base(o)) {
         o->base_object = how->place.object;
+        s->p->index_bytes += BASE_PLACE_BYTES;
+    }
     o->n_tiles = o->is_reference ? 0 : weir_object_tiles(o);
     ix->n_tiles += o->n_tiles;
     struct pack_near *near = o->coding && o->coding->transform.near ? how->near : NULL;

@@ -70,6 +70,14 @@ says '^weir pack: the base, nowhere.weir: '
 [ ! -e c.weir ] && [ ! -e out3 ] || die "left behind"
 no_leftovers .
 
+# The base is not replaced by what needs it, whatever it is called.
+ln -s a.weir other/link.weir
+for name in a link; do
+    expect 1 "$WEIR" pack -f --base other/a.weir b other/$name.weir
+    says "^weir pack: other/$name.weir: is the base, which the new store would need"
+done
+expect 0 "$WEIR" verify --base other/a.weir b.weir
+
 # All of it the same: nothing but an index.  Nothing the same: no base.
 expect 0 "$WEIR" pack --base other/a.weir a same.weir
 [ "$(size same.weir)" -lt 16384 ] || die "the same takes $(size same.weir) bytes"
