@@ -35,11 +35,13 @@ static weir_err choose(const struct weir_kernels *kernels, struct bench_run *run
     double bits, signal = 0;
     for (size_t i = 0; i < n_sampled; i++)
         memcpy(sample + i * row_bytes, plain + n_rows * i / n_sampled * row_bytes, row_bytes);
-    weir_err err = weir_quantise_choose(kernels, &run->rows, sample, n_sampled, run->near,
-                                        &run->coding, &run->step, &bits);
+    struct weir_rows some = run->rows;
+    some.n_rows = n_sampled;
+    weir_err err =
+        weir_quantise_choose(kernels, &some, sample, run->near, &run->coding, &run->step, &bits);
     if (err || !run->coding)
         return err;
-    run->rms = malloc(n_rows * sizeof(run->rms[0]));
+    run->rms = calloc(n_rows + 1, sizeof(run->rms[0]));
     if (!run->rms)
         return WEIR_ERR_NOMEM;
     for (size_t i = 0; i < n_rows; i++)
@@ -69,8 +71,8 @@ weir_err near_encode(const struct bench_run *run, const struct near_tile *tile,
     const uint32_t column = (uint32_t)(first % t->row_elements);
     struct near_room *room = tile->room;
     const struct weir_quantise_job job = {run->coding, run->step, column,
-                                          run->rms + first / t->row_elements};
-    weir_quantise(tile->kernels, &job, plain, count, room->items, room->made, room->scale, NULL);
+                                          run->rms + first / t->row_elements, NULL};
+    weir_quantise(tile->kernels, &job, plain, count, room->items, room->made, room->scale);
     const struct weir_tile_items items = {
         .item = room->items,
         .column = column,

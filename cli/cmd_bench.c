@@ -141,6 +141,33 @@ static weir_err measure(struct job *job, size_t bytes, struct weir_diag *diag)
     return err;
 }
 
+static int run_model(struct cli *cli, const struct near_wish *wish, unsigned n_threads)
+{
+    const char *name = cli->value[OPT_KERNELS];
+    const struct weir_kernels *kernels = name ? weir_kernels_named(name) : weir_kernels_best();
+    if (!kernels)
+        return fail_usage(cli, "no kernels '%s' here", name);
+    const struct bench_model_how how = {wish, kernels, n_threads};
+    interrupt_catch();
+    return bench_model(cli, cli->operand[1], &how);
+}
+
+static int run_codec(struct cli *cli, struct job *job, uint64_t bytes)
+{
+    job->rows = cli->json ? json_array() : NULL;
+    if (cli->json && !job->rows)
+        return fail(cli, WEIR_ERR_NOMEM, NULL, NULL);
+    interrupt_catch();
+    if (!cli->json && !cli->quiet)
+        printf("variant  dtype     threads  bits/weight    encode  decode  GB/s\n");
+    struct weir_diag diag = {""};
+    weir_err err = measure(job, (size_t)bytes, &diag);
+    if (!err)
+        return cli->json ? print_json(cli, job->rows) : EXIT_FINE;
+    json_decref(job->rows);
+    return fail(cli, err, NULL, &diag);
+}
+
 static int run(struct cli *cli)
 {
     static const struct near_options near = {OPT_PROFILE, OPT_STEP, OPT_SNR, OPT_RATIO,
@@ -161,33 +188,12 @@ static int run(struct cli *cli)
                        &job.threads) ||
         !near_wish_read(cli, &near, &wish))
         return EXIT_USAGE;
-    if (wish.wanted && !model)
-        return fail_usage(cli, "--profile goes with a model");
+    if (!model && (wish.wanted || cli->value[OPT_KERNELS]))
+        return fail_usage(cli, "%s goes with a model", wish.wanted ? "--profile" : "--kernels");
     /* Small enough for one tile, or so large that sizes overflow, measures nothing. */
     if (bytes < WEIR_TILE_BYTES || bytes > (uint64_t)1 << 40)
         return fail_usage(cli, "--size is at least 128Ki and at most 1024Gi");
-    const char *kernels = cli->value[OPT_KERNELS];
-    if (kernels && (!model || !weir_kernels_named(kernels)))
-        return fail_usage(cli, model ? "no kernels '%s' here" : "--kernels goes with a model",
-                          kernels);
-    if (model) {
-        const struct bench_model_how how = {
-            &wish, kernels ? weir_kernels_named(kernels) : weir_kernels_best(), job.threads};
-        interrupt_catch();
-        return bench_model(cli, cli->operand[1], &how);
-    }
-    job.rows = cli->json ? json_array() : NULL;
-    if (cli->json && !job.rows)
-        return fail(cli, WEIR_ERR_NOMEM, NULL, NULL);
-    interrupt_catch();
-    if (!cli->json && !cli->quiet)
-        printf("variant  dtype     threads  bits/weight    encode  decode  GB/s\n");
-    struct weir_diag diag = {""};
-    weir_err err = measure(&job, (size_t)bytes, &diag);
-    if (!err)
-        return cli->json ? print_json(cli, job.rows) : EXIT_FINE;
-    json_decref(job.rows);
-    return fail(cli, err, NULL, &diag);
+    return model ? run_model(cli, &wish, job.threads) : run_codec(cli, &job, bytes);
 }
 
 const struct cmd cmd_bench = {

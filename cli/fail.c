@@ -125,6 +125,7 @@ int fail_usage(const struct cli *cli, const char *format, ...)
     char text[512], message[640], program[64];
     va_list args;
     va_start(args, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it began a line above */
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     snprintf(message, sizeof(message), "%s; try '%s --help'", text,

@@ -54,12 +54,12 @@ static weir_err list_files(struct model_tensors *m)
 {
     size_t n = 0;
     for (size_t f = 0; f < m->n_files; f++)
-        n += m->layout[f]->n_parts;
+        n += m->layout[f] ? m->layout[f]->n_parts : 0;
     m->tensor = calloc(n + 1, sizeof(m->tensor[0]));
     if (!m->tensor)
         return WEIR_ERR_NOMEM;
     for (size_t f = 0; f < m->n_files; f++) {
-        for (size_t i = 0; i < m->layout[f]->n_parts; i++) {
+        for (size_t i = 0; m->layout[f] && i < m->layout[f]->n_parts; i++) {
             const struct weir_layout_part *part = &m->layout[f]->part[i];
             if (part->is_tensor && part->bytes)
                 m->tensor[m->n++] = (struct model_tensor){&part->tensor, part->bytes, f,

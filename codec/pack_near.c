@@ -70,9 +70,8 @@ static weir_err measure(const struct source *s, const struct weir_coding *coding
             const uint8_t *from = s->slot->plain + i * s->row_bytes;
             float scale, *rms = &near->rms[row + i];
             *rms = weir_quantise_rms(kernels, s->shape.type, from, n, &near->nearness.signal);
-            const struct weir_quantise_job job = {coding, near->step, 0, rms};
-            weir_quantise(kernels, &job, from, n, s->slot->stored, s->slot->stored + 2 * n, &scale,
-                          &near->nearness);
+            const struct weir_quantise_job job = {coding, near->step, 0, rms, &near->nearness};
+            weir_quantise(kernels, &job, from, n, s->slot->stored, s->slot->stored + 2 * n, &scale);
         }
     }
     return WEIR_OK;
@@ -101,9 +100,11 @@ static weir_err choose(const struct source *s, double lossless_bytes, struct wei
     size_t n_rows = 0;
     double bits = 8;
     weir_err err = take_sample(s, &n_rows, diag);
+    struct weir_rows some = s->shape;
+    some.n_rows = n_rows;
     if (!err)
-        err = weir_quantise_choose(s->reader->pack->kernels, &s->shape, s->slot->plain, n_rows,
-                                   wanted, coding, &near->step, &bits);
+        err = weir_quantise_choose(s->reader->pack->kernels, &some, s->slot->plain, wanted, coding,
+                                   &near->step, &bits);
     if (err || !*coding)
         return err;
     if (bits / 8 * (double)s->shape.n_rows * (double)s->row_bytes >= lossless_bytes) {
@@ -179,8 +180,8 @@ weir_err pack_near_encode(const struct pack *p, const struct pack_near_tile *til
     const uint32_t column = (uint32_t)(first % t->row_elements);
     const size_t n = n_bytes / coding->elem_bytes;
     const struct weir_quantise_job job = {coding, tile->near->step, column,
-                                          tile->near->rms + first / t->row_elements};
-    weir_quantise(p->kernels, &job, plain, n, room->items, room->made, room->scale, NULL);
+                                          tile->near->rms + first / t->row_elements, NULL};
+    weir_quantise(p->kernels, &job, plain, n, room->items, room->made, room->scale);
     const struct weir_tile_items items = {
         .item = room->items,
         .column = column,

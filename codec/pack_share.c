@@ -45,16 +45,24 @@ struct share {
 
 static uint64_t hash_coding(const struct weir_coding *c)
 {
-    uint64_t seed = XXH3_64bits_withSeed(&c->transform, sizeof(c->transform), c->elem_bytes);
+    const uint64_t seed = (uint64_t)c->elem_bytes << 32 ^ c->transform.row_elements ^
+                          (uint64_t)c->transform.kind << 56;
     return XXH3_64bits_withSeed(c->part, c->n_parts * sizeof(c->part[0]), seed);
 }
 
-/* There is no padding inside a part: 2 + 2 + 1 + 1 + 1 + 1 + 2 + 512 bytes; that inside a transform
- * is zero, as calloc() left it. */
+static bool same_transform(const struct weir_transform *a, const struct weir_transform *b)
+{
+    return a->kind == b->kind && a->number == b->number && a->made == b->made &&
+           a->near == b->near && a->item_bytes == b->item_bytes &&
+           a->row_elements == b->row_elements && a->block_rows == b->block_rows &&
+           a->block_cols == b->block_cols;
+}
+
+/* There is no padding inside a part: 2 + 2 + 1 + 1 + 1 + 1 + 2 + 512 bytes. */
 static bool same_coding(const struct weir_coding *a, const struct weir_coding *b)
 {
     return a->elem_bytes == b->elem_bytes && a->n_parts == b->n_parts &&
-           memcmp(&a->transform, &b->transform, sizeof(a->transform)) == 0 &&
+           same_transform(&a->transform, &b->transform) &&
            memcmp(a->part, b->part, a->n_parts * sizeof(a->part[0])) == 0;
 }
 

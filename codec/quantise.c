@@ -212,9 +212,9 @@ void quantiser_run(struct quantiser *q, const uint8_t *elements, size_t n, uint8
 }
 
 void weir_quantise(const struct weir_kernels *kernels, const struct weir_quantise_job *job,
-                   const uint8_t *elements, size_t n, uint8_t *items, uint8_t *made, float *scales,
-                   struct weir_nearness *nearness)
+                   const uint8_t *elements, size_t n, uint8_t *items, uint8_t *made, float *scales)
 {
+    struct weir_nearness *nearness = job->nearness;
     const struct weir_transform *t = &job->coding->transform;
     struct quantiser q = {.kernels = kernels,
                           .transform = t,

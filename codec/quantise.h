@@ -69,8 +69,8 @@ struct weir_step {
 
 /* Chooses coding and steps for a tensor, judged on some of its rows.
  *
- * shape            type and n_elements of a row; n_rows is not looked at
- * rows             n_rows whole rows
+ * shape            type and n_elements of a row, and how many rows are given
+ * rows             so many whole rows
  * near             checked by weir_near_check()
  * *out             a new coding, freed by the caller with free(); NULL if nothing is to be gained,
  *                  or if `near` is beyond what 16-bit items reach
@@ -78,7 +78,7 @@ struct weir_step {
  * WEIR_ERR_NOMEM. */
 WEIR_MUST_CHECK weir_err weir_quantise_choose(const struct weir_kernels *kernels,
                                               const struct weir_rows *shape, const uint8_t *rows,
-                                              size_t n_rows, const struct weir_near *near,
+                                              const struct weir_near *near,
                                               struct weir_coding **out, struct weir_step *step,
                                               double *bits_per_byte);
 
@@ -102,10 +102,10 @@ struct weir_quantise_job {
     struct weir_step step;
     uint32_t column;
     const float *rms;
+    struct weir_nearness *nearness;
 };
 void weir_quantise(const struct weir_kernels *kernels, const struct weir_quantise_job *job,
-                   const uint8_t *elements, size_t n, uint8_t *items, uint8_t *made, float *scales,
-                   struct weir_nearness *nearness);
+                   const uint8_t *elements, size_t n, uint8_t *items, uint8_t *made, float *scales);
 
 /* Adds b to a: the sums, and the larger of the rest. */
 void weir_nearness_add(struct weir_nearness *a, const struct weir_nearness *b);

@@ -280,10 +280,11 @@ static void try_all(struct sample *s, const struct weir_near *near, struct offer
 }
 
 weir_err weir_quantise_choose(const struct weir_kernels *kernels, const struct weir_rows *shape,
-                              const uint8_t *rows, size_t n_rows, const struct weir_near *near,
+                              const uint8_t *rows, const struct weir_near *near,
                               struct weir_coding **out, struct weir_step *step,
                               double *bits_per_byte)
 {
+    const size_t n_rows = (size_t)shape->n_rows;
     struct sample *s = NULL;
     struct offer best = {.coding = calloc(1, weir_coding_bytes(1))};
     struct offer other = {.coding = calloc(1, weir_coding_bytes(1))};

@@ -53,8 +53,8 @@ static void encode_near(struct layer *l, const struct weir_kernels *k,
     const size_t elem = weir_float_bytes(l->type), first = tile * l->tile_elements;
     const size_t n = tile_elements(l, tile), column = first % l->columns;
     const struct weir_quantise_job job = {l->coding, l->step, (uint32_t)column,
-                                          l->rms + first / l->columns};
-    weir_quantise(k, &job, l->plain + first * elem, n, l->items, l->made, l->scales, NULL);
+                                          l->rms + first / l->columns, NULL};
+    weir_quantise(k, &job, l->plain + first * elem, n, l->items, l->made, l->scales);
     const struct weir_tile_items items = {
         l->items, 0, (uint32_t)column, l->scales,
         (size_t)weir_transform_scales(&l->coding->transform, 0, (uint32_t)column, n)};
@@ -144,10 +144,10 @@ static void allocate(struct layer *l)
 
 static void choose_near(struct layer *l, const struct weir_near *near)
 {
-    const struct weir_rows shape = {l->type, (uint32_t)l->columns, l->rows};
-    double bits, signal = 0;
     const size_t n = l->rows < SAMPLE_ROWS ? l->rows : SAMPLE_ROWS;
-    must(weir_quantise_choose(weir_kernels_best(), &shape, l->plain, n, near, &l->coding, &l->step,
+    const struct weir_rows shape = {l->type, (uint32_t)l->columns, n};
+    double bits, signal = 0;
+    must(weir_quantise_choose(weir_kernels_best(), &shape, l->plain, near, &l->coding, &l->step,
                               &bits) == WEIR_OK &&
              l->coding,
          "nothing to gain");

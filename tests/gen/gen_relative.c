@@ -108,7 +108,7 @@ static bool to_bf16(struct file *f)
     if (fine) {
         const uint64_t n = strlen(new);
         memcpy(bytes, &n, sizeof(n));
-        memcpy(bytes + HEAD_BYTES, new, n);
+        memcpy(bytes + HEAD_BYTES, new, n + 1);
         uint8_t *to = bytes + HEAD_BYTES + n;
         for (size_t at = f->data; at + 4 <= f->n; at += 4, to += 2) {
             uint32_t u;

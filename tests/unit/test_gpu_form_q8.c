@@ -145,9 +145,9 @@ Test(gpu_form_q8, lies_as_described)
     expect_bits(1, 105, 5, second + 512 + (size_t)8 * 5, 5 << 17 | 1u << 31);
     /* column 64 + 32 + 8 + 4 + 2: step 7, pairs 14 (row 1) and 15 (row 9): number 63 */
     for (size_t b = 0; b < 7; b++) {
-        const size_t word = b < 4   ? 16 * 5 + 4 * b
+        const size_t word = b < 4   ? (size_t)16 * 5 + 4 * b
                             : b < 6 ? 512 + (size_t)8 * 5 + 4 * (b - 4)
-                                    : 768 + 4 * 5;
+                                    : 768 + (size_t)4 * 5;
         expect_bits(1, 110, 63, second + word, 1);
         expect_bits(1, 111, 63, second + word, 1 << 16);
         expect_bits(9, 110, 63, second + word, 1 << 8);

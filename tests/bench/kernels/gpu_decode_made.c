@@ -79,14 +79,15 @@ static void encode_made(struct lab *lab, size_t kind, struct sample *s, const ui
     made.n_scales = (size_t)weir_transform_scales(t, made.row, made.column, n);
     float *scale = make_scales(lab, made.n_scales);
     made.scale = scale;
-    must(weir_tile_make(lab->enc, t, &made, n, s->plain), "make");
+    weir_err err = weir_tile_make(lab->enc, t, &made, n, s->plain);
     for (uint32_t i = 0; i < exceptions; i++)
         random_bytes(&lab->random, s->plain + random_below(&lab->random, (uint32_t)n) * elem_bytes,
                      elem_bytes);
-    must(weir_tile_encode_made(lab->enc, s->coding, &made, s->plain, s->plain_bytes, s->payload,
-                               &s->head),
-         "encode");
+    if (!err)
+        err = weir_tile_encode_made(lab->enc, s->coding, &made, s->plain, s->plain_bytes,
+                                    s->payload, &s->head);
     free(scale);
+    must(err, "encode");
 }
 
 /* A bit of the head, of scales, positions, exceptions; and lengths. */
