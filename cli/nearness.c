@@ -50,7 +50,7 @@ bool near_wish_read(const struct cli *cli, const struct near_options *options,
     }
     if (weir_near_check(&out->near) == WEIR_OK)
         return true;
-    fail_usage(cli, "at most one of --q8-step (0.0005 to 1), --q8-snr (up to 60) and --q8-ratio "
+    fail_usage(cli, "at most one of --q8-step (0.0005 to 1), --q8-snr (20 to 60) and --q8-ratio "
                     "(above 1, up to 16)");
     return false;
 }

@@ -120,6 +120,8 @@ static weir_err read_nearness(struct parser *p, struct weir_nearness *near)
     if (!is_sum(near->signal) || !is_sum(near->noise) || !is_sum((double)near->largest) ||
         !is_sum((double)near->step))
         return parser_bad(p, "what it says of its error is no number");
+    if (near->largest > 0.5F || near->step > 1)
+        return parser_bad(p, "says that it is further off than near-lossless may be");
     return WEIR_OK;
 }
 

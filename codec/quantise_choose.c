@@ -32,14 +32,14 @@ enum {
  * 46 dB 0.95 takes 10.0 bits, 0.7: 8.49, 0.5: 7.99. */
 static const float grids[] = {0.9F, 0.8F, 0.7F, 0.5F};
 
-static const double max_snr = 60, max_ratio = 16;
+static const double min_snr = 20, max_snr = 60, max_ratio = 16;
 static const float min_share = 0.0005F;
 
 weir_err weir_near_check(const struct weir_near *near)
 {
     const int n = (near->step != 0) + (near->snr != 0) + (near->ratio != 0);
     const bool sane = (near->step == 0 || (near->step >= min_share && near->step <= 1)) &&
-                      (near->snr == 0 || (near->snr > 0 && near->snr <= max_snr)) &&
+                      (near->snr == 0 || (near->snr >= min_snr && near->snr <= max_snr)) &&
                       (near->ratio == 0 || (near->ratio > 1 && near->ratio <= max_ratio));
     return n <= 1 && sane ? WEIR_OK : WEIR_ERR_INVALID;
 }

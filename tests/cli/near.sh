@@ -84,7 +84,7 @@ expect 0 "$WEIR" pack texts texts2.weir
 cmp texts.weir texts2.weir || die "the profile shows where there is nothing near"
 
 for wrong in '--q8-snr 40' '--q8-embeddings' '--profile q9' '--profile q8 --q8-snr 0' \
-    '--profile q8 --q8-snr 61' '--profile q8 --q8-step 2' '--profile q8 --q8-ratio nan' \
+    '--profile q8 --q8-snr 61' '--profile q8 --q8-snr 19' '--profile q8 --q8-step 2' '--profile q8 --q8-ratio nan' \
     '--profile q8 --q8-snr 40 --q8-step 0.1' '--profile q8 --base plain.weir'; do
     # shellcheck disable=SC2086
     expect 1 "$WEIR" pack made wrong.weir $wrong
