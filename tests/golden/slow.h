@@ -155,8 +155,8 @@ size_t bytes_of_tile(const struct object *o, uint64_t k);
 
 bool is_there(const struct store *s, uint64_t extent);
 
-/* Gives the store its base, which is open, and checks what the two say of each other: section 8.9.
- */
+/* Gives the store its base, which is open, and checks what the two say of each other:
+ * section 8.9. */
 void set_base(struct store *s, const struct store *base);
 
 /* The `n` bytes below that belong to tile `k` of an object that needs the base. */
