@@ -6,7 +6,7 @@ whoever opens the store; `read`, whoever decodes that tile; `verify`, who checks
 
 import struct
 
-from good_stores import blocks_of, little, part_of, two_extents
+from good_stores import blocks_of, little, part_of, show_too_often, two_extents
 from weir_format import (
     ALIGNMENT,
     DIRECTORY,
@@ -18,7 +18,6 @@ from weir_format import (
     Segment,
     Store,
     sha256,
-    store_bytes,
     zstd_frame,
 )
 
@@ -450,8 +449,7 @@ def _(store):
 def _(store):
     """As many files that show one object as it takes to say more than 16384 times what is stored."""
     store.entries = []
-    while len(store.objects[0].plain) * len(store.entries) <= 16384 * len(store_bytes(store)):
-        store.entries.append(Entry(FILE, b"%03d" % len(store.entries), segments=[Segment(0)]))
+    show_too_often(store, 0)
 
 
 # Section 10: the appendix of a part

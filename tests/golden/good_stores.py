@@ -24,6 +24,7 @@ from weir_format import (
     chunks,
     encode_stream,
     fit,
+    store_bytes,
     zstd_frame,
 )
 
@@ -73,6 +74,21 @@ def add_coding(store, coding, plain, leave_out=()):
             fit(part, coding, plain, leave_out)
     store.codings.append(coding)
     return len(store.codings) - 1
+
+
+def show(store, path, *numbers):
+    store.entries.append(Entry(FILE, path, segments=[Segment(k) for k in numbers]))
+
+
+def show_too_often(store, number, room=0):
+    """As many files of an object as it takes to say more than 16384 times the store and `room`."""
+    n = [len(store_bytes(store))]
+    show(store, b"000", number)
+    n.append(len(store_bytes(store)))
+    files = 1
+    while len(store.objects[number].plain) * files <= 16384 * (room + n[0] + files * (n[1] - n[0])):
+        show(store, b"%03d" % files, number)
+        files += 1
 
 
 def safetensors_header(tensors):

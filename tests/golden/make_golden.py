@@ -13,7 +13,8 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from bad_made import BAD  # noqa: E402
+from bad_base import BAD  # noqa: E402
+from base_stores import BASE_GOOD, OTHER_BASES  # noqa: E402
 from good_stores import GOOD, PARTS  # noqa: E402
 from made_stores import MADE_GOOD  # noqa: E402
 from weir_format import DIRECTORY, FILE, LINK, store_bytes  # noqa: E402
@@ -45,25 +46,31 @@ def tree_lines(store):
     return b"".join(sorted(out.splitlines(keepends=True)))
 
 
+def expectation(name, verdict, when, base):
+    return f"{name}.weir {verdict} {when}" + (f" {base}.weir" if base else "")
+
+
 def golden_files():
     """name -> bytes"""
     files, expected = {}, [
         "# STORE VERDICT WHO: the verdict is ok, part (fine but for what it lacks: exit code 2), corrupt (3) or unsupported",
-        "# (4).  Who must see it: open (all who open the store), read (who decodes the tile that is bad), verify (who",
-        "# checks everything).",
+        "# (4), or refused (3 or 4).  Who must see it: open (all who open the store), read (who decodes the tile that is bad), verify (who",
+        "# checks everything), base (who also has the base).  At the end the base, of a store that needs one.",
     ]
-    for name, build in {**GOOD, **MADE_GOOD, "example": example}.items():
+    for name, build in {**GOOD, **MADE_GOOD, "example": example, **BASE_GOOD}.items():
         store = build()
         files[f"{name}.weir"] = store_bytes(store)
         files[f"{name}.sha256"] = hash_lines(store)
         files[f"{name}.tree"] = tree_lines(store)
-        expected.append(f"{name}.weir ok -")
+        expected.append(expectation(name, "ok", "-", store.base_name))
     for name, build in PARTS.items():
         files[f"{name}.weir"] = store_bytes(build())
         expected.append(f"{name}.weir part -")
     for name, (verdict, when, build) in BAD.items():
-        files[f"bad-{name}.weir"] = store_bytes(build())
-        expected.append(f"bad-{name}.weir {verdict} {when}")
+        store = build()
+        files[f"bad-{name}.weir"] = store_bytes(store)
+        expected.append(expectation(f"bad-{name}", verdict, when, store.base_name))
+    expected += [expectation(name, verdict, "-", base) for name, verdict, base in OTHER_BASES]
     files["expected.txt"] = ("\n".join(expected) + "\n").encode()
     assert all(len(data) < MAX_STORE for data in files.values())
     return files

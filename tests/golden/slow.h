@@ -28,7 +28,10 @@ enum {
     APPENDIX_END_BYTES = 64 /* section 10 */
 };
 
-#define NO_NUMBER UINT32_MAX /* "no object" of a segment, "no coding" of an object */
+enum { FEATURE_TRANSFORM = 1, FEATURE_NEAR = 2, FEATURE_BASE = 4, ALL_FEATURES = 7 };
+
+#define NO_NUMBER UINT32_MAX       /* "no object" of a segment, "no coding" of an object */
+#define REFERENCE (UINT32_MAX - 1) /* for the coding of an object: it has the bytes below */
 
 struct cursor {
     const uint8_t *at;
@@ -42,8 +45,10 @@ struct part { /* section 3.1; sizes and offsets in bytes, widths in bits */
     unsigned freq[256];
 };
 
+enum { KIND_NONE, KIND_SCALE, KIND_DIFFERENCE, KIND_XOR }; /* of a transform */
+
 struct transform { /* section 3.1 */
-    bool there;
+    unsigned kind;
     unsigned number, made, item_bytes;
     bool near;
     uint64_t row_elements, block_rows, block_columns;
@@ -58,9 +63,13 @@ struct coding {
 
 struct object {
     uint64_t plain_bytes;
-    const struct coding *coding; /* NULL: opaque bytes */
-    uint64_t tile_bytes;         /* of every tile but the last */
-    uint64_t first_tile, n_tiles;
+    const struct coding *coding;  /* NULL: opaque bytes */
+    uint64_t tile_bytes;          /* of every tile but the last */
+    uint64_t first_tile, n_tiles; /* a reference's tiles have no numbers */
+    bool reference;
+    bool needs_base;
+    uint32_t base_object; /* where the bytes below are, if it needs the base */
+    uint64_t base_offset;
 };
 
 struct extent {
@@ -101,7 +110,11 @@ struct store {
     struct extent *extents;
     struct entry *entries;
     uint64_t n_tiles;
+    uint64_t total;    /* the sizes of all files */
     unsigned features; /* of the trailer: section 2.3 */
+    const uint8_t *digest;
+    const uint8_t *base_digest; /* of the base, if it needs one */
+    const struct store *base;   /* NULL: none is there */
 };
 
 /* Prints `why` and ends the program with `code`. */
@@ -133,17 +146,36 @@ void unzstd(const uint8_t *frame, size_t n, uint8_t *plain, size_t plain_bytes);
 /* Section 3: fills the store from its decompressed index of `n` bytes. */
 void parse_index(struct store *s, size_t n);
 
-/* Section 5.1: the payload of a made tile. */
-void decode_made(const struct coding *coding, struct cursor payload, uint8_t *plain,
+/* Tile `k` of an object, which has `plain_bytes`; of a reference, what would be its tile. */
+void decode_tile(const struct store *s, const struct object *o, uint64_t k, uint8_t *plain,
                  size_t plain_bytes);
+
+/* The plain bytes of tile `k` of an object. */
+size_t bytes_of_tile(const struct object *o, uint64_t k);
+
+bool is_there(const struct store *s, uint64_t extent);
+
+/* Gives the store its base, which is open, and checks what the two say of each other:
+ * section 8.9. */
+void set_base(struct store *s, const struct store *base);
+
+/* The `n` bytes below that belong to tile `k` of an object that needs the base. */
+void bytes_below(const struct store *s, const struct object *o, uint64_t k, uint8_t *below,
+                 size_t n);
+
+/* Section 5.1: the payload of a made tile.  below: as many bytes of the base; NULL if the kind of
+ * its transform needs none. */
+void decode_made(const struct coding *coding, struct cursor payload, const uint8_t *below,
+                 uint8_t *plain, size_t plain_bytes);
 
 /* Sections 6 and 7: streams that fill the rest of a payload, over `n` elements (or items of a
  * transform) of element_bytes each. */
 void decode_streams(const struct coding *coding, struct cursor c, uint8_t *elements,
                     size_t element_bytes, size_t n);
 
-/* Sections 5 to 7: a tile's payload gives exactly `plain_bytes`.  `coding` is NULL for opaque. */
+/* Sections 5 to 7: a tile's payload gives exactly `plain_bytes`.  `coding` is NULL for opaque;
+ * below: as decode_made() says. */
 void decode_payload(const struct coding *coding, unsigned mode, struct cursor payload,
-                    uint8_t *plain, size_t plain_bytes);
+                    const uint8_t *below, uint8_t *plain, size_t plain_bytes);
 
 #endif

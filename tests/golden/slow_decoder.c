@@ -1,5 +1,6 @@
-/* slow_decoder STORE OUTDIR: unpacks a store into a new folder, after a full check.
- * slow_decoder --check STORE: checks only.  Ends with 0, or as slow.h names it. */
+/* slow_decoder [--base BASE] STORE OUTDIR: unpacks a store into a new folder, after a full check.
+ * slow_decoder [--base BASE] --check STORE: checks only.  Ends with 0, or as slow.h names it.
+ * Of a store that needs a base and is given none, its own bytes are checked as far as they go. */
 #include "slow.h"
 
 #include <fcntl.h>
@@ -115,7 +116,7 @@ static struct cursor take_appendix(struct store *s)
     return about;
 }
 
-static bool is_there(const struct store *s, uint64_t extent)
+bool is_there(const struct store *s, uint64_t extent)
 {
     return !s->present || s->present[extent / 8] >> extent % 8 & 1;
 }
@@ -134,14 +135,14 @@ static void open_store(struct store *s)
     s->index_at = take(&trailer, 8);
     uint64_t stored_bytes = take(&trailer, 4);
     uint64_t plain_bytes = take(&trailer, 4);
-    const uint8_t *digest = take_bytes(&trailer, SHA256_BYTES);
+    s->digest = take_bytes(&trailer, SHA256_BYTES);
     uint64_t version_again = take(&trailer, 2);
 
     if (version > 1 || version_again > 1)
         fail(SLOW_UNSUPPORTED, "the version is above 1 (8)");
     require(version == 1 && version_again == 1, "the version is 1 (2)");
     s->features = (unsigned)take(&trailer, 2);
-    if (features != 0 || s->features > 3)
+    if (features != 0 || s->features > ALL_FEATURES)
         fail(SLOW_UNSUPPORTED, "a feature that version 1 does not have (8)");
     require(zero == 0, "the header's u16 is zero (2.1)");
     require_zeros(header.at, left(&header), "the header's rest is zero (2.1)");
@@ -152,7 +153,7 @@ static void open_store(struct store *s)
     require(s->index_at >= ALIGNMENT && s->index_at <= s->size &&
                 s->size - s->index_at == stored_bytes + TRAILER_BYTES,
             "the index ends where the trailer begins (2)");
-    require_sha256(s->at + s->index_at, stored_bytes, digest, "the index's SHA-256 (2.2)");
+    require_sha256(s->at + s->index_at, stored_bytes, s->digest, "the index's SHA-256 (2.2)");
     s->index = allocate(plain_bytes, 1);
     unzstd(s->at + s->index_at, stored_bytes, s->index, plain_bytes);
     parse_index(s, plain_bytes);
@@ -160,7 +161,7 @@ static void open_store(struct store *s)
         return;
     require(take(&about, 4) == s->n_extents, "the appendix's extents (10)");
     require(take(&about, 4) == 0, "the appendix's zeros (10)");
-    require(memcmp(about.at, digest, SHA256_BYTES) == 0, "the appendix's digest (10)");
+    require(memcmp(about.at, s->digest, SHA256_BYTES) == 0, "the appendix's digest (10)");
     for (uint64_t i = s->n_extents; i % 8; i++)
         require(!is_there(s, i), "bits past the last extent are zero (10)");
 }
@@ -199,10 +200,25 @@ static void check_extents(const struct store *s)
     require_zeros(s->at + end, s->index_at - end, "zeros before the index (2)");
 }
 
-/* Decodes tile `t` of the store; check_extents has seen its extent. */
-static void decode_tile(const struct store *s, const struct object *o, uint64_t t, uint8_t *plain,
-                        size_t plain_bytes)
+size_t bytes_of_tile(const struct object *o, uint64_t k)
 {
+    return (size_t)(k + 1 < o->n_tiles ? o->tile_bytes : o->plain_bytes - k * o->tile_bytes);
+}
+
+/* check_extents has seen its extent, if it is there. */
+void decode_tile(const struct store *s, const struct object *o, uint64_t k_of_object,
+                 uint8_t *plain, size_t plain_bytes)
+{
+    uint8_t *below = NULL;
+    if (o->needs_base) {
+        below = o->reference ? plain : allocate(plain_bytes, 1);
+        bytes_below(s, o, k_of_object, below, plain_bytes);
+    }
+    if (o->reference)
+        return;
+    uint64_t t = o->first_tile + k_of_object;
+    if (!is_there(s, t / EXTENT_TILES))
+        fail(SLOW_IO, "a part, which lacks an extent that is needed (10)");
     const struct extent *e = &s->extents[t / EXTENT_TILES];
     struct cursor heads = {s->at + e->at, s->at + e->at + e->stored_bytes};
     struct cursor payload = heads;
@@ -218,7 +234,7 @@ static void decode_tile(const struct store *s, const struct object *o, uint64_t 
         }
         require(bytes >= 1 && bytes <= plain_bytes, "a payload is no longer than plain (4)");
         payload.end = payload.at + bytes;
-        decode_payload(o->coding, mode, payload, plain, plain_bytes);
+        decode_payload(o->coding, mode, payload, below, plain, plain_bytes);
         require(XXH3_64bits(plain, plain_bytes) == checksum, "a tile's XXH3-64 (4)");
         return;
     }
@@ -236,11 +252,9 @@ static void decode_file(const struct store *s, const struct entry *e, int fd)
         if (e->segments[i].bytes == 0)
             continue;
         const struct object *o = &s->objects[e->segments[i].object];
-        uint64_t to_go = o->plain_bytes;
         for (uint64_t k = 0; k < o->n_tiles; k++) {
-            size_t n = (size_t)(to_go < o->tile_bytes ? to_go : o->tile_bytes);
-            decode_tile(s, o, o->first_tile + k, plain, n);
-            to_go -= n;
+            size_t n = bytes_of_tile(o, k);
+            decode_tile(s, o, k, plain, n);
             if (!EVP_DigestUpdate(hash, plain, n) || (fd >= 0 && write(fd, plain, n) != (ssize_t)n))
                 fail(SLOW_IO, "a file cannot be written");
         }
@@ -307,33 +321,42 @@ static void check_part(const struct store *s)
     for (uint32_t i = 0; i < s->n_objects; i++) {
         const struct object *o = &s->objects[i];
         for (uint64_t k = 0; k < o->n_tiles; k++) {
-            uint64_t n = k + 1 < o->n_tiles ? o->tile_bytes : o->plain_bytes - k * o->tile_bytes;
-            bool there = is_there(s, (o->first_tile + k) / EXTENT_TILES);
+            bool there = o->reference || is_there(s, (o->first_tile + k) / EXTENT_TILES);
+            there = there && (!o->needs_base || s->base);
             if (there)
-                decode_tile(s, o, o->first_tile + k, plain, n);
+                decode_tile(s, o, k, plain, bytes_of_tile(o, k));
             lacks = lacks || !there;
         }
     }
     if (lacks)
-        fail(SLOW_IO, "a part, which lacks extents (10)");
+        fail(SLOW_IO, "it lacks extents (10) or its base (3.2)");
 }
 
 int main(int argc, char **argv)
 {
-    static struct store s;
-    bool only_check = argc == 3 && strcmp(argv[1], "--check") == 0;
-    if (argc != 3) {
-        fprintf(stderr, "usage: slow_decoder STORE OUTDIR | slow_decoder --check STORE\n");
+    static struct store s, base;
+    bool has_base = argc == 5 && strcmp(argv[1], "--base") == 0;
+    char **operand = argv + (has_base ? 3 : 1);
+    if (argc != (has_base ? 5 : 3)) {
+        fprintf(stderr, "usage: slow_decoder [--base BASE] STORE OUTDIR\n"
+                        "       slow_decoder [--base BASE] --check STORE\n");
         return 1;
     }
-    map_store(&s, argv[only_check ? 2 : 1]);
+    bool only_check = strcmp(operand[0], "--check") == 0;
+    map_store(&s, operand[only_check ? 1 : 0]);
     open_store(&s);
     check_extents(&s);
+    if (has_base) {
+        map_store(&base, argv[2]);
+        open_store(&base);
+        check_extents(&base);
+        set_base(&s, &base);
+    }
     check_part(&s);
     for (uint32_t i = 0; i < s.n_entries; i++)
         if (s.entries[i].kind == KIND_FILE)
             decode_file(&s, &s.entries[i], -1);
     if (!only_check)
-        unpack(&s, argv[2]);
+        unpack(&s, operand[1]);
     return 0;
 }

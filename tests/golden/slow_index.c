@@ -40,7 +40,6 @@ static void parse_part(struct cursor *c, struct part *p)
 static void parse_transform(struct cursor *c, struct coding *coding)
 {
     struct transform *t = &coding->transform;
-    t->there = true;
     t->number = (unsigned)take(c, 1);
     t->made = (unsigned)take(c, 1);
     unsigned near = (unsigned)take(c, 1);
@@ -49,6 +48,15 @@ static void parse_transform(struct cursor *c, struct coding *coding)
     t->block_rows = take(c, 4);
     t->block_columns = take(c, 4);
     t->near = near == 1;
+    if (t->kind != KIND_SCALE) {
+        require(t->number == 0 && t->made == 0 && near == 0 && t->row_elements == 0 &&
+                    t->block_rows == 0 && t->block_columns == 0,
+                "the parameters of a difference are 0 but for one (3.1)");
+        unsigned n = coding->element_bytes;
+        require((n == 1 || n == 2 || n == 4 || n == 8) && t->item_bytes == n,
+                "an element of a difference has 1, 2, 4 or 8 bytes, as its item (3.1)");
+        return;
+    }
     require(t->number <= 2 && t->made <= 2 && near <= 1, "a transform's numbers (3.1)");
     require(t->item_bytes == 1 || (t->item_bytes == 2 && t->number == 0),
             "an item has 1 byte, or 2 of an integer (3.1)");
@@ -66,7 +74,8 @@ static void parse_coding(struct cursor *c, struct coding *coding)
             "element bytes are 1 to 4096 (3.1)");
     require(coding->n_parts >= 1 && coding->n_parts <= 8, "a coding has 1 to 8 parts (3.1)");
     unsigned kind = (unsigned)take(c, 1);
-    require(kind <= 1, "a kind of transform is 0 or 1 (3.1)");
+    require(kind <= KIND_XOR, "a kind of transform is 0 to 3 (3.1)");
+    coding->transform.kind = kind;
 
     coding->parts = allocate(coding->n_parts, sizeof(coding->parts[0]));
     unsigned covered = 0;
@@ -97,22 +106,39 @@ static void parse_nearness(struct cursor *c)
     require_finite(take(c, 4), 8, 32);
 }
 
-static void parse_object(struct store *s, struct cursor *c, struct object *o)
+/* Where in the base the bytes below are; whether they are is checked when there is one. */
+static void parse_below(struct cursor *c, struct object *o)
+{
+    o->needs_base = true;
+    o->base_object = (uint32_t)take(c, 4);
+    o->base_offset = take(c, 8);
+    require(o->base_object != NO_NUMBER, "an object of the base has a number (3.2)");
+    require(o->base_offset < (uint64_t)1 << 62, "an offset in the base is below 2^62 (3.2)");
+}
+
+/* `*n_tiles`: of all objects so far, references too. */
+static void parse_object(struct store *s, struct cursor *c, struct object *o, uint64_t *n_tiles)
 {
     o->plain_bytes = take(c, 8);
     uint32_t coding = (uint32_t)take(c, 4);
     require(o->plain_bytes >= 1, "an object has bytes (3.2)");
-    require(coding < s->n_codings || coding == NO_NUMBER, "an object's coding exists (3.2)");
-    o->coding = coding == NO_NUMBER ? NULL : &s->codings[coding];
+    o->reference = coding == REFERENCE;
+    require(coding < s->n_codings || o->reference || coding == NO_NUMBER,
+            "an object's coding exists (3.2)");
+    o->coding = coding < s->n_codings ? &s->codings[coding] : NULL;
 
     uint64_t element_bytes = o->coding ? o->coding->element_bytes : 1;
     o->tile_bytes = element_bytes * (MAX_TILE / element_bytes);
     o->n_tiles = o->plain_bytes / o->tile_bytes + (o->plain_bytes % o->tile_bytes != 0);
     o->first_tile = s->n_tiles;
-    s->n_tiles += o->n_tiles;
-    require(s->n_tiles < (uint64_t)1 << 40, "fewer than 2^40 tiles (3.2)");
+    *n_tiles += o->n_tiles;
+    require(*n_tiles < (uint64_t)1 << 40, "fewer than 2^40 tiles (3.2)");
+    if (!o->reference)
+        s->n_tiles += o->n_tiles;
     if (o->coding && o->coding->transform.near)
         parse_nearness(c);
+    if (o->reference || (o->coding && o->coding->transform.kind >= KIND_DIFFERENCE))
+        parse_below(c, o);
 }
 
 static void parse_extents(struct store *s, struct cursor *c)
@@ -282,32 +308,47 @@ static void parse_entry(struct store *s, struct cursor *c, uint32_t i, uint32_t 
     }
 }
 
+/* The bytes of a file that are not of references. */
+static uint64_t own_bytes(const struct store *s, const struct entry *e)
+{
+    uint64_t own = 0;
+    for (uint32_t i = 0; i < e->n_segments; i++)
+        if (e->segments[i].bytes && !s->objects[e->segments[i].object].reference)
+            own += e->segments[i].bytes;
+    return own;
+}
+
 static void parse_entries(struct store *s, struct cursor *c)
 {
-    uint64_t total = 0;
+    uint64_t own = 0;
     uint32_t n_shown = 0;
     for (uint32_t i = 0; i < s->n_entries; i++) {
         parse_entry(s, c, i, &n_shown);
-        total += s->entries[i].size;
-        require(total < (uint64_t)1 << 62, "files have less than 2^62 bytes (3.4)");
+        own += own_bytes(s, &s->entries[i]);
+        s->total += s->entries[i].size;
+        require(s->total < (uint64_t)1 << 62, "files have less than 2^62 bytes (3.4)");
     }
     require(n_shown == s->n_objects, "every object is shown (3.4)");
-    require((total + 16383) / 16384 <= s->size, "files are at most 16384 times the store (3.4)");
+    require((own + 16383) / 16384 <= s->size, "files are at most 16384 times the store (3.4)");
 }
 
 static void check_features(const struct store *s)
 {
     unsigned needed = 0;
     for (uint32_t i = 0; i < s->n_codings; i++) {
-        needed |= s->codings[i].transform.there ? 1 : 0;
-        needed |= s->codings[i].transform.near ? 2 : 0;
+        needed |= s->codings[i].transform.kind != KIND_NONE ? FEATURE_TRANSFORM : 0;
+        needed |= s->codings[i].transform.near ? FEATURE_NEAR : 0;
     }
+    for (uint32_t i = 0; i < s->n_objects; i++)
+        needed |= s->objects[i].needs_base ? FEATURE_BASE : 0;
     require(needed == s->features, "the trailer's features are those that are needed (2.3)");
 }
 
 void parse_index(struct store *s, size_t n)
 {
     struct cursor c = {s->index, s->index + n};
+    if (s->features & FEATURE_BASE)
+        s->base_digest = take_bytes(&c, SHA256_BYTES);
     s->n_codings = (uint32_t)take(&c, 4);
     s->n_objects = (uint32_t)take(&c, 4);
     s->n_extents = (uint32_t)take(&c, 4);
@@ -322,8 +363,9 @@ void parse_index(struct store *s, size_t n)
 
     for (uint32_t i = 0; i < s->n_codings; i++)
         parse_coding(&c, &s->codings[i]);
+    uint64_t n_tiles = 0;
     for (uint32_t i = 0; i < s->n_objects; i++)
-        parse_object(s, &c, &s->objects[i]);
+        parse_object(s, &c, &s->objects[i], &n_tiles);
     check_features(s);
     parse_extents(s, &c);
     parse_entries(s, &c);

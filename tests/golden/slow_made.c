@@ -95,12 +95,57 @@ static void make_all(const struct transform *t, uint64_t row, uint64_t column,
     }
 }
 
-void decode_made(const struct coding *coding, struct cursor payload, uint8_t *plain,
-                 size_t plain_bytes)
+static uint64_t number_at(const uint8_t *at, unsigned n)
+{
+    struct cursor c = {at, at + n};
+    return take(&c, n);
+}
+
+/* m of 5.1 and, of `back`, its inverse, both of n bytes. */
+static uint64_t ordered(uint64_t u, unsigned n, bool back)
+{
+    uint64_t top = (uint64_t)1 << (8 * n - 1);
+    bool is_negative = ((u & top) != 0) != back;
+    uint64_t all = top | (top - 1);
+    return is_negative ? ~u & all : u ^ top;
+}
+
+/* Kinds 2 and 3: an element of n bytes of the item `t` and the element below. */
+static uint64_t element_above(unsigned kind, uint64_t b, uint64_t t, unsigned n)
+{
+    if (kind == KIND_XOR)
+        return b ^ t;
+    uint64_t all = n == 8 ? UINT64_MAX : ((uint64_t)1 << (8 * n)) - 1;
+    uint64_t z = t % 2 == 0 ? t / 2 : -(t / 2 + 1);
+    return ordered((ordered(b, n, false) + z) & all, n, true);
+}
+
+static void decode_difference(const struct coding *coding, struct cursor payload,
+                              const uint8_t *below, uint8_t *plain, size_t plain_bytes)
+{
+    unsigned n = coding->element_bytes;
+    for (unsigned k = 0; k < 4; k++)
+        require(take(&payload, 4) == 0, "the counts of a difference are 0 (5.1)");
+    uint8_t *items = allocate(plain_bytes, 1);
+    decode_streams(coding, payload, items, n, plain_bytes / n);
+    for (size_t i = 0; i < plain_bytes; i += n) {
+        uint64_t v = element_above(coding->transform.kind, number_at(below + i, n),
+                                   number_at(items + i, n), n);
+        for (unsigned k = 0; k < n; k++)
+            plain[i + k] = (uint8_t)(v >> (8 * k));
+    }
+}
+
+void decode_made(const struct coding *coding, struct cursor payload, const uint8_t *below,
+                 uint8_t *plain, size_t plain_bytes)
 {
     const struct transform *t = &coding->transform;
     const uint8_t *start = payload.at;
     require(plain_bytes % coding->element_bytes == 0, "a made tile has whole elements (5)");
+    if (t->kind != KIND_SCALE) {
+        decode_difference(coding, payload, below, plain, plain_bytes);
+        return;
+    }
     size_t n = plain_bytes / coding->element_bytes;
     uint64_t column = take(&payload, 4);
     uint64_t row = take(&payload, 4);

@@ -178,7 +178,7 @@ static void decode_constant(const struct coding *coding, struct cursor c, uint8_
 }
 
 void decode_payload(const struct coding *coding, unsigned mode, struct cursor payload,
-                    uint8_t *plain, size_t plain_bytes)
+                    const uint8_t *below, uint8_t *plain, size_t plain_bytes)
 {
     switch (mode) {
     case 0:
@@ -192,14 +192,14 @@ void decode_payload(const struct coding *coding, unsigned mode, struct cursor pa
         unzstd(payload.at, left(&payload), plain, plain_bytes);
         break;
     case 3:
-        if (!coding || coding->transform.there)
+        if (!coding || coding->transform.kind != KIND_NONE)
             fail(SLOW_CORRUPT, "a split tile's object has a coding without a transform (5)");
         decode_split(coding, payload, plain, plain_bytes);
         break;
     case 4:
-        if (!coding || !coding->transform.there)
+        if (!coding || coding->transform.kind == KIND_NONE)
             fail(SLOW_CORRUPT, "a made tile's object has a coding with a transform (5)");
-        decode_made(coding, payload, plain, plain_bytes);
+        decode_made(coding, payload, below, plain, plain_bytes);
         break;
     default:
         require(false, "a tile's mode is 0 to 4 (4)");

@@ -17,6 +17,8 @@ EXTENT_TILES = 32
 HEADER_BYTES = 64
 ALIGNMENT = 4096
 NO_NUMBER = 0xFFFFFFFF
+REFERENCE = 0xFFFFFFFE  # for the number of a coding
+SCALE, DIFFERENCE, XOR = 1, 2, 3  # kinds of transforms
 RAW, CONSTANT, ZSTD, SPLIT, MADE = range(5)
 FILE, DIRECTORY, LINK = range(3)
 
@@ -151,7 +153,7 @@ class Coding:
 
     def encode(self):
         n = len(self.parts) if self.n_parts is None else self.n_parts
-        kind = (1 if self.transform else 0) if self.kind is None else self.kind
+        kind = (SCALE if self.transform else 0) if self.kind is None else self.kind
         out = struct.pack("<HBB", self.element_bytes, n, kind)
         out += b"".join(p.encode() for p in self.parts)
         return out + (self.transform.encode() if self.transform else b"")
@@ -280,10 +282,11 @@ class Tile:
 @dataclass
 class Object:
     plain: bytes
-    coding: int  # its number, or NO_NUMBER
+    coding: int  # its number, NO_NUMBER or REFERENCE
     tiles: list
     plain_bytes: int = None
     nearness: tuple = None  # of a near-lossless one: sums of w^2 and e^2, largest e, step
+    below: tuple = None  # of one that needs the base: object of the base, offset in it
 
 
 @dataclass
@@ -347,6 +350,8 @@ class Store:
     codings: list = field(default_factory=list)
     objects: list = field(default_factory=list)
     entries: list = field(default_factory=list)
+    base: bytes = None  # the digest of the base
+    base_name: str = None  # the golden store that a reader is given as the base
     # Each may change what it is given; all that hangs on it is worked out after.
     bend_extents: object = None  # (list of bytes) -> the same
     bend_hashes: object = None  # (list of SHA-256) -> the same
@@ -369,11 +374,13 @@ def index_of(store, extents):
     hashes = [sha256(e) for e in extents]
     if store.bend_hashes:
         hashes = store.bend_hashes(hashes)
-    out = struct.pack("<4I", len(store.codings), len(store.objects), len(extents), len(store.entries))
+    out = store.base or b""
+    out += struct.pack("<4I", len(store.codings), len(store.objects), len(extents), len(store.entries))
     out += b"".join(c.encode() for c in store.codings)
     for o in store.objects:
         out += struct.pack("<QI", len(o.plain) if o.plain_bytes is None else o.plain_bytes, o.coding)
         out += struct.pack("<ddff", *o.nearness) if o.nearness else b""
+        out += struct.pack("<IQ", *o.below) if o.below else b""
     out += b"".join(struct.pack("<I", len(e)) + h for e, h in zip(extents, hashes))
     out += b"".join(e.encode(store.objects) for e in store.entries)
     return store.bend_index(out) if store.bend_index else out
@@ -381,7 +388,13 @@ def index_of(store, extents):
 
 def features_of(store):
     transforms = [c.transform for c in store.codings if c.transform]
-    return (1 if transforms else 0) | (2 if any(t.near for t in transforms) else 0)
+    near, below = any(t.near for t in transforms), any(o.below for o in store.objects)
+    return (1 if transforms else 0) | (2 if near else 0) | (4 if below else 0)
+
+
+def digest_of(stored):
+    """The digest of a whole store."""
+    return stored[-48:-16]
 
 
 def appendix_of(store, store_bytes, n_extents, digest):
