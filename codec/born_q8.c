@@ -51,8 +51,8 @@ static uint16_t d_of(const uint8_t *block)
 
 static int magnitude(const uint8_t *block, size_t i)
 {
-    const int q = (int8_t)block[2 + i];
-    return q < 0 ? -q : q;
+    const int q = block[2 + i]; /* of two's complement */
+    return q < 0x80 ? q : 0x100 - q;
 }
 
 /* ---- a glance ---- */
@@ -70,7 +70,7 @@ static bool integers_fit(const uint8_t *block, const struct shape *shape, int k)
         const float near = (float)born_nearest((double)mantissa);
         const float unit = (float)LARGEST / (float)k * ldexpf(1, e) / (2 * (float)shape->one);
         /* Half of one for the integer's rounding, and what the weight's rounding may add. */
-        if (fabsf(mantissa - near) * unit > 0.5F + (float)q / 250)
+        if (fabsf(mantissa - near) * unit > 0.5F + (float)q / 125)
             return false;
     }
     return true;
