@@ -42,17 +42,6 @@ static float float_of(uint32_t bits)
     return x;
 }
 
-static float from_f16(uint16_t v)
-{
-    uint32_t sign = (uint32_t)(v & 0x8000) << 16, rest = v & 0x7fffU;
-    if (rest < 0x400) { /* denormal: so many times 2^-24 */
-        float x = (float)rest * 0x1p-24F;
-        return float_of(sign | bits_of(x));
-    }
-    uint32_t exponent = rest >= 0x7c00 ? 0x7f800000 - (0x7c00U << 13) : 112U << MANTISSA_BITS;
-    return float_of(sign | ((rest << 13) + exponent));
-}
-
 static float load(const uint8_t *plain, size_t i, enum weir_float type)
 {
     uint32_t bits;
@@ -62,14 +51,14 @@ static float load(const uint8_t *plain, size_t i, enum weir_float type)
         return float_of(bits);
     }
     memcpy(&half, plain + 2 * i, 2);
-    return type == WEIR_FLOAT_F16 ? from_f16(half) : float_of((uint32_t)half << 16);
+    return type == WEIR_FLOAT_F16 ? f16_as_float(half) : float_of((uint32_t)half << 16);
 }
 
 float born_round(float x, enum weir_float type)
 {
     uint32_t bits = bits_of(x);
     if (type == WEIR_FLOAT_F16)
-        return from_f16(f16_of(bits));
+        return f16_as_float(f16_of(bits));
     if (type == WEIR_FLOAT_BF16)
         bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
     return float_of(bits);
@@ -100,6 +89,11 @@ static uint32_t minifloat_of(float x, const struct minifloat *m)
     else
         item = ((bits + (1U << (lost - 1))) >> lost) - (least >> lost) + (1U << m->mantissa_bits);
     return item < m->largest ? item : m->largest;
+}
+
+uint8_t born_code(float x, enum weir_number number)
+{
+    return (uint8_t)minifloat_of(x, &minifloats[number]);
 }
 
 /* Puts the item of a value; whether the value follows from it. */

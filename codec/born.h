@@ -94,6 +94,9 @@ static inline double born_nearest(double x)
 /* The number of `type` next to a float32: ties to even. */
 float born_round(float x, enum weir_float type);
 
+/* The item of the 8-bit float next to x >= 0, at most that of the largest. */
+uint8_t born_code(float x, enum weir_number number);
+
 /* *scale such that number x scale, rounded to `type`, gives every value; of integers, the largest
  * such scale.  For 8-bit floats values are mantissas, 1 to 2, and only `largest` has its exponent.
  * false: there is none. */

@@ -60,7 +60,7 @@ weir_err parser_read_coding(struct parser *p, struct weir_coding **out)
         return parser_cut_short(p);
     if (n_parts == 0 || n_parts > WEIR_MAX_PARTS)
         return parser_bad(p, "number of parts is not 1 to 8");
-    if (kind > WEIR_TRANSFORM_XOR)
+    if (kind > WEIR_TRANSFORM_Q8_0)
         return parser_bad(p, "unknown kind of transform");
     struct weir_coding *coding = arena_items(p->arena, 1, weir_coding_bytes(n_parts));
     if (!coding)

@@ -53,6 +53,7 @@ enum weir_transform_kind {
     WEIR_TRANSFORM_SCALE = 1, /* element = number of its item x scale of its block, rounded */
     WEIR_TRANSFORM_DIFF = 2,  /* element = the base's, so many places further as its item says */
     WEIR_TRANSFORM_XOR = 3,   /* element = the base's, exclusive-or its item */
+    WEIR_TRANSFORM_Q8_0 = 4,  /* element = 32 of the first kind, as GGML's Q8_0 block has them */
 };
 
 /* What the item of a scaled element is. */
@@ -69,13 +70,16 @@ enum weir_float {
     WEIR_FLOAT_F32 = 2,
 };
 
+enum { WEIR_Q8_WEIGHTS = 32, WEIR_Q8_BYTES = 34 }; /* of a Q8_0 block: an F16, 32 integers */
+
 /* How elements follow from items (docs/format.md, 5.1).  All zero: they are the items.
  * Blocks are block_rows x block_cols elements of a matrix with rows of row_elements; those at the
- * right and lower edge may be smaller. */
+ * right and lower edge may be smaller.  With Q8_0 these three, and the rows and columns of a tile,
+ * count weights, of which an element has 32, each with an item of a byte. */
 struct weir_transform {
     uint8_t kind;       /* enum weir_transform_kind */
     uint8_t number;     /* enum weir_number */
-    uint8_t made;       /* enum weir_float */
+    uint8_t made;       /* enum weir_float; with Q8_0, of the weights before they were Q8_0 */
     uint8_t near;       /* 1: the elements are near what was packed, not what was packed */
     uint8_t item_bytes; /* of an element's item; the parts cover it */
     uint32_t row_elements, block_rows, block_cols;

@@ -81,6 +81,15 @@ static bool scale_is_sane(const struct weir_transform *t, uint16_t elem_bytes)
            t->block_cols <= t->row_elements;
 }
 
+static bool q8_is_sane(const struct weir_transform *t, uint16_t elem_bytes)
+{
+    bool number = t->number == WEIR_NUMBER_E4M3 || t->number == WEIR_NUMBER_E5M2;
+    return elem_bytes == WEIR_Q8_BYTES && t->item_bytes == WEIR_Q8_WEIGHTS && number &&
+           t->made <= WEIR_FLOAT_F32 && !t->near && t->row_elements > 0 && t->block_rows > 0 &&
+           t->block_cols > 0 && t->block_cols <= t->row_elements &&
+           t->row_elements % WEIR_Q8_WEIGHTS == 0 && t->block_cols % WEIR_Q8_WEIGHTS == 0;
+}
+
 /* Nothing but the width is said of a difference. */
 static bool delta_is_sane(const struct weir_transform *t, uint16_t elem_bytes)
 {
@@ -102,6 +111,8 @@ weir_err transform_check(const struct weir_transform *t, uint16_t elem_bytes)
     case WEIR_TRANSFORM_DIFF:
     case WEIR_TRANSFORM_XOR:
         return delta_is_sane(t, elem_bytes) ? WEIR_OK : WEIR_ERR_CORRUPT;
+    case WEIR_TRANSFORM_Q8_0:
+        return q8_is_sane(t, elem_bytes) ? WEIR_OK : WEIR_ERR_CORRUPT;
     default:
         return WEIR_ERR_CORRUPT;
     }
@@ -130,16 +141,33 @@ static uint64_t blocks_in_row(const struct weir_transform *t)
 uint64_t weir_transform_scales(const struct weir_transform *t, uint32_t row, uint32_t column,
                                size_t n_elements)
 {
-    if (t->kind != WEIR_TRANSFORM_SCALE || row >= t->block_rows || column >= t->row_elements ||
-        n_elements == 0)
+    const bool q8 = t->kind == WEIR_TRANSFORM_Q8_0;
+    if ((t->kind != WEIR_TRANSFORM_SCALE && !q8) || row >= t->block_rows ||
+        column >= t->row_elements || n_elements == 0 || (q8 && column % WEIR_Q8_WEIGHTS))
         return 0;
-    uint64_t last_row = row + (column + (uint64_t)n_elements - 1) / t->row_elements;
+    const uint64_t n = (uint64_t)n_elements * (q8 ? WEIR_Q8_WEIGHTS : 1);
+    uint64_t last_row = row + (column + n - 1) / t->row_elements;
     return (last_row / t->block_rows + 1) * blocks_in_row(t);
+}
+
+/* A run of weights with one scale; of whole blocks with Q8_0. */
+static void make_run(const struct weir_kernels *kernels, const struct weir_transform *t,
+                     const uint8_t *items, size_t n, float scale, uint8_t *out)
+{
+    if (t->kind == WEIR_TRANSFORM_SCALE) {
+        kernels->scale(t, items, n, scale, out);
+        return;
+    }
+    for (size_t i = 0; i < n / WEIR_Q8_WEIGHTS; i++)
+        transform_make_q8(t, items + i * WEIR_Q8_WEIGHTS, scale, out + i * WEIR_Q8_BYTES);
 }
 
 void transform_make(const struct weir_kernels *kernels, const struct weir_transform *t,
                     const struct transform_scales *by, const uint8_t *items, size_t n, uint8_t *out)
 {
+    const bool q8 = t->kind == WEIR_TRANSFORM_Q8_0;
+    const size_t item_bytes = q8 ? 1 : t->item_bytes; /* of a weight */
+    n *= q8 ? WEIR_Q8_WEIGHTS : 1;
     const uint64_t in_row = blocks_in_row(t);
     uint64_t r = by->row, c = by->column;
     for (size_t at = 0, run; at < n; at += run) {
@@ -149,7 +177,8 @@ void transform_make(const struct weir_kernels *kernels, const struct weir_transf
         run = left < n - at ? (size_t)left : n - at;
         float scale;
         memcpy(&scale, by->scales + 4 * (r / t->block_rows * in_row + c / t->block_cols), 4);
-        kernels->scale(t, items + at * t->item_bytes, run, scale, out + at * made_bytes(t));
+        const size_t to = q8 ? at / WEIR_Q8_WEIGHTS * WEIR_Q8_BYTES : at * made_bytes(t);
+        make_run(kernels, t, items + at * item_bytes, run, scale, out + to);
         c += run;
         if (c == t->row_elements) {
             c = 0;

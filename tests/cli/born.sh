@@ -61,6 +61,22 @@ check int8 7.5 'int8 x row scales'
 born int4 int4 1 64
 check int4 4.1 'int4 x 1x64 scales'
 
+# GGUF: FP8 that a converter widened, and then made Q8_0.
+q8() { # q8 FOLDER FLOAT NUMBERS BLOCK_ROWS BLOCK_COLS BITS TEXT
+    mkdir "$1"
+    "$gen_born" "plain/$2.safetensors" wide.safetensors "${@:3:3}"
+    "$WEIR_BUILD/tests/gen_q8" wide.safetensors "$1/w.gguf"
+    check "$1" "$6" "$7"
+}
+q8 q8-fp8 F32 e4m3 128 128 6.6 'FP8 E4M3 x 128x128 scales'
+q8 q8-rows BF16 e4m3 1 0 6.7 'FP8 E4M3 x row scales'
+q8 q8-e5m2 BF16 e5m2 0 0 5.7 'FP8 E5M2 x one scale'
+mkdir q8-plain
+"$WEIR_BUILD/tests/gen_q8" plain/F32.safetensors q8-plain/w.gguf
+expect 0 "$WEIR" pack q8-plain q8-plain.weir
+expect 0 "$WEIR" ls --tensors --json q8-plain.weir
+json "not any('born' in t for e in d['entries'] for t in e.get('tensors', []))"
+
 # FP8 as a checkpoint has it takes what its bytes' frequencies say, and 1 % more at most.
 mkdir f8
 for dtype in F8_E4M3 F8_E5M2; do
