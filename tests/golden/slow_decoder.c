@@ -210,12 +210,14 @@ void decode_tile(const struct store *s, const struct object *o, uint64_t k_of_ob
                  uint8_t *plain, size_t plain_bytes)
 {
     uint8_t *below = NULL;
+    if (o->reference) {
+        bytes_below(s, o, k_of_object, plain, plain_bytes);
+        return;
+    }
     if (o->needs_base) {
-        below = o->reference ? plain : allocate(plain_bytes, 1);
+        below = allocate(plain_bytes, 1);
         bytes_below(s, o, k_of_object, below, plain_bytes);
     }
-    if (o->reference)
-        return;
     uint64_t t = o->first_tile + k_of_object;
     if (!is_there(s, t / EXTENT_TILES))
         fail(SLOW_IO, "a part, which lacks an extent that is needed (10)");
@@ -236,6 +238,7 @@ void decode_tile(const struct store *s, const struct object *o, uint64_t k_of_ob
         payload.end = payload.at + bytes;
         decode_payload(o->coding, mode, payload, below, plain, plain_bytes);
         require(XXH3_64bits(plain, plain_bytes) == checksum, "a tile's XXH3-64 (4)");
+        free(below);
         return;
     }
 }

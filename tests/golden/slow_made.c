@@ -1,6 +1,7 @@
 #include "slow.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Section 5.1. */
@@ -134,6 +135,7 @@ static void decode_difference(const struct coding *coding, struct cursor payload
         for (unsigned k = 0; k < n; k++)
             plain[i + k] = (uint8_t)(v >> (8 * k));
     }
+    free(items);
 }
 
 void decode_made(const struct coding *coding, struct cursor payload, const uint8_t *below,
@@ -176,4 +178,5 @@ void decode_made(const struct coding *coding, struct cursor payload, const uint8
     decode_streams(coding, payload, items, t->item_bytes, n);
     make_all(t, row, column, scales, items, plain, n);
     apply_exceptions(positions, elements, coding->element_bytes, plain, n);
+    free(items);
 }
