@@ -193,14 +193,15 @@ Test(made_q8, is_found)
         struct weir_transform t = transforms[0], found;
         t.made = (uint8_t)made;
         struct blocks b = blocks_of(&t, 0, 0, N_BLOCKS, false);
-        const struct born_tensor tensor = {(enum weir_float)made, N_BLOCKS * WEIGHTS, 512, 512};
+        const struct born_tensor tensor = {(enum weir_float)made, (uint64_t)N_BLOCKS * WEIGHTS, 512,
+                                           512};
         const struct born_piece piece = {b.plain, N_BLOCKS, 0};
         cr_expect(born_q8_glance(b.plain, N_BLOCKS, WEIR_NUMBER_E4M3));
         cr_assert(born_q8_find(&tensor, &piece, 1, WEIR_NUMBER_E4M3, &room, &found));
         cr_expect(found.block_rows == t.block_rows && found.block_cols == t.block_cols &&
                   found.made == made);
         uint64_t random = 3;
-        random_bytes(&random, b.plain, N_BLOCKS * BYTES);
+        random_bytes(&random, b.plain, (size_t)N_BLOCKS * BYTES);
         cr_expect(!born_q8_glance(b.plain, N_BLOCKS, WEIR_NUMBER_E4M3));
         cr_expect_eq(born_q8_fit(&t, b.plain, N_BLOCKS, 100, 32, item, room.scale), N_BLOCKS);
         blocks_free(&b);

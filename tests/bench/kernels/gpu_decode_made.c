@@ -124,7 +124,8 @@ void check_made(struct lab *lab)
     for (size_t kind = 0; kind < COUNT_OF(kinds); kind++) {
         uint8_t *items = must_alloc(kinds[kind].n * kinds[kind].item_bytes);
         make_items(lab, kind, items);
-        struct sample s = {.what = "made", .coding = make_coding(kind)};
+        struct weir_coding *coding = make_coding(kind);
+        struct sample s = {.what = "made", .coding = coding};
         s.plain_bytes = kinds[kind].n * s.coding->elem_bytes;
         s.plain = must_alloc(s.plain_bytes);
         s.payload = must_alloc(s.plain_bytes);
@@ -138,8 +139,8 @@ void check_made(struct lab *lab)
                 break_made(lab, &s);
         }
         weir_gpu_coding_free(lab->gpu, s.on_gpu);
-        free(s.coding);
         free_sample(&s);
+        free(coding);
         free(items);
     }
     if (lab->n_made < COUNT_OF(kinds))
