@@ -112,8 +112,8 @@ static bool is_step(float nominal)
 }
 
 /* Where weights are BF16 so is the scale: then a product is exact as a float32 and rounded once,
- * and weights can be multiplied with as items (codec/grid.h).  A grid of 0.95 becomes 0.946 to
- * 0.954.
+ * and weights can be multiplied with as items (codec/grid.h).  A grid of 0.9 becomes 0.896 to
+ * 0.904.
  */
 static float scale_of(enum weir_float type, float scale)
 {
